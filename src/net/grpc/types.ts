@@ -1,0 +1,77 @@
+/** Metadata in wire order, lower-case names; `-bin` values are base64 text without padding, as on the wire. */
+export type Metadata = [name: string, value: string][];
+
+/** What a gRPC handler knows of its call. */
+export interface GrpcContext {
+  /** `/package.Service/Method`. */
+  readonly path: string;
+  readonly metadata: Metadata;
+  /** First value by lower-case name. */
+  get(lowerName: string): string | undefined;
+  /** Absolute, from grpc-timeout. */
+  readonly deadlineMs: number | undefined;
+  /** Aborts on cancel, deadline or a lost connection. Created on first use. */
+  readonly signal: AbortSignal;
+  readonly peer: string;
+  /** Header metadata of the reply; has to be set before the first message is sent. */
+  readonly replyHeaders: Metadata;
+  readonly replyTrailers: Metadata;
+}
+
+export type UnaryHandler = (request: Uint8Array, context: GrpcContext) => Uint8Array | Promise<Uint8Array>;
+/** `send` resolves when the flow-control window took the message. Returning ends the call with OK. */
+export type StreamHandler = (
+  requests: AsyncIterable<Uint8Array>,
+  send: (message: Uint8Array) => Promise<void>,
+  context: GrpcContext,
+) => Promise<void>;
+
+export type GrpcMethod = { kind: "unary"; handle: UnaryHandler } | { kind: "stream"; handle: StreamHandler };
+
+/** Finds the method of a path; `undefined` ends the call with UNIMPLEMENTED. Called once per call. */
+export type GrpcLookup = (path: string, metadata: Metadata) => GrpcMethod | GrpcProxyTarget | undefined;
+
+/** Hands the raw call to another server: frames pass through undecoded, all four streaming kinds. */
+export interface GrpcProxyTarget {
+  kind: "proxy";
+  /** Chooses the connection and the metadata that goes upstream; throwing a GrpcError ends the call. */
+  connect(context: GrpcContext): Promise<{ client: GrpcClient; metadata: Metadata; done?: (code: number) => void }>;
+}
+
+/** An error with a gRPC status. `details` are encoded google.protobuf.Any messages for grpc-status-details-bin. */
+export class GrpcError extends Error {
+  readonly code: number;
+  readonly details: Uint8Array[];
+  readonly metadata: Metadata;
+  constructor(code: number, message: string, options: { details?: Uint8Array[]; metadata?: Metadata; cause?: unknown } = {}) {
+    super(message, { cause: options.cause });
+    this.name = "GrpcError";
+    this.code = code;
+    this.details = options.details ?? [];
+    this.metadata = options.metadata ?? [];
+  }
+}
+
+export interface GrpcCallOptions {
+  metadata?: Metadata;
+  timeoutMs?: number;
+  signal?: AbortSignal;
+  /** Receives header metadata of the answer. */
+  onHeaders?: (metadata: Metadata) => void;
+}
+
+export interface GrpcDuplex {
+  send(message: Uint8Array): Promise<void>;
+  /** No more requests. */
+  end(): void;
+  /** Ends normally with status OK; throws GrpcError otherwise. */
+  responses: AsyncIterable<Uint8Array>;
+  cancel(): void;
+}
+
+/** One HTTP/2 connection (re-made when lost) to a server. Failures of the connection are GrpcError UNAVAILABLE. */
+export interface GrpcClient {
+  unary(path: string, request: Uint8Array, options?: GrpcCallOptions): Promise<Uint8Array>;
+  stream(path: string, options?: GrpcCallOptions): GrpcDuplex;
+  close(): void;
+}

@@ -1,0 +1,84 @@
+import type { Duplex } from "node:stream";
+
+/** Header lines as on the wire: name, value, name, value … in order, case kept. */
+export type RawHeaders = string[];
+
+/** A message body that is read at most once, whole or in pieces, with back-pressure. */
+export interface Body extends AsyncIterable<Uint8Array> {
+  /** Bytes announced by Content-Length, 0 when there is no body, `undefined` when chunked. */
+  readonly size: number | undefined;
+  /**
+   * The whole body. Synchronous when it has already arrived (the common small request), so that a hot path need
+   * not wait a tick. Throws or rejects with `BodyTooLarge` beyond `limit` bytes, with `BodyAborted` when the peer left.
+   */
+  bytes(limit: number): Uint8Array | Promise<Uint8Array>;
+}
+
+export interface HttpRequest {
+  readonly method: string;
+  /** Raw request target as sent, never normalised or decoded: `/v1.0/state/s/a%2Fb?x=1`. */
+  readonly target: string;
+  readonly rawHeaders: RawHeaders;
+  /** Value by lower-case name; several lines are joined by ", ". */
+  header(lowerName: string): string | undefined;
+  readonly body: Body;
+  readonly remoteAddress: string;
+  /** Aborts when the client goes away before the reply ended. Created on first use. */
+  readonly signal: AbortSignal;
+}
+
+export interface HttpReply {
+  status: number;
+  reason?: string | undefined;
+  headers: RawHeaders;
+  /** Bytes and text get a Content-Length; a stream is chunked unless the headers carry Content-Length. */
+  body?: Uint8Array | string | AsyncIterable<Uint8Array> | undefined;
+  /** Only with 101: called with the raw socket after the head has been written (WebSocket pass-through). */
+  takeOver?: ((socket: Duplex, head: Uint8Array) => void) | undefined;
+}
+
+export type HttpHandler = (request: HttpRequest) => HttpReply | Promise<HttpReply>;
+
+export interface HttpResponse {
+  readonly status: number;
+  readonly reason: string;
+  readonly rawHeaders: RawHeaders;
+  header(lowerName: string): string | undefined;
+  readonly body: Body;
+  /** Present after a 101: the raw socket and the bytes that followed the head. */
+  readonly upgrade?: { socket: Duplex; head: Uint8Array } | undefined;
+}
+
+export interface HttpAddress {
+  host: string;
+  port: number;
+  /** Present: TLS with these options. */
+  tls?: HttpTls | undefined;
+  /** Present: a Unix socket instead of host and port. */
+  socketPath?: string | undefined;
+}
+
+export interface HttpTls {
+  serverName?: string;
+  ca?: string | string[];
+  cert?: string;
+  key?: string;
+  rejectUnauthorized?: boolean;
+}
+
+export interface HttpClientRequest {
+  method: string;
+  target: string;
+  /** Host, Content-Length and Transfer-Encoding are added by the client when they are missing. */
+  headers: RawHeaders;
+  body?: Uint8Array | string | Body | AsyncIterable<Uint8Array> | undefined;
+  signal?: AbortSignal | undefined;
+  /** Until the response head has arrived. */
+  timeoutMs?: number | undefined;
+}
+
+/** A pooled HTTP/1.1 client: keep-alive connections per address, bounded, no redirects, no proxies, no decoding. */
+export interface HttpClient {
+  request(address: HttpAddress, request: HttpClientRequest): Promise<HttpResponse>;
+  close(): void;
+}

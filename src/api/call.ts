@@ -1,0 +1,98 @@
+import type { AppChannel } from "../app/channel.ts";
+import type { Components } from "../component/components.ts";
+import type { PubSubEngine } from "../engine/pubsub/engine.ts";
+import type { HttpRequest } from "../net/http1/types.ts";
+import type { Invoker } from "../peer/invoker.ts";
+import type { Configuration, Resource } from "../resource/resource.ts";
+import type { Span, Telemetry } from "../telemetry/telemetry.ts";
+
+/** On whose behalf a call runs. Nothing is "the app" globally: node mode has many. */
+export interface Principal {
+  namespace: string;
+  appId: string;
+}
+
+/** Everything one app has in the runtime. In sidecar mode there is one, in node mode one per app. */
+export interface AppScope {
+  readonly principal: Principal;
+  readonly settings: AppSettings;
+  readonly components: Components;
+  /** The merged Configuration; replaced on reload. */
+  configuration: Configuration;
+  /** Resources that the metadata API lists: HTTPEndpoint, Resiliency. Replaced on reload. */
+  resources: readonly Resource[];
+  /** How to call the app; `undefined` when there is no app port. */
+  readonly channel: AppChannel | undefined;
+  readonly pubsub: PubSubEngine;
+  readonly invoker: Invoker;
+  readonly health: HealthTargets;
+  readonly telemetry: Telemetry;
+  /** `PUT /v1.0/metadata/{key}`: kept in memory. */
+  readonly extendedMetadata: Map<string, string>;
+  /** Starts the shutdown of this app's runtime; returns at once. */
+  shutdown(options: { force: boolean }): void;
+}
+
+export interface AppSettings {
+  appPort: number;
+  appProtocol: "http" | "https" | "h2c" | "grpc" | "grpcs";
+  appChannelAddress: string;
+  appMaxConcurrency: number;
+  /** Present when app health checks are on. */
+  appHealth: { path: string; probeIntervalMs: number; probeTimeoutMs: number; threshold: number } | undefined;
+  maxBodyBytes: number;
+  readBufferBytes: number;
+  /** DAPR_API_TOKEN: what callers must present. */
+  apiToken: string | undefined;
+  /** APP_API_TOKEN: what mecha presents to the app. */
+  appToken: string | undefined;
+  allowedOrigins: string;
+  /** `mecha daprd`: no extensions, no implicit components. */
+  isStrict: boolean;
+  runtimeVersion: string;
+}
+
+/** Named readiness flags behind /v1.0/healthz. */
+export interface HealthTargets {
+  set(target: string, isReady: boolean): void;
+  /** Names of the targets that are not ready, in registration order. */
+  unready(): string[];
+  isOutboundReady(): boolean;
+  setOutboundReady(isReady: boolean): void;
+}
+
+/** What a handler knows of its call, whichever protocol brought it. */
+export interface Call {
+  readonly app: AppScope;
+  readonly principal: Principal;
+  readonly protocol: "http" | "grpc";
+  /** HTTP header or gRPC metadata by lower-case name. */
+  header(lowerName: string): string | undefined;
+  /** Headers as pairs, lower-case names, for forwarding. */
+  headers(): [name: string, value: string][];
+  /** The span of this operation; its context goes downstream. */
+  readonly span: Span;
+  readonly signal: AbortSignal;
+  /** gRPC: header metadata of the reply; HTTP: extra response headers. */
+  setReplyHeader(name: string, value: string): void;
+}
+
+export interface StreamCall extends Call {}
+
+/** An HTTP call after routing. */
+export interface HttpCall extends Call {
+  readonly request: HttpRequest;
+  /** Path parameters, percent-decoded once (`+` is a space, as Dapr has it). */
+  readonly params: Readonly<Record<string, string>>;
+  /** The raw target after the matched prefix of a `{rest...}` parameter, still encoded, with the query. */
+  readonly rawRest: string;
+  /** Values of a query parameter, decoded. */
+  query(name: string): string | undefined;
+  queryAll(name: string): string[];
+  /** `metadata.<k>=<v>` pairs of the query; the first value wins. */
+  metadata(): Record<string, string>;
+  /** The whole body within the body limit. Throws the errors.BODY_READ fault beyond it. */
+  body(): Uint8Array | Promise<Uint8Array>;
+  /** The body parsed as JSON; throws errors.MALFORMED_REQUEST. */
+  json(): Promise<unknown>;
+}

@@ -1,0 +1,45 @@
+import type { GrpcClient, Metadata } from "../net/grpc/types.ts";
+import type { Body, HttpReply, RawHeaders } from "../net/http1/types.ts";
+import type { SpanContext } from "../telemetry/telemetry.ts";
+
+/** How mecha calls one application: over HTTP or gRPC, within its concurrency limit, with its token. */
+export interface AppChannel {
+  readonly protocol: "http" | "grpc";
+  /** Health as the probes see it; always true without health checks. */
+  readonly isHealthy: boolean;
+  onHealthChange(listener: (isHealthy: boolean) => void): () => void;
+
+  /** An HTTP call to the app (HTTP channels only). Adds the token, Host, trace headers. No redirects, no retries. */
+  http(request: AppHttpRequest): Promise<AppHttpResponse>;
+  /** The gRPC connection to the app (gRPC channels only); calls go through `withSlot`. */
+  readonly grpc: GrpcClient | undefined;
+  /** Metadata every gRPC call to the app carries: token and trace. */
+  grpcMetadata(trace: SpanContext | undefined): Metadata;
+  /** Runs within app-max-concurrency. */
+  withSlot<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
+
+  /** Resolves when the app accepts connections on its port. Waits for ever unless aborted. */
+  waitUntilReachable(signal: AbortSignal): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface AppHttpRequest {
+  method: string;
+  /** Raw target, beginning with a slash. */
+  target: string;
+  headers: RawHeaders;
+  body?: Uint8Array | string | Body | AsyncIterable<Uint8Array> | undefined;
+  trace?: SpanContext | undefined;
+  signal?: AbortSignal | undefined;
+  timeoutMs?: number | undefined;
+}
+
+export interface AppHttpResponse {
+  status: number;
+  reason: string;
+  rawHeaders: RawHeaders;
+  header(lowerName: string): string | undefined;
+  body: Body;
+  /** Present after a 101. */
+  takeOver?: HttpReply["takeOver"];
+}

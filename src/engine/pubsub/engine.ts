@@ -1,0 +1,63 @@
+import type { SpanContext } from "../../telemetry/telemetry.ts";
+import type {
+  TopicEventRequest,
+  TopicEventResponse_TopicEventResponseStatus,
+} from "../../wire/dapr/proto/runtime/v1/appcallback_pb.js";
+
+/** Publishing and delivering for one app. */
+export interface PubSubEngine {
+  /** Wraps the data in an envelope (unless raw), checks scopes, publishes. Throws Faults of the PUBSUB_* rows. */
+  publish(request: PublishRequest): Promise<void>;
+  /** Returns the entries that failed; throws when the request as a whole is invalid. */
+  bulkPublish(request: BulkPublishRequest): Promise<{ entryId: string; error: string }[]>;
+  /** Subscriptions of the app for the metadata API, in order. */
+  subscriptions(): ActiveSubscription[];
+  /** Opens a streaming subscription (gRPC); closed by `close`. Unacknowledged messages go back. */
+  openStream(request: StreamSubscriptionRequest): Promise<{ close(): Promise<void> }>;
+  /** Discovers what the app wants (declarative + programmatic) and starts delivery; app must be reachable. */
+  start(): Promise<void>;
+  /** Stops inflow (app unhealthy, drain): in-flight messages finish, nothing new starts. */
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** Takes a changed list of declarative subscriptions (hot reload). */
+  reload(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface PublishRequest {
+  pubsubName: string;
+  topic: string;
+  data: Uint8Array;
+  contentType: string;
+  metadata: Record<string, string>;
+  trace: SpanContext | undefined;
+}
+
+export interface BulkPublishRequest {
+  pubsubName: string;
+  topic: string;
+  entries: { entryId: string; data: Uint8Array; contentType: string; metadata: Record<string, string> }[];
+  metadata: Record<string, string>;
+  trace: SpanContext | undefined;
+}
+
+export interface ActiveSubscription {
+  pubsubName: string;
+  topic: string;
+  metadata: Record<string, string>;
+  rules: { match: string; path: string }[];
+  deadLetterTopic: string;
+  type: "DECLARATIVE" | "PROGRAMMATIC" | "STREAMING";
+}
+
+export interface StreamSubscriptionRequest {
+  pubsubName: string;
+  topic: string;
+  metadata: Record<string, string>;
+  deadLetterTopic: string;
+  /** Hands an event to the client; resolves with the status it answered. */
+  deliver(
+    event: TopicEventRequest,
+    signal: AbortSignal,
+  ): Promise<TopicEventResponse_TopicEventResponseStatus>;
+}

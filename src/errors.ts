@@ -1,0 +1,461 @@
+/** gRPC status codes by their names (google.rpc.Code). */
+export const Code = {
+  Ok: 0,
+  Canceled: 1,
+  Unknown: 2,
+  InvalidArgument: 3,
+  DeadlineExceeded: 4,
+  NotFound: 5,
+  AlreadyExists: 6,
+  PermissionDenied: 7,
+  ResourceExhausted: 8,
+  FailedPrecondition: 9,
+  Aborted: 10,
+  OutOfRange: 11,
+  Unimplemented: 12,
+  Internal: 13,
+  Unavailable: 14,
+  DataLoss: 15,
+  Unauthenticated: 16,
+} as const;
+export type Code = (typeof Code)[keyof typeof Code];
+
+const httpByCode: readonly number[] = [
+  200, 408, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401,
+];
+
+/** Dapr's mapping of gRPC codes to HTTP statuses (dapr-api.md §2). */
+export function httpStatusOf(code: number): number {
+  return httpByCode[code] ?? 500;
+}
+
+export interface FaultOptions {
+  cause?: unknown;
+  /** What to do about it; logged, and shown by the CLI, never part of the wire text. */
+  hint?: string;
+  /** ErrorInfo metadata of a rich error. */
+  metadata?: Record<string, string>;
+  /** ResourceInfo of a rich error. */
+  resource?: { type: string; name: string };
+  /** Overrides the HTTP and gRPC status of the table's row (etag mismatch and the like). */
+  http?: number;
+  grpc?: Code;
+  help?: { url: string; description: string };
+  violations?: { field: string; description: string }[];
+}
+
+interface Row {
+  /** The HTTP `errorCode`. */
+  code: string;
+  /** The reason in google.rpc.ErrorInfo; a rich error is one whose reason differs from its code. */
+  reason: string;
+  http: number;
+  grpc: Code;
+}
+
+/** The one error class of the API surface: a code of the table below, mapped to both protocols in one place each. */
+export class Fault extends Error {
+  readonly code: string;
+  readonly reason: string;
+  readonly http: number;
+  readonly grpc: Code;
+  readonly hint: string | undefined;
+  readonly options: FaultOptions;
+
+  constructor(row: Row, message: string, options: FaultOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "Fault";
+    this.code = row.code;
+    this.reason = row.reason;
+    this.http = options.http ?? row.http;
+    this.grpc = options.grpc ?? row.grpc;
+    this.hint = options.hint;
+    this.options = options;
+  }
+
+  /** Rich errors carry details over HTTP too. */
+  get rich(): boolean {
+    return this.reason !== this.code;
+  }
+
+  /** Normalises anything caught at an edge: transports and engine loops only. */
+  static from(error: unknown): Fault {
+    if (error instanceof Fault) return error;
+    const message = error instanceof Error ? error.message : String(error);
+    return new Fault({ code: "ERROR", reason: "ERROR", http: 500, grpc: Code.Internal }, message, {
+      cause: error,
+    });
+  }
+}
+
+type Make<A extends unknown[]> = ((...args: [...A, options?: FaultOptions]) => Fault) & Row;
+
+/** One row of the table. `parts` are the arguments of the message template. */
+function fault<A extends string[]>(
+  code: string,
+  http: number,
+  grpc: Code,
+  message: (...parts: A) => string,
+  reason = code,
+): Make<A> {
+  const row: Row = { code, reason, http, grpc };
+  const make = (...args: unknown[]): Fault => {
+    const last = args.at(-1);
+    const options = typeof last === "object" && last !== null ? (args.pop() as FaultOptions) : undefined;
+    return new Fault(row, message(...(args as A)), options);
+  };
+  return Object.assign(make, row);
+}
+
+const { InvalidArgument, Internal, FailedPrecondition, NotFound, PermissionDenied, Unimplemented } = Code;
+
+/** The catalogue (dapr-api.md App. A). Message texts are wire contract: SDKs and tests compare them. */
+export const errors = {
+  // Common
+  API_UNIMPLEMENTED: fault(
+    "ERR_API_UNIMPLEMENTED",
+    501,
+    Unimplemented,
+    () => "this API is currently not implemented",
+  ),
+  APP_CHANNEL_NIL: fault("ERR_APP_CHANNEL_NIL", 500, Internal, () => "app channel is not initialized"),
+  BAD_REQUEST: fault("ERR_BAD_REQUEST", 400, InvalidArgument, (what: string) => `invalid request: ${what}`),
+  BODY_READ: fault(
+    "ERR_BODY_READ",
+    400,
+    InvalidArgument,
+    (why: string) => `failed to read request body: ${why}`,
+  ),
+  MALFORMED_REQUEST: fault(
+    "ERR_MALFORMED_REQUEST",
+    400,
+    InvalidArgument,
+    (why: string) => `failed deserializing HTTP body: ${why}`,
+  ),
+  MALFORMED_REQUEST_DATA: fault(
+    "ERR_MALFORMED_REQUEST_DATA",
+    500,
+    Internal,
+    (why: string) => `can't serialize request data field: ${why}`,
+  ),
+
+  // State
+  STATE_STORE_NOT_CONFIGURED: fault(
+    "ERR_STATE_STORE_NOT_CONFIGURED",
+    500,
+    FailedPrecondition,
+    (store: string) => `state store ${store} is not configured`,
+    "DAPR_STATE_NOT_CONFIGURED",
+  ),
+  STATE_STORE_NOT_FOUND: fault(
+    "ERR_STATE_STORE_NOT_FOUND",
+    400,
+    InvalidArgument,
+    (store: string) => `state store ${store} is not found`,
+    "DAPR_STATE_NOT_FOUND",
+  ),
+  STATE_ILLEGAL_KEY: fault(
+    "ERR_MALFORMED_REQUEST",
+    400,
+    InvalidArgument,
+    (key: string) => `input key/keyPrefix '${key}' can't contain '||'`,
+    "DAPR_STATE_ILLEGAL_KEY",
+  ),
+  STATE_KEY_MISSING: fault("ERR_MALFORMED_REQUEST", 400, InvalidArgument, () => `"key" is a required field`),
+  STATE_GET: fault(
+    "ERR_STATE_GET",
+    500,
+    Internal,
+    (key: string, store: string, why: string) => `fail to get ${key} from state store ${store}: ${why}`,
+  ),
+  STATE_SAVE: fault(
+    "ERR_STATE_SAVE",
+    500,
+    Internal,
+    (store: string, why: string) => `failed saving state in state store ${store}: ${why}`,
+  ),
+  STATE_DELETE: fault(
+    "ERR_STATE_DELETE",
+    500,
+    Internal,
+    (key: string, why: string) => `failed deleting state with key ${key}: ${why}`,
+  ),
+  STATE_BULK_DELETE: fault(
+    "ERR_STATE_BULK_DELETE",
+    500,
+    Internal,
+    (store: string, why: string) => `failed deleting state in state store ${store}: ${why}`,
+  ),
+  STATE_OPERATION_NOT_SUPPORTED: fault(
+    "ERR_NOT_SUPPORTED_STATE_OPERATION",
+    400,
+    Unimplemented,
+    (type: string) => `operation type ${type} not supported`,
+  ),
+  STATE_TRANSACTION: fault(
+    "ERR_STATE_TRANSACTION",
+    500,
+    Internal,
+    (why: string) => `error while executing state transaction: ${why}`,
+  ),
+  STATE_TRANSACTIONS_NOT_SUPPORTED: fault(
+    "ERR_STATE_STORE_NOT_SUPPORTED",
+    500,
+    Unimplemented,
+    (store: string) => `state store ${store} doesn't support transactions`,
+    "DAPR_STATE_TRANSACTIONS_NOT_SUPPORTED",
+  ),
+  STATE_TOO_MANY_TRANSACTIONS: fault(
+    "ERR_STATE_STORE_TOO_MANY_TRANSACTIONS",
+    400,
+    InvalidArgument,
+    (count: string, max: string) =>
+      `the transaction contains ${count} operations, which is more than what the state store supports: ${max}`,
+    "DAPR_STATE_TOO_MANY_TRANSACTIONS",
+  ),
+  STATE_QUERY: fault(
+    "ERR_STATE_QUERY",
+    500,
+    Internal,
+    (store: string, why: string) => `state store ${store} query failed: ${why}`,
+    "DAPR_STATE_QUERY_FAILED",
+  ),
+  STATE_QUERY_NOT_SUPPORTED: fault(
+    "ERR_STATE_STORE_NOT_SUPPORTED",
+    500,
+    Internal,
+    () => "state store does not support querying",
+    "DAPR_STATE_QUERYING_NOT_SUPPORTED",
+  ),
+
+  // Pub/sub
+  PUBSUB_NOT_CONFIGURED: fault(
+    "ERR_PUBSUB_NOT_CONFIGURED",
+    400,
+    FailedPrecondition,
+    (name: string) => `pubsub ${name} is not configured`,
+    "DAPR_PUBSUB_NOT_CONFIGURED",
+  ),
+  PUBSUB_NOT_FOUND: fault(
+    "ERR_PUBSUB_NOT_FOUND",
+    404,
+    InvalidArgument,
+    (name: string) => `pubsub ${name} is not found`,
+    "DAPR_PUBSUB_NOT_FOUND",
+  ),
+  PUBSUB_NAME_EMPTY: fault(
+    "ERR_PUBSUB_EMPTY",
+    404,
+    InvalidArgument,
+    () => "pubsub name is empty",
+    "DAPR_PUBSUB_NAME_EMPTY",
+  ),
+  PUBSUB_TOPIC_EMPTY: fault(
+    "ERR_TOPIC_NAME_EMPTY",
+    404,
+    InvalidArgument,
+    (name: string) => `topic is empty in pubsub ${name}`,
+    "DAPR_PUBSUB_TOPIC_NAME_EMPTY",
+  ),
+  PUBSUB_FORBIDDEN: fault(
+    "ERR_PUBSUB_FORBIDDEN",
+    403,
+    PermissionDenied,
+    (topic: string, appId: string) => `topic ${topic} is not allowed for app id ${appId}`,
+    "DAPR_PUBSUB_FORBIDDEN",
+  ),
+  PUBSUB_PUBLISH: fault(
+    "ERR_PUBSUB_PUBLISH_MESSAGE",
+    500,
+    Internal,
+    (topic: string, name: string, why: string) =>
+      `error when publishing to topic ${topic} in pubsub ${name}: ${why}`,
+    "DAPR_PUBSUB_PUBLISH_MESSAGE",
+  ),
+  PUBSUB_METADATA: fault(
+    "ERR_PUBSUB_REQUEST_METADATA",
+    400,
+    InvalidArgument,
+    (why: string) => `failed deserializing metadata. Error: ${why}`,
+    "DAPR_PUBSUB_METADATA_DESERIALIZATION",
+  ),
+  PUBSUB_CLOUD_EVENT: fault(
+    "ERR_PUBSUB_CLOUD_EVENTS_SER",
+    500,
+    InvalidArgument,
+    () => "cannot create cloudevent",
+    "DAPR_PUBSUB_CLOUD_EVENT_CREATION",
+  ),
+  PUBSUB_ENVELOPE: fault(
+    "ERR_PUBSUB_EVENTS_SER",
+    400,
+    InvalidArgument,
+    (topic: string, name: string, why: string) =>
+      `error when marshalling cloud event envelope for topic ${topic} pubsub ${name}: ${why}`,
+    "DAPR_PUBSUB_MARSHAL_ENVELOPE",
+  ),
+  PUBSUB_MARSHAL_EVENTS: fault(
+    "ERR_PUBSUB_EVENTS_SER",
+    400,
+    InvalidArgument,
+    (topic: string, name: string, why: string) =>
+      `error marshaling events to bytes for topic ${topic} pubsub ${name}. error: ${why}`,
+    "DAPR_PUBSUB_MARSHAL_EVENTS",
+  ),
+  PUBSUB_UNMARSHAL_EVENTS: fault(
+    "ERR_PUBSUB_EVENTS_SER",
+    400,
+    InvalidArgument,
+    (topic: string, name: string, why: string) =>
+      `error when unmarshaling the request for topic ${topic} pubsub ${name}: ${why}`,
+    "DAPR_PUBSUB_UNMARSHAL_EVENTS",
+  ),
+
+  // Secrets
+  SECRET_STORES_NOT_CONFIGURED: fault(
+    "ERR_SECRET_STORES_NOT_CONFIGURED",
+    500,
+    FailedPrecondition,
+    () => "secret store is not configured",
+  ),
+  SECRET_STORE_NOT_FOUND: fault(
+    "ERR_SECRET_STORE_NOT_FOUND",
+    401,
+    InvalidArgument,
+    (store: string) => `failed finding secret store with key ${store}`,
+  ),
+  SECRET_DENIED: fault(
+    "ERR_PERMISSION_DENIED",
+    403,
+    PermissionDenied,
+    (key: string, store: string) => `access denied by policy to get "${key}" from "${store}"`,
+  ),
+  SECRET_GET: fault(
+    "ERR_SECRET_GET",
+    500,
+    Internal,
+    (key: string, store: string, why: string) =>
+      `failed getting secret with key ${key} from secret store ${store}: ${why}`,
+  ),
+  SECRET_BULK_GET: fault(
+    "ERR_SECRET_GET",
+    500,
+    Internal,
+    (store: string, why: string) => `failed getting secrets from secret store ${store}: ${why}`,
+  ),
+
+  // Configuration
+  CONFIGURATION_NOT_CONFIGURED: fault(
+    "ERR_CONFIGURATION_STORE_NOT_CONFIGURED",
+    500,
+    FailedPrecondition,
+    () => "configuration stores not configured",
+  ),
+  CONFIGURATION_NOT_FOUND: fault(
+    "ERR_CONFIGURATION_STORE_NOT_FOUND",
+    400,
+    InvalidArgument,
+    (store: string) => `configuration store ${store} not found`,
+  ),
+  CONFIGURATION_GET: fault(
+    "ERR_CONFIGURATION_GET",
+    500,
+    Internal,
+    (keys: string, store: string, why: string) =>
+      `failed to get ${keys} from Configuration store ${store}: ${why}`,
+  ),
+  CONFIGURATION_SUBSCRIBE: fault(
+    "ERR_CONFIGURATION_SUBSCRIBE",
+    500,
+    Internal,
+    (keys: string, store: string, why: string) =>
+      `failed to subscribe ${keys} from Configuration store ${store}: ${why}`,
+  ),
+  CONFIGURATION_UNSUBSCRIBE: fault(
+    "ERR_CONFIGURATION_UNSUBSCRIBE",
+    500,
+    Internal,
+    (id: string, why: string) => `failed to unsubscribe to configuration request ${id}: ${why}`,
+  ),
+
+  // Lock
+  LOCK_NOT_CONFIGURED: fault(
+    "ERR_LOCK_STORE_NOT_CONFIGURED",
+    500,
+    FailedPrecondition,
+    () => "lock store is not configured",
+  ),
+  LOCK_NOT_FOUND: fault(
+    "ERR_LOCK_STORE_NOT_FOUND",
+    400,
+    InvalidArgument,
+    (store: string) => `lock store ${store} not found`,
+  ),
+  LOCK_RESOURCE_EMPTY: fault(
+    "ERR_MALFORMED_REQUEST",
+    400,
+    InvalidArgument,
+    (store: string) => `ResourceId is empty in lock store ${store}`,
+  ),
+  LOCK_OWNER_EMPTY: fault(
+    "ERR_MALFORMED_REQUEST",
+    400,
+    InvalidArgument,
+    (store: string) => `LockOwner is empty in lock store ${store}`,
+  ),
+  LOCK_EXPIRY: fault(
+    "ERR_MALFORMED_REQUEST",
+    400,
+    InvalidArgument,
+    (store: string) => `ExpiryInSeconds is not positive in lock store ${store}`,
+  ),
+  TRY_LOCK: fault("ERR_TRY_LOCK", 500, Internal, (why: string) => `failed to try acquiring lock: ${why}`),
+  UNLOCK: fault("ERR_UNLOCK", 500, Internal, (why: string) => `failed to release lock: ${why}`),
+
+  // Service invocation
+  INVOKE: fault(
+    "ERR_DIRECT_INVOKE",
+    500,
+    Internal,
+    (id: string, why: string) => `failed to invoke, id: ${id}, err: ${why}`,
+  ),
+  INVOKE_NO_APP_ID: fault(
+    "ERR_DIRECT_INVOKE",
+    404,
+    NotFound,
+    () => "failed getting app id either from the URL path or the header dapr-app-id",
+  ),
+  INVOKE_NOT_READY: fault("ERR_DIRECT_INVOKE", 500, Internal, () => "invoke API is not ready"),
+
+  // Bindings
+  INVOKE_BINDING: fault(
+    "ERR_INVOKE_OUTPUT_BINDING",
+    500,
+    Internal,
+    (name: string, why: string) => `error invoking output binding ${name}: ${why}`,
+  ),
+
+  // Health
+  HEALTH_NOT_READY: fault(
+    "ERR_HEALTH_NOT_READY",
+    500,
+    Internal,
+    (targets: string) => `dapr is not ready: [${targets}]`,
+  ),
+  HEALTH_APPID: fault("ERR_HEALTH_APPID_NOT_MATCH", 500, Internal, () => "dapr app-id does not match"),
+  OUTBOUND_NOT_READY: fault(
+    "ERR_OUTBOUND_HEALTH_NOT_READY",
+    500,
+    Internal,
+    () => "dapr outbound is not ready",
+  ),
+
+  // Blocks whose engines come with issue 4 (actors, workflows, jobs) and issue 6 (crypto, conversation)
+  ACTOR_RUNTIME_NOT_FOUND: fault(
+    "ERR_ACTOR_RUNTIME_NOT_FOUND",
+    500,
+    Internal,
+    () =>
+      `the state store is not configured to use the actor runtime. Have you set the - name: actorStateStore value: "true" in your state store component file?`,
+  ),
+} as const;

@@ -1,0 +1,40 @@
+import type { GrpcContext, GrpcProxyTarget } from "../net/grpc/types.ts";
+import type { HttpReply, HttpRequest } from "../net/http1/types.ts";
+import type { Span } from "../telemetry/telemetry.ts";
+
+/** Service invocation from one app: finds the target (own app, another app, HTTPEndpoint, URL) and calls it. */
+export interface Invoker {
+  /** HTTP in. `target` is the raw method path with the query, beginning with a slash. Streams both ways. */
+  invokeHttp(request: InvokeHttpRequest): Promise<HttpReply>;
+  /** gRPC InvokeService (legacy unary). */
+  invokeUnary(request: InvokeUnaryRequest): Promise<InvokeUnaryReply>;
+  /** Proxying of any gRPC service by `dapr-app-id` metadata. */
+  proxy(): GrpcProxyTarget;
+  close(): Promise<void>;
+}
+
+export interface InvokeHttpRequest {
+  /** `app`, `app.namespace`, an HTTPEndpoint's name or a URL. */
+  id: string;
+  target: string;
+  request: HttpRequest;
+  span: Span;
+}
+
+export interface InvokeUnaryRequest {
+  id: string;
+  method: string;
+  data: { typeUrl: string; value: Uint8Array };
+  contentType: string;
+  verb: string;
+  querystring: string;
+  context: GrpcContext;
+  span: Span;
+}
+
+export interface InvokeUnaryReply {
+  data: { typeUrl: string; value: Uint8Array };
+  contentType: string;
+  headers: [name: string, value: string][];
+  trailers: [name: string, value: string][];
+}

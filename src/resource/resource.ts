@@ -1,0 +1,109 @@
+/** Where something stands in a file; 1-based. */
+export interface SourcePosition {
+  file: string;
+  line: number;
+  column: number;
+}
+
+/** One document of a YAML file, checked against its kind. */
+export interface Resource<K extends string = string, S = unknown> {
+  apiVersion: string;
+  kind: K;
+  name: string;
+  namespace: string;
+  /** App ids that see it; empty: all. */
+  scopes: string[];
+  spec: S;
+  source: SourcePosition;
+  /** Finds the position of a field for error messages: `at("spec", "metadata", 0, "value")`. */
+  at(...path: (string | number)[]): SourcePosition;
+  /** `auth.secretStore` of components and endpoints. */
+  secretStore?: string | undefined;
+}
+
+export interface MetadataItem {
+  name: string;
+  value?: string | number | boolean | object | null;
+  secretKeyRef?: { name: string; key?: string };
+  envRef?: string;
+}
+
+export interface ComponentSpec {
+  type: string;
+  version: string;
+  ignoreErrors?: boolean;
+  /** Milliseconds; 5 s by default. */
+  initTimeoutMs?: number;
+  metadata: MetadataItem[];
+}
+
+export interface SubscriptionSpec {
+  pubsubname: string;
+  topic: string;
+  rules: { match: string; path: string }[];
+  /** Empty: no default route. */
+  defaultPath: string;
+  metadata: Record<string, string>;
+  deadLetterTopic: string;
+  bulkSubscribe: { enabled: boolean; maxMessagesCount: number; maxAwaitDurationMs: number } | undefined;
+}
+
+export interface HttpEndpointSpec {
+  baseUrl: string;
+  headers: MetadataItem[];
+  clientTLS?: {
+    rootCA?: MetadataItem;
+    certificate?: MetadataItem;
+    privateKey?: MetadataItem;
+    renegotiation?: string;
+  };
+}
+
+export type ComponentResource = Resource<"Component", ComponentSpec>;
+export type SubscriptionResource = Resource<"Subscription", SubscriptionSpec>;
+export type HttpEndpointResource = Resource<"HTTPEndpoint", HttpEndpointSpec>;
+export type ResiliencyResource = Resource<"Resiliency", Record<string, unknown>>;
+
+/** The merged Configuration of an app (dapr-api.md §14), with defaults filled in. */
+export interface Configuration {
+  tracing: {
+    samplingRate: number;
+    stdout: boolean;
+    zipkin?: { endpointAddress: string };
+    otel?: {
+      endpointAddress: string;
+      isSecure: boolean;
+      protocol: "http" | "grpc";
+      headers: Record<string, string>;
+      timeoutMs: number;
+    };
+  };
+  metrics: {
+    enabled: boolean;
+    recordErrorCodes: boolean;
+    http: { increasedCardinality: boolean; pathMatching: string[]; excludeVerbs: boolean };
+    latencyDistributionBuckets: number[];
+    rules: { name: string; labels: { name: string; regex: Record<string, string> }[] }[];
+  };
+  secrets: {
+    scopes: {
+      storeName: string;
+      defaultAccess: "allow" | "deny";
+      allowedSecrets: string[];
+      deniedSecrets: string[];
+    }[];
+  };
+  api: { allowed: ApiRule[]; denied: ApiRule[] };
+  componentsDeny: string[];
+  features: Record<string, boolean>;
+  apiLogging: { enabled: boolean; obfuscateURLs: boolean; omitHealthChecks: boolean };
+  /** Names of the loaded resources, in order. */
+  names: string[];
+}
+
+export interface ApiRule {
+  name: string;
+  /** Canonical: `v1.0`, `v1.0-alpha1`. */
+  version: string;
+  protocol: "http" | "grpc";
+}

@@ -1,0 +1,70 @@
+import type { SpanContext } from "./telemetry.ts";
+
+/** Parses a W3C `traceparent` (https://www.w3.org/TR/trace-context/); `undefined` when it is not valid. */
+export function parseTraceparent(header: string | undefined, traceState = ""): SpanContext | undefined {
+  if (header === undefined || header.length < 55) return undefined;
+  const version = header.slice(0, 2);
+  if (header.charCodeAt(2) !== 45 || header.charCodeAt(35) !== 45 || header.charCodeAt(52) !== 45)
+    return undefined;
+  if (version === "ff" || (version === "00" && header.length !== 55)) return undefined;
+  const traceId = header.slice(3, 35);
+  const spanId = header.slice(36, 52);
+  const flags = header.slice(53, 55);
+  if (!isHex(version) || !isHex(traceId) || !isHex(spanId) || !isHex(flags)) return undefined;
+  if (traceId === "00000000000000000000000000000000" || spanId === "0000000000000000") return undefined;
+  return { traceId, spanId, sampled: (Number.parseInt(flags, 16) & 1) === 1, traceState };
+}
+
+export function formatTraceparent(context: SpanContext): string {
+  return `00-${context.traceId}-${context.spanId}-${context.sampled ? "01" : "00"}`;
+}
+
+/** Parses OpenCensus' binary form, the `grpc-trace-bin` metadata: version, then fields 0 (trace), 1 (span), 2 (flags). */
+export function parseTraceBinary(base64: string | undefined): SpanContext | undefined {
+  if (base64 === undefined) return undefined;
+  const bytes = Buffer.from(base64, "base64");
+  if (bytes.length < 29 || bytes[0] !== 0 || bytes[1] !== 0 || bytes[18] !== 1 || bytes[27] !== 2)
+    return undefined;
+  const traceId = bytes.toString("hex", 2, 18);
+  const spanId = bytes.toString("hex", 19, 27);
+  return { traceId, spanId, sampled: ((bytes[28] ?? 0) & 1) === 1, traceState: "" };
+}
+
+export function formatTraceBinary(context: SpanContext): string {
+  const bytes = Buffer.alloc(29);
+  bytes.write(context.traceId, 2, "hex");
+  bytes[18] = 1;
+  bytes.write(context.spanId, 19, "hex");
+  bytes[27] = 2;
+  bytes[28] = context.sampled ? 1 : 0;
+  return bytes.toString("base64").replace(/=+$/, "");
+}
+
+/** Reads the caller's context from headers or metadata: traceparent first, grpc-trace-bin otherwise. */
+export function extractContext(header: (lowerName: string) => string | undefined): SpanContext | undefined {
+  const parent = header("traceparent");
+  if (parent !== undefined) return parseTraceparent(parent, header("tracestate") ?? "");
+  return parseTraceBinary(header("grpc-trace-bin"));
+}
+
+function isHex(text: string): boolean {
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index);
+    if (!((code >= 48 && code <= 57) || (code >= 97 && code <= 102))) return false;
+  }
+  return true;
+}
+
+const pool = Buffer.alloc(8192);
+let poolUsed = pool.length;
+
+/** Random hex digits from a refilled pool: `randomBytes` per id would cost 3 µs. */
+export function randomHex(bytes: number): string {
+  if (poolUsed + bytes > pool.length) {
+    crypto.getRandomValues(pool);
+    poolUsed = 0;
+  }
+  const text = pool.toString("hex", poolUsed, poolUsed + bytes);
+  poolUsed += bytes;
+  return text;
+}

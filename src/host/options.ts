@@ -1,0 +1,95 @@
+import type { LogLevel } from "../telemetry/log.ts";
+
+/** Everything one app's runtime is started with: what daprd's flags and environment say (dapr-api.md §1). */
+export interface RuntimeOptions {
+  appId: string;
+  namespace: string;
+  /** 0: no app. */
+  appPort: number;
+  appProtocol: "http" | "https" | "h2c" | "grpc" | "grpcs";
+  appChannelAddress: string;
+  /** -1: unlimited. */
+  appMaxConcurrency: number;
+  appHealth: AppHealthOptions | undefined;
+  /** 0: chosen by the system. */
+  httpPort: number;
+  grpcPort: number;
+  /** 0: derived from the app id, or chosen when that one is taken. */
+  internalGrpcPort: number;
+  internalGrpcListenAddress: string;
+  listenAddresses: string[];
+  publicPort: number | undefined;
+  publicListenAddress: string;
+  maxBodyBytes: number;
+  readBufferBytes: number;
+  unixDomainSocket: string;
+  disableInitEndpoints: string[];
+  resourcesPaths: string[];
+  configPaths: string[];
+  placementHostAddresses: string[];
+  schedulerHostAddresses: string[];
+  allowedOrigins: string;
+  gracefulShutdownSeconds: number;
+  blockShutdownMs: number | undefined;
+  reconcileIntervalMs: number;
+  /** `undefined`: the Configuration decides. */
+  enableApiLogging: boolean | undefined;
+  logLevel: LogLevel;
+  logAsJson: boolean;
+  enableMetrics: boolean;
+  metricsPort: number;
+  metricsListenAddress: string;
+  /** `mecha daprd`: no extensions, no implicit components. */
+  isStrict: boolean;
+  apiToken: string | undefined;
+  appToken: string | undefined;
+  /** What the metadata API shows of the launcher. */
+  extendedMetadata: Record<string, string>;
+}
+
+export interface AppHealthOptions {
+  path: string;
+  probeIntervalMs: number;
+  probeTimeoutMs: number;
+  threshold: number;
+}
+
+/** daprd's defaults. */
+export const runtimeDefaults: RuntimeOptions = {
+  appId: "",
+  namespace: "",
+  appPort: 0,
+  appProtocol: "http",
+  appChannelAddress: "127.0.0.1",
+  appMaxConcurrency: -1,
+  appHealth: undefined,
+  httpPort: 3500,
+  grpcPort: 50001,
+  internalGrpcPort: 0,
+  internalGrpcListenAddress: "",
+  listenAddresses: [],
+  publicPort: undefined,
+  publicListenAddress: "",
+  maxBodyBytes: 4 << 20,
+  readBufferBytes: 4 << 10,
+  unixDomainSocket: "",
+  disableInitEndpoints: [],
+  resourcesPaths: [],
+  configPaths: [],
+  placementHostAddresses: [],
+  schedulerHostAddresses: [],
+  allowedOrigins: "",
+  gracefulShutdownSeconds: 5,
+  blockShutdownMs: undefined,
+  reconcileIntervalMs: 60_000,
+  enableApiLogging: undefined,
+  logLevel: "info",
+  logAsJson: false,
+  enableMetrics: true,
+  metricsPort: 9090,
+  metricsListenAddress: "0.0.0.0",
+  isStrict: false,
+  apiToken: undefined,
+  appToken: undefined,
+  extendedMetadata: {},
+};

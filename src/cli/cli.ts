@@ -1,6 +1,7 @@
+import { nearest } from "../kit/nearest.ts";
 import type { Command, CommandContext } from "./command.ts";
 import { commands } from "./commands.ts";
-import { FlagValues, nearest, parseFlags, UsageError } from "./flags.ts";
+import { FlagValues, parseFlags, UsageError } from "./flags.ts";
 import { commandHelp, generalHelp } from "./output/help.ts";
 
 export interface CliOptions {

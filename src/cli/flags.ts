@@ -1,3 +1,5 @@
+import { nearest } from "../kit/nearest.ts";
+
 /** The flags of a command, as data: parsing, help, completion and the reference page come from one table. */
 export interface Flag {
   name: string;
@@ -106,33 +108,6 @@ function parseValue(flag: Flag, text: string, before: FlagValue | undefined): Fl
     throw new UsageError(`invalid argument "${text}" for --${flag.name}: not a number`);
   }
   return number;
-}
-
-/** The closest of the known words within two edits; for "did you mean". */
-export function nearest(word: string, known: readonly string[]): string | undefined {
-  let best: string | undefined;
-  let bestDistance = 3;
-  for (const candidate of known) {
-    const distance = editDistance(word, candidate);
-    if (distance < bestDistance) {
-      best = candidate;
-      bestDistance = distance;
-    }
-  }
-  return best;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const cost = a[i - 1] === b[j - 1] ? 0 : 1;
-      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + cost));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
 }
 
 /** Typed access to what was given, falling back to the table's defaults. */

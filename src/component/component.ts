@@ -1,3 +1,4 @@
+import type { Edges } from "../edges/edges.ts";
 import type { Log } from "../telemetry/telemetry.ts";
 import type { Binding } from "./binding.ts";
 import type { ConfigurationStore } from "./configuration-store.ts";
@@ -25,6 +26,10 @@ export interface ComponentHost {
   appId: string;
   namespace: string;
   log: Log;
+  /** Clock and chance. */
+  edges: Edges;
+  /** Environment variables, handed down from the host. */
+  env: Readonly<Record<string, string | undefined>>;
 }
 
 export interface ComponentDefinition<K extends ComponentKind = ComponentKind, F extends Fields = Fields> {

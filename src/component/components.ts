@@ -23,6 +23,8 @@ export interface LoadedComponent<K extends ComponentKind> {
   properties: ReadonlyMap<string, string>;
   /** What the metadata API lists. */
   capabilities: string[];
+  /** A metadata value used the `{namespace}` template: topics get the namespace as a prefix (dapr-api.md §6.3). */
+  isNamespaceScoped: boolean;
 }
 
 export interface ComponentChange {

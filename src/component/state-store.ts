@@ -7,6 +7,7 @@ export interface StateStore {
   delete(request: DeleteRequest): Promise<void>;
   /** Absent keys are left out. Without it the caller asks key by key. */
   bulkGet?(requests: readonly GetRequest[]): Promise<BulkEntry[]>;
+  /** Not atomic. When some keys fail the others are done, and it rejects with `joinFailures` of the failed ones. */
   bulkSet?(requests: readonly SetRequest[]): Promise<void>;
   bulkDelete?(requests: readonly DeleteRequest[]): Promise<void>;
   /** All or nothing. Present exactly when the store has the feature TRANSACTIONAL. */
@@ -15,6 +16,13 @@ export interface StateStore {
   readonly operationsMax?: number;
   /** Present exactly when the store has the feature QUERY_API. Dapr's query JSON (alpha). */
   query?(query: StateQuery, metadata: Record<string, string>): Promise<QueryResult>;
+  /**
+   * Deletes the keys directly below the prefix (`p||a`, not `p||q||a`) and returns how many. Present exactly when the
+   * store has the feature DELETE_WITH_PREFIX.
+   */
+  deleteWithPrefix?(prefix: string): Promise<number>;
+  /** Lists keys by a LIKE pattern. Present exactly when the store has the feature KEYS_LIKE. */
+  keysLike?(request: KeysLikeRequest): Promise<KeysLikeResult>;
   close(): Promise<void>;
 }
 
@@ -87,8 +95,31 @@ export interface QueryResult {
   metadata: Record<string, string>;
 }
 
+export interface KeysLikeRequest {
+  /** `%` is any text, `_` any one character; a backslash before either takes it literally. Not empty. */
+  pattern: string;
+  /** Absent: all. */
+  limit?: number | undefined;
+  /** From the page before. */
+  token?: string | undefined;
+}
+
+export interface KeysLikeResult {
+  keys: string[];
+  /** Present when there may be more. */
+  token?: string | undefined;
+}
+
+/** A key of a bulk operation that failed, and why. */
+export interface KeyFailure {
+  key: string;
+  error: Error;
+}
+
 /** The etag given is not the stored one, or first-write found the key. Becomes 409 / ABORTED. */
 export class EtagMismatch extends Error {
+  /** Of a bulk operation: every key that failed. */
+  failures?: readonly KeyFailure[];
   constructor(detail = "possible etag mismatch. error from state store: the etag does not match") {
     super(detail);
     this.name = "EtagMismatch";
@@ -97,8 +128,24 @@ export class EtagMismatch extends Error {
 
 /** The etag text can not be one of this store. Becomes 400 / INVALID_ARGUMENT. */
 export class EtagInvalid extends Error {
+  /** Of a bulk operation: every key that failed. */
+  failures?: readonly KeyFailure[];
   constructor(detail = "invalid etag value") {
     super(detail);
     this.name = "EtagInvalid";
   }
+}
+
+/** One error for the failed keys of a bulk operation: an etag error when one of them is, with all in `failures`. */
+export function joinFailures(failures: readonly KeyFailure[]): Error & { failures?: readonly KeyFailure[] } {
+  const message = failures.map(({ key, error }) => `${key}: ${error.message}`).join("\n");
+  const errors = failures.map((failure) => failure.error);
+  const mismatch = errors.find((error) => error instanceof EtagMismatch);
+  const invalid = errors.find((error) => error instanceof EtagInvalid);
+  const joined: Error = mismatch
+    ? new EtagMismatch(message)
+    : invalid
+      ? new EtagInvalid(message)
+      : new Error(message, { cause: errors[0] });
+  return Object.assign(joined, { failures });
 }

@@ -1,0 +1,103 @@
+import { commonFields } from "./common-fields.ts";
+import type { ComponentDefinition, ComponentKind } from "./component.ts";
+import type { Field, Fields } from "./fields.ts";
+import { kindOf } from "./parse-options.ts";
+
+/** All that documentation, editors and redaction want to know of a component. */
+export interface ComponentDescription {
+  type: string;
+  version: string;
+  status: string;
+  summary: string;
+  fields: FieldDescription[];
+  /** JSON Schema of the metadata as an object of name → value. */
+  schema: Record<string, unknown>;
+  /** Markdown. */
+  table: string;
+  /** Lower-case names, aliases included, whose values must not be shown. */
+  sensitive: ReadonlySet<string>;
+}
+
+export interface FieldDescription {
+  name: string;
+  type: string;
+  description: string;
+  isRequired: boolean;
+  isSensitive: boolean;
+  default: string;
+  aliases: readonly string[];
+  choices: readonly string[] | undefined;
+}
+
+export function describe(definition: ComponentDefinition): ComponentDescription {
+  const common = commonFields[kindOf(definition.type) as ComponentKind];
+  const all: Fields = { ...common, ...definition.metadata };
+  const own = Object.entries(definition.metadata).filter(([, field]) => field.missing === undefined);
+  const { type, version, status, summary } = definition;
+  const fields = own.map(([name, field]) => describeField(name, field));
+  return {
+    type,
+    version,
+    status,
+    summary,
+    fields,
+    schema: schemaOf(all),
+    table: tableOf(fields),
+    sensitive: sensitiveOf(all),
+  };
+}
+
+function describeField(name: string, field: Field<unknown>): FieldDescription {
+  const { type, description, isRequired, isSensitive, aliases, choices } = field;
+  return { name, type, description, isRequired, isSensitive, aliases, choices, default: defaultText(field) };
+}
+
+function defaultText(field: Field<unknown>): string {
+  if (field.default === undefined) return "";
+  if (field.type === "duration") return `${field.default} ms`;
+  return typeof field.default === "object" ? JSON.stringify(field.default) : String(field.default);
+}
+
+const schemaTypes: Record<Field<unknown>["type"], string[]> = {
+  text: ["string"],
+  number: ["number", "string"],
+  flag: ["boolean", "string"],
+  duration: ["string", "number"],
+  quantity: ["string", "number"],
+  choice: ["string"],
+  list: ["string"],
+  pairs: ["string", "object"],
+  json: ["string", "object", "array"],
+};
+
+function schemaOf(fields: Fields): Record<string, unknown> {
+  const properties = Object.entries(fields).map(([name, field]) => [
+    name,
+    {
+      description: field.description,
+      type: schemaTypes[field.type],
+      ...(field.choices && { enum: field.choices }),
+      ...(field.isSensitive && { writeOnly: true }),
+    },
+  ]);
+  const required = Object.keys(fields).filter((name) => fields[name]?.isRequired);
+  return { type: "object", properties: Object.fromEntries(properties), required };
+}
+
+function tableOf(fields: FieldDescription[]): string {
+  if (fields.length === 0) return "No metadata fields.\n";
+  const rows = fields.map(({ name, type, isRequired, default: preset, description, choices, aliases }) => {
+    const kind = choices ? choices.join(" \\| ") : type;
+    const also = aliases.length > 0 ? ` (also ${aliases.map((alias) => `\`${alias}\``).join(", ")})` : "";
+    return `| \`${name}\` | ${kind} | ${isRequired ? "required" : preset} | ${description}${also} |`;
+  });
+  return `| field | type | default | |\n|---|---|---|---|\n${rows.join("\n")}\n`;
+}
+
+function sensitiveOf(fields: Fields): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const [name, field] of Object.entries(fields)) {
+    if (field.isSensitive) for (const one of [name, ...field.aliases]) names.add(one.toLowerCase());
+  }
+  return names;
+}

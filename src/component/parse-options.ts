@@ -1,0 +1,84 @@
+import { didYouMean } from "../kit/nearest.ts";
+import { commonFields } from "./common-fields.ts";
+import type { ComponentDefinition, ComponentKind } from "./component.ts";
+import type { Field, Fields } from "./fields.ts";
+
+/** A metadata field that can not be used; the loader adds the position in the file. */
+export class FieldError extends Error {
+  /** As the file spells it; for absent fields as the documentation does. */
+  readonly field: string;
+  constructor(field: string, message: string) {
+    super(message);
+    this.name = "FieldError";
+    this.field = field;
+  }
+}
+
+export interface ParsedOptions {
+  /** What `open` gets. */
+  options: Record<string, unknown>;
+  /** Fields nobody knows, each with a sentence for the log. */
+  unknown: { field: string; warning: string }[];
+}
+
+/** The kind of a component is its type up to the first dot. */
+export function kindOf(type: string): string {
+  return type.slice(0, type.indexOf("."));
+}
+
+/**
+ * Reads the metadata texts of one component against its definition. Names match without case; unknown names are
+ * reported, since Dapr ignores them. Throws `FieldError`.
+ */
+export function parseOptions(
+  definition: ComponentDefinition,
+  values: ReadonlyMap<string, string>,
+): ParsedOptions {
+  const known = byLowerName(definition.metadata);
+  const common = byLowerName(commonFields[kindOf(definition.type) as ComponentKind]);
+  const options: Record<string, unknown> = {};
+  const unknown: ParsedOptions["unknown"] = [];
+  for (const [spelled, value] of values) {
+    const found = known.get(spelled.toLowerCase());
+    const shared = common.get(spelled.toLowerCase());
+    if (found) options[found.name] = parseField(definition.type, spelled, found.field, value);
+    else if (shared) parseField(definition.type, spelled, shared.field, value);
+    else unknown.push({ field: spelled, warning: unknownField(definition.type, spelled, known, common) });
+  }
+  for (const [name, field] of Object.entries(definition.metadata)) {
+    if (options[name] !== undefined) continue;
+    if (field.isRequired) throw new FieldError(name, `${definition.type} needs metadata field ${name}`);
+    options[name] = field.default;
+  }
+  return { options, unknown };
+}
+
+type Known = Map<string, { name: string; field: Field<unknown> }>;
+
+function byLowerName(fields: Fields): Known {
+  const known: Known = new Map();
+  for (const [name, field] of Object.entries(fields)) {
+    for (const spelled of [name, ...field.aliases]) known.set(spelled.toLowerCase(), { name, field });
+  }
+  return known;
+}
+
+function parseField(type: string, name: string, field: Field<unknown>, value: string): unknown {
+  if (field.missing !== undefined) {
+    throw new FieldError(name, `metadata field ${name} of ${type} is not implemented: ${field.missing}`);
+  }
+  // An empty text is how templates leave a field out.
+  if (value === "" && field.type !== "text" && field.type !== "list") return undefined;
+  try {
+    return field.parse(value);
+  } catch (error) {
+    const shown = field.isSensitive ? "(hidden)" : JSON.stringify(value);
+    const why = error instanceof Error ? error.message : String(error);
+    throw new FieldError(name, `metadata field ${name} of ${type}: ${why}, got ${shown}`);
+  }
+}
+
+function unknownField(type: string, name: string, ...known: Known[]): string {
+  const names = known.flatMap((one) => [...one.values()].map((entry) => entry.name));
+  return `metadata field ${name} is not known to ${type} and has no effect${didYouMean(name, new Set(names))}`;
+}

@@ -1,0 +1,163 @@
+import type { Clock } from "../edges/clock.ts";
+import type { GrpcClient } from "../net/grpc/types.ts";
+import type { HttpAddress, HttpClient } from "../net/http1/types.ts";
+import type { SpanContext, Telemetry } from "../telemetry/telemetry.ts";
+import type { AppChannel, AppHttpRequest, AppHttpResponse } from "./channel.ts";
+import { createLimiter, type Limiter } from "./concurrency.ts";
+import { callMetadata, openGrpcApp } from "./grpc-channel.ts";
+import { AppHealth, type HealthSettings } from "./health.ts";
+import { HttpChannel } from "./http-channel.ts";
+import { createHttp2Client } from "./http2-client.ts";
+import { waitForPort } from "./reachable.ts";
+
+/** The part of the app's settings a channel needs. */
+export interface AppChannelSettings {
+  appPort: number;
+  appProtocol: "http" | "https" | "h2c" | "grpc" | "grpcs";
+  appChannelAddress: string;
+  appMaxConcurrency: number;
+  appHealth: (HealthSettings & { path: string }) | undefined;
+  appToken: string | undefined;
+  maxBodyBytes: number;
+}
+
+export interface AppChannelOptions {
+  settings: AppChannelSettings;
+  /** Shared by all HTTP/1.1 channels of the process; the channel does not close it. */
+  httpClient: HttpClient;
+  telemetry: Pick<Telemetry, "log">;
+  clock: Clock;
+  /** Calls that may wait for a slot of app-max-concurrency. */
+  queuedMax?: number;
+}
+
+const healthCheckMethod = "/dapr.proto.runtime.v1.AppCallbackHealthCheck/HealthCheck";
+const emptyMessage = new Uint8Array(0);
+
+/** Opens the way to an application. Nothing is connected yet; probes begin when `waitUntilReachable` is over. */
+export function createAppChannel(options: AppChannelOptions): AppChannel {
+  return new LocalApp(options);
+}
+
+class LocalApp implements AppChannel {
+  readonly protocol: "http" | "grpc";
+  readonly grpc: GrpcClient | undefined;
+  readonly #options: AppChannelOptions;
+  readonly #limiter: Limiter;
+  readonly #http: HttpChannel | undefined;
+  readonly #client: HttpClient;
+  readonly #address: HttpAddress;
+  readonly #health: AppHealth | undefined;
+
+  constructor(options: AppChannelOptions) {
+    const { settings, telemetry, clock, queuedMax } = options;
+    const protocol = settings.appProtocol;
+    this.#options = options;
+    this.protocol = protocol === "grpc" || protocol === "grpcs" ? "grpc" : "http";
+    this.#limiter = createLimiter({ max: settings.appMaxConcurrency, queuedMax });
+    this.#client = protocol === "h2c" ? createHttp2Client() : options.httpClient;
+    this.#address = addressOf(settings);
+    const onOutcome = (wasAnswered: boolean): void => this.#health?.hint(wasAnswered);
+    if (this.protocol === "grpc") this.grpc = openGrpcApp({ ...grpcAddressOf(settings), onOutcome });
+    else {
+      this.#http = new HttpChannel({
+        address: this.#address,
+        client: this.#client,
+        limiter: this.#limiter,
+        appToken: settings.appToken,
+        onOutcome,
+      });
+    }
+    if (settings.appHealth) {
+      const probe = (signal: AbortSignal): Promise<string | undefined> => this.#probe(signal);
+      this.#health = new AppHealth({
+        settings: settings.appHealth,
+        probe,
+        clock,
+        log: telemetry.log.scope("dapr.apphealth"),
+      });
+    }
+  }
+
+  get isHealthy(): boolean {
+    return this.#health?.isHealthy ?? true;
+  }
+
+  onHealthChange(listener: (isHealthy: boolean) => void): () => void {
+    return this.#health?.onChange(listener) ?? (() => {});
+  }
+
+  http(request: AppHttpRequest): Promise<AppHttpResponse> {
+    if (!this.#http) return Promise.reject(new Error("the application speaks gRPC, not HTTP"));
+    return this.#http.request(request);
+  }
+
+  grpcMetadata(trace: SpanContext | undefined): [string, string][] {
+    return callMetadata(this.#options.settings.appToken, trace);
+  }
+
+  async withSlot<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    const waiting = this.#limiter.acquire(signal);
+    if (waiting) await waiting;
+    try {
+      return await work();
+    } finally {
+      this.#limiter.release();
+    }
+  }
+
+  async waitUntilReachable(signal: AbortSignal): Promise<void> {
+    const { host, port } = this.#address;
+    const { clock, telemetry } = this.#options;
+    await waitForPort({ host, port }, signal, { clock, log: telemetry.log });
+    this.#health?.start();
+  }
+
+  async close(): Promise<void> {
+    this.#health?.close();
+    this.grpc?.close();
+    if (this.#client !== this.#options.httpClient) this.#client.close();
+  }
+
+  /** Probes pass by the concurrency limit: a busy app is not a sick one. */
+  async #probe(signal: AbortSignal): Promise<string | undefined> {
+    const { settings } = this.#options;
+    if (this.grpc) {
+      await this.grpc.unary(healthCheckMethod, emptyMessage, {
+        metadata: this.grpcMetadata(undefined),
+        signal,
+      });
+      return undefined;
+    }
+    const response = await this.#client.request(this.#address, {
+      method: "GET",
+      target: `/${(settings.appHealth?.path ?? "").replace(/^\//, "")}`,
+      headers: settings.appToken === undefined ? [] : ["dapr-api-token", settings.appToken],
+      signal,
+    });
+    for await (const _ of response.body) if (signal.aborted) break;
+    if (response.status >= 200 && response.status < 300) return undefined;
+    return `Health check failed with status code: ${response.status}`;
+  }
+}
+
+function addressOf(settings: AppChannelSettings): HttpAddress {
+  const address: HttpAddress = { host: settings.appChannelAddress, port: settings.appPort };
+  // An app's own certificate is nearly always self-signed; Dapr does not verify it either.
+  if (settings.appProtocol === "https") address.tls = { rejectUnauthorized: false };
+  return address;
+}
+
+function grpcAddressOf(settings: AppChannelSettings): {
+  host: string;
+  port: number;
+  isTls: boolean;
+  maxMessageBytes: number;
+} {
+  return {
+    host: settings.appChannelAddress,
+    port: settings.appPort,
+    isTls: settings.appProtocol === "grpcs",
+    maxMessageBytes: settings.maxBodyBytes,
+  };
+}

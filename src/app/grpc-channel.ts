@@ -1,0 +1,51 @@
+import { createGrpcClient } from "../net/grpc/client.ts";
+import { type GrpcCallOptions, type GrpcClient, GrpcError, type Metadata } from "../net/grpc/types.ts";
+import { formatTraceBinary, formatTraceparent } from "../telemetry/propagation.ts";
+import type { SpanContext } from "../telemetry/telemetry.ts";
+
+export interface GrpcChannelOptions {
+  host: string;
+  port: number;
+  /** grpcs: TLS without verification, as Dapr does for its own app. */
+  isTls: boolean;
+  maxMessageBytes: number;
+  /** Told after each call whether the app answered at all. */
+  onOutcome(wasAnswered: boolean): void;
+}
+
+const unavailable = 14;
+
+/** The one connection to a gRPC app, made again when it is lost. */
+export function openGrpcApp(options: GrpcChannelOptions): GrpcClient {
+  const { host, port, isTls, maxMessageBytes, onOutcome } = options;
+  const client = createGrpcClient(
+    { host, port },
+    { maxMessageBytes, tls: isTls ? { rejectUnauthorized: false } : undefined },
+  );
+  return {
+    async unary(path: string, request: Uint8Array, call?: GrpcCallOptions): Promise<Uint8Array> {
+      try {
+        const reply = await client.unary(path, request, call);
+        onOutcome(true);
+        return reply;
+      } catch (error) {
+        onOutcome(!(error instanceof GrpcError && error.code === unavailable));
+        throw error;
+      }
+    },
+    stream: (path, call) => client.stream(path, call),
+    open: (headers, signal) => client.open(headers, signal),
+    close: () => client.close(),
+  };
+}
+
+/** Metadata of a call to the app: its token, and the trace in both spellings Dapr's SDKs look for. */
+export function callMetadata(appToken: string | undefined, trace: SpanContext | undefined): Metadata {
+  const metadata: Metadata = [];
+  if (appToken !== undefined) metadata.push(["dapr-api-token", appToken]);
+  if (trace === undefined) return metadata;
+  metadata.push(["traceparent", formatTraceparent(trace)]);
+  if (trace.traceState !== "") metadata.push(["tracestate", trace.traceState]);
+  metadata.push(["grpc-trace-bin", formatTraceBinary(trace)]);
+  return metadata;
+}

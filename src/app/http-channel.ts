@@ -1,0 +1,92 @@
+import type { HttpAddress, HttpClient, HttpResponse } from "../net/http1/types.ts";
+import { spliceSockets } from "../net/splice.ts";
+import { formatTraceparent } from "../telemetry/propagation.ts";
+import type { SpanContext } from "../telemetry/telemetry.ts";
+import type { AppHttpRequest, AppHttpResponse } from "./channel.ts";
+import type { Limiter } from "./concurrency.ts";
+import { relayBody } from "./relayed-body.ts";
+
+export interface HttpChannelOptions {
+  address: HttpAddress;
+  client: HttpClient;
+  limiter: Limiter;
+  /** APP_API_TOKEN. */
+  appToken: string | undefined;
+  /** Told after each call whether the app answered at all. */
+  onOutcome(wasAnswered: boolean): void;
+}
+
+/** Calls an app over HTTP: one request, one slot, held until the answer's body has arrived. */
+export class HttpChannel {
+  readonly #options: HttpChannelOptions;
+  readonly #tokenLines: string[];
+
+  constructor(options: HttpChannelOptions) {
+    this.#options = options;
+    this.#tokenLines = options.appToken === undefined ? [] : ["dapr-api-token", options.appToken];
+  }
+
+  request(request: AppHttpRequest): Promise<AppHttpResponse> {
+    const waiting = this.#options.limiter.acquire(request.signal);
+    return waiting === undefined ? this.#send(request) : waiting.then(() => this.#send(request));
+  }
+
+  async #send(request: AppHttpRequest): Promise<AppHttpResponse> {
+    const { client, address, limiter, onOutcome } = this.#options;
+    let response: HttpResponse;
+    try {
+      response = await client.request(address, {
+        method: request.method,
+        target: request.target,
+        headers: this.#headers(request),
+        body: request.body,
+        signal: request.signal,
+        timeoutMs: request.timeoutMs,
+      });
+    } catch (error) {
+      limiter.release();
+      if (!request.signal?.aborted) onOutcome(false);
+      throw error;
+    }
+    onOutcome(true);
+    return this.#hold(response);
+  }
+
+  /** The slot goes back when the app has nothing left to do for this request. */
+  #hold(response: HttpResponse): AppHttpResponse {
+    const { limiter } = this.#options;
+    const { upgrade } = response;
+    if (upgrade) {
+      upgrade.socket.once("close", () => limiter.release());
+      return {
+        ...fields(response),
+        body: response.body,
+        takeOver: (socket, head) => spliceSockets(socket, head, upgrade.socket, upgrade.head),
+      };
+    }
+    if (limiter.active === 0) return response;
+    return { ...fields(response), body: relayBody(response.body, () => limiter.release()) };
+  }
+
+  #headers({ headers, trace }: AppHttpRequest): string[] {
+    return trace === undefined
+      ? headers.concat(this.#tokenLines)
+      : headers.concat(this.#tokenLines, traceLines(trace));
+  }
+}
+
+/** The W3C header lines of a trace context. */
+function traceLines(trace: SpanContext): string[] {
+  const lines = ["traceparent", formatTraceparent(trace)];
+  if (trace.traceState !== "") lines.push("tracestate", trace.traceState);
+  return lines;
+}
+
+function fields(response: HttpResponse): Omit<AppHttpResponse, "body" | "takeOver"> {
+  return {
+    status: response.status,
+    reason: response.reason,
+    rawHeaders: response.rawHeaders,
+    header: (lowerName) => response.header(lowerName),
+  };
+}

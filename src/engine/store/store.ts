@@ -28,7 +28,7 @@ export interface Store {
    */
   claim(request: ClaimRequest): Promise<Delivery[]>;
   /** Gives a message back: it is claimable again after `delayMs`. Stale tokens are ignored (returns false). */
-  nack(delivery: DeliveryToken, delayMs: number): Promise<boolean>;
+  nack(delivery: DeliveryToken, delayMs: number, options?: NackOptions): Promise<boolean>;
   /** Prolongs the lease of messages still being handled. Returns those still owned. */
   extend(deliveries: readonly DeliveryToken[], leaseMs: number): Promise<DeliveryToken[]>;
   /** Counts for metrics and the CLI. */
@@ -111,8 +111,11 @@ export interface PutMutation {
   expiresAtMs?: number | undefined;
 }
 
-/** `put` → the new etag; `append` → the message's offset as text; `delete` → whether something was there. */
-export type Outcome = { etag?: string; offset?: number; existed?: boolean };
+/**
+ * `put` → the new etag; `append` and `deadLetter` → the new message's offset; deletes → whether something was there,
+ * `deletePrefix` → also how many.
+ */
+export type Outcome = { etag?: string; offset?: number; existed?: boolean; count?: number };
 
 export interface NewMessage {
   data: Uint8Array;
@@ -134,6 +137,11 @@ export interface ClaimRequest {
   leaseMs: number;
   waitMs: number;
   signal?: AbortSignal;
+}
+
+export interface NackOptions {
+  /** The message was not tried, only given back (a drain): the attempt does not count. */
+  untried?: boolean;
 }
 
 export interface DeliveryToken {
@@ -186,6 +194,9 @@ export interface TopicStats {
   topic: string;
   messages: number;
   bytes: number;
+  /** Messages that retention removed before every group had handled them. */
+  dropped: number;
+  /** `pending`: not handled and not in flight, delayed ones included. */
   groups: { group: string; pending: number; inFlight: number }[];
 }
 
@@ -205,6 +216,19 @@ export class StoreConflict extends Error {
     super(message);
     this.name = "StoreConflict";
     this.index = index;
+    this.reason = reason;
+  }
+}
+
+/**
+ * The store could not do it now. Except for "crashed" and "io" (where the outcome of a write is unknown: it may be
+ * there after a restart), nothing was applied. Later calls may succeed.
+ */
+export class StoreUnavailable extends Error {
+  readonly reason: "full" | "io" | "busy" | "corrupt" | "overloaded" | "crashed" | "closed";
+  constructor(reason: StoreUnavailable["reason"], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "StoreUnavailable";
     this.reason = reason;
   }
 }

@@ -1,0 +1,243 @@
+import type { Database } from "bun:sqlite";
+import { statSync } from "node:fs";
+import { type Clock, type ClockTimer, realClock } from "../../edges/clock.ts";
+import { schemaVersion } from "./migrations.ts";
+import { bytesAt, type Retention } from "./sqlite/batch-codec.ts";
+import { type ClaimSource, claimWhenThere } from "./sqlite/claim-wait.ts";
+import { Feeds } from "./sqlite/feeds.ts";
+import { concernsTheFile, toStoreUnavailable } from "./sqlite/file-fault.ts";
+import { openReader, prepareStoreFile } from "./sqlite/open-file.ts";
+import { Reads } from "./sqlite/reads.ts";
+import { WriteThread } from "./sqlite/write-thread.ts";
+import {
+  type ClaimRequest,
+  type ClaimTimersRequest,
+  type Delivery,
+  type DeliveryToken,
+  type KeyEntry,
+  type Lease,
+  type LeaseResult,
+  type ListOptions,
+  type Mutation,
+  type NackOptions,
+  type Outcome,
+  type Store,
+  type StoreStats,
+  StoreUnavailable,
+  type Timer,
+  type TopicStats,
+} from "./store.ts";
+
+export interface SqliteStoreOptions {
+  /** Holds the store's files; made when missing. Processes that name the same folder share the store. */
+  folder: string;
+  clock?: Clock;
+  /** How much of a topic is kept at most, whether handled or not. Default 7 days and 1 GiB for each topic. */
+  retention?: Partial<Retention>;
+  /** How long a write waits for another process's lock. Default 5 s. */
+  busyTimeoutMs?: number;
+  /** How often expired entries and handled messages are removed. Default 5 s. */
+  sweepEveryMs?: number;
+}
+
+const defaultRetention: Retention = { ageMs: 7 * 24 * 3600_000, bytes: 1024 ** 3 };
+
+/** Opens the embedded home of the store. Rejects with `StoreFileRefused` when the file is not for this mecha. */
+export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
+  const { busyTimeoutMs = 5_000, clock = realClock } = options;
+  const path = prepareStoreFile(options.folder, { busyTimeoutMs });
+  const db = openReader(path, { busyTimeoutMs });
+  return new SqliteStore(path, db, clock, busyTimeoutMs, options);
+}
+
+class SqliteStore implements Store {
+  readonly #path: string;
+  readonly #db: Database;
+  readonly #clock: Clock;
+  readonly #reads: Reads;
+  readonly #feeds: Feeds;
+  readonly #thread: WriteThread;
+  readonly #retention: Retention;
+  readonly #sweepEveryMs: number;
+  readonly #claimSource: ClaimSource;
+  #sweepTimer: ClockTimer | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(path: string, db: Database, clock: Clock, busyTimeoutMs: number, options: SqliteStoreOptions) {
+    this.#path = path;
+    this.#db = db;
+    this.#clock = clock;
+    this.#reads = new Reads(db);
+    this.#feeds = new Feeds(clock, () => this.#reads.dataVersion());
+    this.#thread = new WriteThread({
+      path,
+      clock,
+      busyTimeoutMs,
+      onTouched: (channels) => this.#feeds.notify(channels),
+    });
+    this.#claimSource = {
+      clock,
+      feeds: this.#feeds,
+      outlook: (topic, group) => this.#read((nowMs) => this.#reads.outlook(topic, group, nowMs)),
+      claimNow: (request) => this.#claimNow(request),
+    };
+    this.#retention = { ...defaultRetention, ...options.retention };
+    this.#sweepEveryMs = options.sweepEveryMs ?? 5_000;
+    this.#sweepLater(this.#sweepEveryMs);
+  }
+
+  get(space: string, key: string): Promise<KeyEntry | undefined> {
+    return this.#read((nowMs) => this.#reads.get(space, key, nowMs));
+  }
+
+  getMany(space: string, keys: readonly string[]): Promise<KeyEntry[]> {
+    return this.#read((nowMs) => this.#reads.getMany(space, keys, nowMs));
+  }
+
+  list(space: string, options: ListOptions): Promise<KeyEntry[]> {
+    return this.#read((nowMs) => this.#reads.list(space, options, nowMs));
+  }
+
+  async commit(mutations: readonly Mutation[]): Promise<Outcome[]> {
+    return [...(await this.#thread.write({ op: "commit", mutations })).value];
+  }
+
+  async ensureGroup(topic: string, group: string, from: "earliest" | "latest"): Promise<void> {
+    if (await this.#read(() => this.#reads.hasGroup(topic, group))) return;
+    await this.#thread.write({ op: "ensureGroup", topic, group, from });
+  }
+
+  async deleteGroup(topic: string, group: string): Promise<void> {
+    await this.#thread.write({ op: "deleteGroup", topic, group });
+  }
+
+  claim(request: ClaimRequest): Promise<Delivery[]> {
+    return claimWhenThere(this.#claimSource, request);
+  }
+
+  async nack(delivery: DeliveryToken, delayMs: number, options: NackOptions = {}): Promise<boolean> {
+    const { untried = false } = options;
+    return (await this.#thread.write({ op: "nack", delivery: bareToken(delivery), delayMs, untried })).value;
+  }
+
+  async extend(deliveries: readonly DeliveryToken[], leaseMs: number): Promise<DeliveryToken[]> {
+    if (deliveries.length === 0) return [];
+    const { value } = await this.#thread.write({
+      op: "extend",
+      deliveries: deliveries.map(bareToken),
+      leaseMs,
+    });
+    return [...value];
+  }
+
+  topicStats(topic?: string): Promise<TopicStats[]> {
+    return this.#read((nowMs) => this.#reads.topicStats(topic, nowMs));
+  }
+
+  async claimTimers(request: ClaimTimersRequest): Promise<Timer[]> {
+    const nextAtMs = await this.nextTimerAt(request.space);
+    if (nextAtMs === undefined || nextAtMs > request.nowMs) return [];
+    const { value, bytes } = await this.#thread.write({ op: "claimTimers", ...request });
+    return value.map((timer) => ({ ...timer, data: bytesAt(bytes, timer.data) }));
+  }
+
+  nextTimerAt(space: string): Promise<number | undefined> {
+    return this.#read(() => this.#reads.nextTimerAt(space));
+  }
+
+  getTimer(space: string, id: string): Promise<Timer | undefined> {
+    return this.#read(() => this.#reads.getTimer(space, id));
+  }
+
+  listTimers(space: string, options: ListOptions): Promise<Timer[]> {
+    return this.#read(() => this.#reads.listTimers(space, options));
+  }
+
+  readHistory(instance: string, from: number): Promise<Uint8Array[]> {
+    return this.#read(() => this.#reads.readHistory(instance, from));
+  }
+
+  async acquireLease(name: string, owner: string, ttlMs: number): Promise<LeaseResult> {
+    const current = await this.getLease(name);
+    if (current && current.owner !== owner) return { held: false, lease: current };
+    return (await this.#thread.write({ op: "acquireLease", name, owner, ttlMs })).value;
+  }
+
+  async renewLease(name: string, token: number, ttlMs: number): Promise<boolean> {
+    return (await this.#thread.write({ op: "renewLease", name, token, ttlMs })).value;
+  }
+
+  async releaseLease(name: string, token: number): Promise<boolean> {
+    return (await this.#thread.write({ op: "releaseLease", name, token })).value;
+  }
+
+  getLease(name: string): Promise<Lease | undefined> {
+    return this.#read((nowMs) => this.#reads.getLease(name, nowMs));
+  }
+
+  watch(channel: string, listener: () => void): () => void {
+    return this.#feeds.watch(channel, listener);
+  }
+
+  stats(): Promise<StoreStats> {
+    return this.#read(() => {
+      const bytesOnDisk = ["", "-wal"].reduce((sum, end) => sum + fileBytes(this.#path + end), 0);
+      return { ...this.#reads.stats(), bytesOnDisk, schemaVersion };
+    });
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#shutDown();
+    return this.#closed;
+  }
+
+  async #claimNow(request: ClaimRequest): Promise<{ deliveries: Delivery[]; exhausted: boolean }> {
+    const { topic, group, owner, max, leaseMs } = request;
+    const { value, bytes } = await this.#thread.write({ op: "claim", topic, group, owner, max, leaseMs });
+    const deliveries = value.deliveries.map((delivery) => ({
+      ...delivery,
+      data: bytesAt(bytes, delivery.data),
+    }));
+    return { deliveries, exhausted: value.exhausted };
+  }
+
+  /** One synchronous look into the file, as a promise: a read before a write never sees half of it. */
+  #read<T>(look: (nowMs: number) => T): Promise<T> {
+    if (this.#closed) return Promise.reject(new StoreUnavailable("closed", "the store is closed"));
+    try {
+      return Promise.resolve(look(this.#clock.now()));
+    } catch (error) {
+      return Promise.reject(concernsTheFile(error) ? toStoreUnavailable(error) : error);
+    }
+  }
+
+  #sweepLater(delayMs: number): void {
+    this.#sweepTimer = this.#clock.setTimer(delayMs, () => void this.#sweep(), { background: true });
+  }
+
+  async #sweep(): Promise<void> {
+    let more = false;
+    try {
+      more = (await this.#thread.write({ op: "sweep", retention: this.#retention })).value.more;
+    } catch {
+      // Disk full, busy or closing: the next sweep does the work.
+    }
+    if (!this.#closed) this.#sweepLater(more ? 0 : this.#sweepEveryMs);
+  }
+
+  async #shutDown(): Promise<void> {
+    this.#sweepTimer?.cancel();
+    this.#feeds.close();
+    await this.#thread.close();
+    this.#db.close();
+  }
+}
+
+/** A delivery is a token with its message: only the token goes to the thread. */
+function bareToken({ topic, group, offset, claim }: DeliveryToken): DeliveryToken {
+  return { topic, group, offset, claim };
+}
+
+function fileBytes(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+}

@@ -1,0 +1,165 @@
+import type { Database, Statement } from "bun:sqlite";
+import type { Batch } from "./batch.ts";
+import type { Retention } from "./batch-codec.ts";
+import { never } from "./claim-table.ts";
+
+interface Slice {
+  count: number;
+  bytes: number;
+  last: number | null;
+}
+
+interface TopicRow {
+  id: number;
+  bytes: number;
+  messages: number;
+}
+
+/** Removes messages: those that every group has handled, and those that are too old or too many. In slices. */
+export class RetentionTable {
+  readonly #consumers: Statement<{ id: number; cursor: number }>;
+  readonly #firstClaim: Statement<{ offset: number | null }>;
+  readonly #topics: Statement<TopicRow>;
+  readonly #doneSlice: Statement<Slice>;
+  readonly #delete: Statement;
+  readonly #scanEnd: Statement<{ last: number | null }>;
+  readonly #holes: Statement<Slice>;
+  readonly #deleteHoles: Statement;
+  readonly #tooOld: Statement<Slice>;
+  readonly #tooMany: Statement<Slice>;
+  readonly #discount: Statement;
+  readonly #countPending: Statement<{ count: number }>;
+  readonly #dropClaims: Statement;
+  readonly #pass: Statement;
+  readonly #free: Statement;
+  /** Where the search for handled messages between pending ones goes on, by topic. */
+  readonly #scanned = new Map<number, number>();
+  #lastTopic = 0;
+
+  constructor(db: Database) {
+    const group = "(SELECT id FROM consumers WHERE topic = ?1)";
+    const slice = "SELECT count(*) AS count, coalesce(sum(size), 0) AS bytes, max(offset) AS last FROM";
+    const pending = `EXISTS (SELECT 1 FROM claims WHERE consumer IN ${group} AND claims.offset = messages.offset)`;
+    const range = "topic = ?1 AND offset > ?2 AND offset <= ?3";
+    this.#consumers = db.prepare("SELECT id, cursor FROM consumers WHERE topic = ?");
+    this.#firstClaim = db.prepare("SELECT min(offset) AS offset FROM claims WHERE consumer = ?");
+    this.#topics = db.prepare(
+      `SELECT id, bytes, messages FROM topics WHERE messages > 0 AND id > ? ORDER BY id LIMIT ${topicsPerSweep}`,
+    );
+    this.#doneSlice = db.prepare(
+      `${slice} (SELECT offset, length(data) AS size FROM messages
+         WHERE topic = ? AND offset <= ? ORDER BY offset LIMIT ?)`,
+    );
+    this.#delete = db.prepare("DELETE FROM messages WHERE topic = ? AND offset <= ?");
+    this.#scanEnd = db.prepare(
+      `SELECT max(offset) AS last FROM
+         (SELECT offset FROM messages WHERE ${range} ORDER BY offset LIMIT ?4)`,
+    );
+    this.#holes = db.prepare(
+      `${slice} (SELECT offset, length(data) AS size FROM messages WHERE ${range} AND NOT ${pending})`,
+    );
+    this.#deleteHoles = db.prepare(`DELETE FROM messages WHERE ${range} AND NOT ${pending}`);
+    this.#tooOld = db.prepare(
+      `${slice} (SELECT offset, length(data) AS size FROM messages
+         WHERE topic = ?1 AND published_at < ?2 ORDER BY offset LIMIT ?3)`,
+    );
+    this.#tooMany = db.prepare(
+      `${slice} (SELECT offset, size, sum(size) OVER (ORDER BY offset) - size AS before FROM
+         (SELECT offset, length(data) AS size FROM messages WHERE topic = ?1 ORDER BY offset LIMIT ?3))
+       WHERE before < ?2`,
+    );
+    this.#discount = db.prepare(
+      "UPDATE topics SET messages = messages - ?2, bytes = bytes - ?3, dropped = dropped + ?4 WHERE id = ?1",
+    );
+    this.#countPending = db.prepare(
+      `SELECT count(*) AS count FROM messages WHERE topic = ?1 AND offset <= ?2 AND (
+         offset > (SELECT min(cursor) FROM consumers WHERE topic = ?1) OR ${pending})`,
+    );
+    this.#dropClaims = db.prepare(`DELETE FROM claims WHERE consumer IN ${group} AND offset <= ?2`);
+    this.#pass = db.prepare(
+      `UPDATE consumers SET cursor = ?2, passed = passed +
+         (SELECT count(*) FROM messages WHERE messages.topic = ?1 AND offset > cursor AND offset <= ?2)
+       WHERE topic = ?1 AND cursor < ?2`,
+    );
+    // A dropped message may have been the one that others with its order key waited for.
+    this.#free = db.prepare(
+      `UPDATE claims SET visible_at = 0 WHERE consumer IN ${group} AND visible_at = ${never}`,
+    );
+  }
+
+  /** Removes messages that all groups have handled, from the oldest up to the first that is pending. */
+  trim(topic: number, limit: number): number {
+    const floor = this.#floor(topic);
+    if (!floor) return 0;
+    const slice = this.#doneSlice.get(topic, floor.done, limit);
+    if (!slice?.last) return 0;
+    this.#delete.run(topic, slice.last);
+    this.#discount.run(topic, slice.count, slice.bytes, 0);
+    return slice.count;
+  }
+
+  /** Trims some topics, each time the next ones, and enforces their bounds; true when there is more to do. */
+  sweep(retention: Retention, batch: Batch, limit: number): boolean {
+    let left = limit;
+    const topics = this.#topics.all(this.#lastTopic);
+    if (topics.length < topicsPerSweep) this.#lastTopic = 0;
+    for (const topic of topics) {
+      left -= this.trim(topic.id, left);
+      if (left > 0) left -= this.#trimHoles(topic.id, left);
+      if (left > 0)
+        left -= this.#drop(topic.id, this.#tooOld.get(topic.id, batch.nowMs - retention.ageMs, left));
+      const excess = topic.bytes - retention.bytes;
+      if (left > 0 && excess > 0) left -= this.#drop(topic.id, this.#tooMany.get(topic.id, excess, left));
+      if (left <= 0) return true;
+      if (topics.length === topicsPerSweep) this.#lastTopic = topic.id;
+    }
+    return false;
+  }
+
+  /** Up to where all is handled, and up to where every group has looked. */
+  #floor(topic: number): { done: number; seen: number } | undefined {
+    const consumers = this.#consumers.all(topic);
+    if (consumers.length === 0) return undefined;
+    let done = Number.MAX_SAFE_INTEGER;
+    let seen = Number.MAX_SAFE_INTEGER;
+    for (const { id, cursor } of consumers) {
+      const first = this.#firstClaim.get(id)?.offset ?? undefined;
+      done = Math.min(done, first === undefined ? cursor : first - 1);
+      seen = Math.min(seen, cursor);
+    }
+    return { done, seen };
+  }
+
+  /** One pending message must not keep all that were handled after it: looks at `limit` messages a call. */
+  #trimHoles(topic: number, limit: number): number {
+    const floor = this.#floor(topic);
+    if (!floor || floor.done >= floor.seen) return 0;
+    const from = Math.max(floor.done, this.#scanned.get(topic) ?? 0);
+    const last = this.#scanEnd.get(topic, from, floor.seen, Math.min(limit, holesScanned))?.last ?? undefined;
+    if (last === undefined) {
+      this.#scanned.delete(topic);
+      return 0;
+    }
+    this.#scanned.set(topic, last);
+    const slice = this.#holes.get(topic, from, last);
+    if (!slice?.last) return 0;
+    this.#deleteHoles.run(topic, from, last);
+    this.#discount.run(topic, slice.count, slice.bytes, 0);
+    return slice.count;
+  }
+
+  /** Removes the oldest messages, handled or not, up to the end of the slice. */
+  #drop(topic: number, slice: Slice | null): number {
+    if (!slice?.last) return 0;
+    const pending = this.#countPending.get(topic, slice.last)?.count ?? 0;
+    this.#dropClaims.run(topic, slice.last);
+    this.#pass.run(topic, slice.last);
+    this.#delete.run(topic, slice.last);
+    this.#free.run(topic);
+    this.#discount.run(topic, slice.count, slice.bytes, pending);
+    return slice.count;
+  }
+}
+
+const topicsPerSweep = 500;
+const holesScanned = 1000;

@@ -3,6 +3,7 @@ import type { Command, CommandContext } from "./command.ts";
 import { commands } from "./commands.ts";
 import { FlagValues, parseFlags, UsageError } from "./flags.ts";
 import { commandHelp, generalHelp } from "./output/help.ts";
+import { CommandError } from "./runtime-client.ts";
 
 export interface CliOptions {
   argv: readonly string[];
@@ -39,12 +40,19 @@ async function runCommand(command: Command, argv: readonly string[], options: Cl
     };
     return await command.run(context);
   } catch (error) {
+    if (error instanceof CommandError) return failed(error, options);
     if (!(error instanceof UsageError)) throw error;
     options.talk(`error: ${error.message}\n`);
     if (error.hint !== undefined) options.talk(`hint: ${error.hint}\n`);
     options.talk(`usage: ${command.usage}\n       mecha ${command.name} --help lists the flags\n`);
     return 2;
   }
+}
+
+function failed(error: CommandError, options: CliOptions): number {
+  options.talk(`error: ${error.message}\n`);
+  if (error.hint !== undefined) options.talk(`hint: ${error.hint}\n`);
+  return error.exitCode;
 }
 
 /** `--help` counts only before `--` and before the app's own words. */

@@ -4,4 +4,12 @@ import type { Command } from "./command.ts";
 export const commands: Record<string, () => Promise<{ default: Command }>> = {
   run: () => import("./commands/run.ts"),
   daprd: () => import("./commands/daprd.ts"),
+  stop: () => import("./commands/stop.ts"),
+  list: () => import("./commands/list.ts"),
+  logs: () => import("./commands/logs.ts"),
+  components: () => import("./commands/components.ts"),
+  invoke: () => import("./commands/invoke.ts"),
+  publish: () => import("./commands/publish.ts"),
+  state: () => import("./commands/state.ts"),
+  version: () => import("./commands/version.ts"),
 };

@@ -1,0 +1,7 @@
+import manifest from "../../package.json" with { type: "json" };
+
+export const mechaVersion: string = manifest.version;
+/** The release whose HTTP and gRPC API mecha speaks. */
+export const daprApiVersion = "1.18.3";
+/** What the metadata API reports: SDKs compare its numeric part with the API they need. */
+export const runtimeVersion = `${daprApiVersion}+mecha.${mechaVersion}`;

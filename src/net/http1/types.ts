@@ -75,6 +75,11 @@ export interface HttpClientRequest {
   signal?: AbortSignal | undefined;
   /** Until the response head has arrived. */
   timeoutMs?: number | undefined;
+  /**
+   * Whether a request whose kept-alive connection died before a byte of the answer may be sent once more on a new
+   * one (never with a streamed body). Default: for idempotent methods, so not for POST and PATCH.
+   */
+  isReplayable?: boolean | undefined;
 }
 
 /** A pooled HTTP/1.1 client: keep-alive connections per address, bounded, no redirects, no proxies, no decoding. */

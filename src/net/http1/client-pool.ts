@@ -1,0 +1,166 @@
+import { connect, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
+import type { ClientCall } from "./client-call.ts";
+import { ClientConnection, type ConnectionPool } from "./client-connection.ts";
+import { ConnectError } from "./errors.ts";
+import type { HeadLimits } from "./head.ts";
+import type { HttpAddress } from "./types.ts";
+
+export interface PoolSettings {
+  maxSocketsPerAddress: number;
+  maxIdlePerAddress: number;
+  idleTimeoutMs: number;
+  connectTimeoutMs: number;
+  maxQueued: number;
+  limits: HeadLimits;
+}
+
+/** The connections to one address. */
+export class ClientPool implements ConnectionPool {
+  readonly limits: HeadLimits;
+  private readonly address: HttpAddress;
+  private readonly settings: PoolSettings;
+  private readonly connections = new Set<ClientConnection>();
+  /** The last to become idle is the first to be used: the others may grow old and go. */
+  private readonly idle: ClientConnection[] = [];
+  private readonly waiting = new Set<ClientCall>();
+  private connecting = 0;
+  private isClosed = false;
+
+  constructor(address: HttpAddress, settings: PoolSettings) {
+    this.address = { ...address };
+    this.settings = settings;
+    this.limits = settings.limits;
+  }
+
+  get isEmpty(): boolean {
+    return this.connections.size + this.connecting + this.waiting.size === 0;
+  }
+
+  start(call: ClientCall): void {
+    for (let kept = this.idle.pop(); kept; kept = this.idle.pop()) {
+      if (kept.isUsable) {
+        kept.send(call);
+        return;
+      }
+    }
+    const { maxSocketsPerAddress, maxQueued } = this.settings;
+    if (this.connections.size + this.connecting < maxSocketsPerAddress) this.open(call);
+    else if (this.waiting.size < maxQueued) this.waiting.add(call);
+    else call.fail(new ConnectError(`too many requests wait for ${this.name}`, "EPOOLFULL"));
+  }
+
+  /** A call that waits has been given up. */
+  withdraw(call: ClientCall): void {
+    this.waiting.delete(call);
+  }
+
+  release(connection: ClientConnection): void {
+    const next = this.nextWaiting();
+    if (next) {
+      connection.send(next);
+      return;
+    }
+    if (this.isClosed || this.idle.length >= this.settings.maxIdlePerAddress) {
+      connection.socket.destroy();
+      return;
+    }
+    connection.idleSince = performance.now();
+    this.idle.push(connection);
+  }
+
+  remove(connection: ClientConnection, call: ClientCall | undefined): void {
+    this.connections.delete(connection);
+    const at = this.idle.indexOf(connection);
+    if (at !== -1) this.idle.splice(at, 1);
+    const next = call ?? this.nextWaiting();
+    if (next) this.open(next);
+  }
+
+  /** Ends connections that have been idle too long. */
+  sweep(now: number): void {
+    const oldest = now - this.settings.idleTimeoutMs;
+    while ((this.idle[0]?.idleSince ?? now) < oldest) this.idle.shift()?.socket.destroy();
+  }
+
+  close(): void {
+    this.isClosed = true;
+    const error = new ConnectError("client is closed", "ECANCELED");
+    for (const call of this.waiting) call.fail(error);
+    this.waiting.clear();
+    for (const connection of this.connections) connection.abandon(error);
+  }
+
+  private get name(): string {
+    return this.address.socketPath ?? `${this.address.host}:${this.address.port}`;
+  }
+
+  private nextWaiting(): ClientCall | undefined {
+    const [next] = this.waiting;
+    if (next) this.waiting.delete(next);
+    return next;
+  }
+
+  private open(call: ClientCall): void {
+    const { connectTimeoutMs } = this.settings;
+    const socket = openSocket(this.address);
+    this.connecting++;
+    const settle = (error: Error | undefined): void => {
+      clearTimeout(timer);
+      socket.off("error", onError);
+      socket.off("close", onClose);
+      this.connecting--;
+      if (error) this.refused(socket, call, error);
+      else this.opened(socket, call);
+    };
+    const onError = (error: Error): void => settle(error);
+    const onClose = (): void => settle(new Error("connection closed"));
+    const timer = setTimeout(() => settle(timedOut(connectTimeoutMs)), connectTimeoutMs);
+    socket.once("error", onError);
+    socket.once("close", onClose);
+    socket.once(this.address.tls ? "secureConnect" : "connect", () => settle(undefined));
+  }
+
+  private opened(socket: Socket, call: ClientCall): void {
+    const connection = new ClientConnection(socket, this);
+    this.connections.add(connection);
+    if (this.isClosed) {
+      socket.destroy();
+      call.fail(new ConnectError("client is closed", "ECANCELED"));
+    } else if (call.isSettled) this.release(connection);
+    else connection.send(call);
+  }
+
+  private refused(socket: Socket, call: ClientCall, cause: Error): void {
+    socket.on("error", () => {});
+    socket.destroy();
+    const code = (cause as NodeJS.ErrnoException).code ?? "ECONNREFUSED";
+    call.fail(new ConnectError(`cannot connect to ${this.name}: ${cause.message}`, code, { cause }));
+    const next = this.nextWaiting();
+    if (next) this.open(next);
+  }
+}
+
+function timedOut(timeoutMs: number): Error {
+  return Object.assign(new Error(`no connection within ${timeoutMs} ms`), { code: "ETIMEDOUT" });
+}
+
+function openSocket(address: HttpAddress): Socket {
+  const { host, port, socketPath, tls } = address;
+  const where = socketPath !== undefined ? { path: socketPath } : { host, port };
+  if (!tls) return connect({ ...where, noDelay: true, allowHalfOpen: true });
+  const { serverName, ca, cert, key, rejectUnauthorized } = tls;
+  return connectTls({
+    ...where,
+    servername: serverName ?? (isAddress(host) ? "" : host),
+    ALPNProtocols: ["http/1.1"],
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+    rejectUnauthorized: rejectUnauthorized ?? true,
+  });
+}
+
+function isAddress(host: string): boolean {
+  return /^[\d.]+$/.test(host) || host.includes(":");
+}

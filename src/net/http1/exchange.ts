@@ -1,0 +1,62 @@
+import { type Controls, isPersistent } from "./controls.ts";
+import type { MessageHead } from "./head.ts";
+import type { RequestLine } from "./start-line.ts";
+import type { Body, HttpRequest, RawHeaders } from "./types.ts";
+
+/** One request on a server connection, and how far its answer is. */
+export class Exchange implements HttpRequest {
+  readonly method: string;
+  readonly target: string;
+  readonly minor: number;
+  readonly body: Body;
+  /** The client waits for `100 Continue` before it sends the body. */
+  awaitsContinue: boolean;
+  /** A reply has been chosen; whatever the handler still says is ignored. */
+  isReplied = false;
+  /** The whole reply has been handed to the socket. */
+  isSent = false;
+  /** The connection ends with this reply. */
+  closes: boolean;
+  private readonly head: MessageHead;
+  private readonly address: () => string;
+  private controller: AbortController | undefined = undefined;
+  private isAborted = false;
+
+  constructor(head: MessageHead, line: RequestLine, controls: Controls, body: Body, address: () => string) {
+    this.method = line.method;
+    this.target = line.target;
+    this.minor = line.minor;
+    this.head = head;
+    this.body = body;
+    this.awaitsContinue = controls.expect !== undefined && line.minor === 1;
+    this.closes = !isPersistent(controls, line.minor);
+    this.address = address;
+  }
+
+  get rawHeaders(): RawHeaders {
+    return this.head.rawHeaders;
+  }
+
+  header(lowerName: string): string | undefined {
+    return this.head.header(lowerName);
+  }
+
+  get remoteAddress(): string {
+    return this.address();
+  }
+
+  get signal(): AbortSignal {
+    if (!this.controller) {
+      this.controller = new AbortController();
+      if (this.isAborted) this.controller.abort();
+    }
+    return this.controller.signal;
+  }
+
+  /** The client has gone away. */
+  abort(): void {
+    if (this.isAborted) return;
+    this.isAborted = true;
+    this.controller?.abort();
+  }
+}

@@ -2,7 +2,7 @@ import type { Database } from "bun:sqlite";
 import { statSync } from "node:fs";
 import { type Clock, type ClockTimer, realClock } from "../../edges/clock.ts";
 import { schemaVersion } from "./migrations.ts";
-import { bytesAt, type Retention } from "./sqlite/batch-codec.ts";
+import { bytesAt, deliveryToken, type Retention } from "./sqlite/batch-codec.ts";
 import { type ClaimSource, claimWhenThere } from "./sqlite/claim-wait.ts";
 import { Feeds } from "./sqlite/feeds.ts";
 import { concernsTheFile, toStoreUnavailable } from "./sqlite/file-fault.ts";
@@ -117,14 +117,15 @@ class SqliteStore implements Store {
 
   async nack(delivery: DeliveryToken, delayMs: number, options: NackOptions = {}): Promise<boolean> {
     const { untried = false } = options;
-    return (await this.#thread.write({ op: "nack", delivery: bareToken(delivery), delayMs, untried })).value;
+    return (await this.#thread.write({ op: "nack", delivery: deliveryToken(delivery), delayMs, untried }))
+      .value;
   }
 
   async extend(deliveries: readonly DeliveryToken[], leaseMs: number): Promise<DeliveryToken[]> {
     if (deliveries.length === 0) return [];
     const { value } = await this.#thread.write({
       op: "extend",
-      deliveries: deliveries.map(bareToken),
+      deliveries: deliveries.map(deliveryToken),
       leaseMs,
     });
     return [...value];
@@ -231,11 +232,6 @@ class SqliteStore implements Store {
     await this.#thread.close();
     this.#db.close();
   }
-}
-
-/** A delivery is a token with its message: only the token goes to the thread. */
-function bareToken({ topic, group, offset, claim }: DeliveryToken): DeliveryToken {
-  return { topic, group, offset, claim };
 }
 
 function fileBytes(path: string): number {

@@ -7,6 +7,7 @@ import type {
   StoreConflict,
   StoreUnavailable,
   Timer,
+  TimerToken,
 } from "../store.ts";
 
 /**
@@ -143,6 +144,15 @@ export function operationBytes(operation: WriteOperation): number {
   return total;
 }
 
+/** Callers may hand in the whole delivery: only its token travels. */
+export function deliveryToken({ topic, group, offset, claim }: DeliveryToken): DeliveryToken {
+  return { topic, group, offset, claim };
+}
+
+function timerToken({ space, id, claim }: TimerToken): TimerToken {
+  return { space, id, claim };
+}
+
 function mutationBytes(mutation: Mutation): number {
   switch (mutation.kind) {
     case "put":
@@ -170,12 +180,22 @@ function packMutation(mutation: Mutation, packer: BytesPacker): Packed<Mutation>
       return { ...mutation, value: packer.add(mutation.value) };
     case "append":
       return { ...mutation, message: { ...mutation.message, data: packer.add(mutation.message.data) } };
+    case "ack":
+      return { kind: "ack", delivery: deliveryToken(mutation.delivery) };
     case "deadLetter":
-      return { ...mutation, message: { ...mutation.message, data: packer.add(mutation.message.data) } };
+      return {
+        ...mutation,
+        delivery: deliveryToken(mutation.delivery),
+        message: { ...mutation.message, data: packer.add(mutation.message.data) },
+      };
     case "timerSet":
       return { ...mutation, data: packer.add(mutation.data) };
     case "timerDone":
-      return { ...mutation, data: mutation.data && packer.add(mutation.data) };
+      return {
+        ...mutation,
+        timer: timerToken(mutation.timer),
+        data: mutation.data && packer.add(mutation.data),
+      };
     case "history":
       return { ...mutation, events: mutation.events.map((event) => packer.add(event)) };
     default:

@@ -120,6 +120,13 @@ export const errors = {
   ),
   APP_CHANNEL_NIL: fault("ERR_APP_CHANNEL_NIL", 500, Internal, () => "app channel is not initialized"),
   BAD_REQUEST: fault("ERR_BAD_REQUEST", 400, InvalidArgument, (what: string) => `invalid request: ${what}`),
+  /** Not Dapr's: mecha's own limit on the calls of one app at once. */
+  CALLS_LIMIT: fault(
+    "ERR_CALLS_LIMIT",
+    429,
+    Code.ResourceExhausted,
+    (callsMax: string) => `more than ${callsMax} calls at once`,
+  ),
   BODY_READ: fault(
     "ERR_BODY_READ",
     400,
@@ -168,6 +175,7 @@ export const errors = {
     Internal,
     (key: string, store: string, why: string) => `fail to get ${key} from state store ${store}: ${why}`,
   ),
+  STATE_BULK_GET: fault("ERR_STATE_BULK_GET", 500, Internal, (why: string) => why),
   STATE_SAVE: fault(
     "ERR_STATE_SAVE",
     500,

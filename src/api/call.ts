@@ -47,6 +47,8 @@ export interface AppSettings {
   /** APP_API_TOKEN: what mecha presents to the app. */
   appToken: string | undefined;
   allowedOrigins: string;
+  /** Operations of this app that may run at once, and how many more may wait. Absent: no limit. */
+  apiLimit?: { callsMax: number; queueMax: number } | undefined;
   /** `mecha daprd`: no extensions, no implicit components. */
   isStrict: boolean;
   runtimeVersion: string;
@@ -84,6 +86,8 @@ export interface HttpCall extends Call {
   readonly request: HttpRequest;
   /** Path parameters, percent-decoded once (`+` is a space, as Dapr has it). */
   readonly params: Readonly<Record<string, string>>;
+  /** A path parameter of the route; empty when the route has none of that name. */
+  param(name: string): string;
   /** The raw target after the matched prefix of a `{rest...}` parameter, still encoded, with the query. */
   readonly rawRest: string;
   /** Values of a query parameter, decoded. */
@@ -93,6 +97,8 @@ export interface HttpCall extends Call {
   metadata(): Record<string, string>;
   /** The whole body within the body limit. Throws the errors.BODY_READ fault beyond it. */
   body(): Uint8Array | Promise<Uint8Array>;
+  /** The body as text that has to be JSON; throws errors.MALFORMED_REQUEST when it can not be read. */
+  jsonText(): string | Promise<string>;
   /** The body parsed as JSON; throws errors.MALFORMED_REQUEST. */
-  json(): Promise<unknown>;
+  json(): unknown | Promise<unknown>;
 }

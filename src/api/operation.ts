@@ -2,11 +2,26 @@ import type {
   DescMessage,
   DescMethodStreaming,
   DescMethodUnary,
+  Message,
   MessageInitShape,
   MessageShape,
 } from "@bufbuild/protobuf";
 import type { HttpReply } from "../net/http1/types.ts";
 import type { Call, HttpCall, StreamCall } from "./call.ts";
+
+/**
+ * The fields of a message as plain data. Decoded messages have them; an HTTP binding has to fill every one, so that
+ * handlers read the same thing whichever protocol brought the call, and no message object is made for HTTP.
+ */
+export type Fields<T> = T extends Uint8Array
+  ? T
+  : T extends readonly (infer E)[]
+    ? Fields<E>[]
+    : T extends Message
+      ? { [K in keyof T as K extends "$typeName" | "$unknown" ? never : K]: Fields<T[K]> }
+      : T extends object
+        ? { [K in keyof T]: Fields<T[K]> }
+        : T;
 
 /** What allow and deny lists, metrics and API logs call it: `{ name: "state", version: "v1.0" }`. */
 export interface ApiGroup {
@@ -23,7 +38,7 @@ export interface HttpBinding<I extends DescMessage, O extends DescMessage> {
   /** Overrides the operation's group for this path (alpha spellings). */
   group?: ApiGroup;
   /** Builds the request message from the HTTP call. */
-  request(http: HttpCall): MessageInitShape<I> | Promise<MessageInitShape<I>>;
+  request(http: HttpCall): Fields<MessageShape<I>> | Promise<Fields<MessageShape<I>>>;
   /** Builds the HTTP reply from the response message. */
   reply(response: MessageInitShape<O>, http: HttpCall): HttpReply;
   docs: HttpDocs;
@@ -49,7 +64,7 @@ export interface UnaryOperation<I extends DescMessage = DescMessage, O extends D
   group: ApiGroup;
   rpcs: readonly DescMethodUnary<I, O>[];
   http: readonly HttpBinding<I, O>[];
-  handle(request: MessageShape<I>, call: Call): MessageInitShape<O> | Promise<MessageInitShape<O>>;
+  handle(request: Fields<MessageShape<I>>, call: Call): MessageInitShape<O> | Promise<MessageInitShape<O>>;
 }
 
 /** A streaming gRPC method. `send` waits for flow control. */

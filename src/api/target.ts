@@ -1,0 +1,77 @@
+import type { ComponentKind, ComponentKinds } from "../component/component.ts";
+import type { LoadedComponent } from "../component/components.ts";
+import { ComponentMeter } from "../policy/component-meter.ts";
+import type { AppScope } from "./call.ts";
+
+/** A component as one app's operations call it: inside the layers of the target side. */
+export interface Target<K extends ComponentKind> {
+  readonly name: string;
+  readonly component: ComponentKinds[K];
+  readonly loaded: LoadedComponent<K>;
+  /** Calls the component inside the layers: resilience, then the meter around all attempts. */
+  run<T>(operation: string, work: () => Promise<T>): Promise<T>;
+}
+
+/** The metric family of a kind: `component_<family>_count`. */
+const families: Record<ComponentKind, string> = {
+  state: "state",
+  pubsub: "pubsub_egress",
+  secretstores: "secret",
+  configuration: "configuration",
+  lock: "lock",
+  bindings: "output_binding",
+};
+
+/**
+ * Looks components up by name for one kind of operation. What `open` makes of a component (its target, key prefix and
+ * so on) is kept until a reload swaps the component.
+ */
+export function targetsOf<K extends ComponentKind, T>(
+  kind: K,
+  open: (app: AppScope, target: Target<K>) => T,
+): (app: AppScope, name: string) => T | undefined {
+  const opened = new WeakMap<AppScope, Map<string, { loaded: LoadedComponent<K>; made: T }>>();
+  return (app, name) => {
+    const loaded = app.components.find(kind, name);
+    if (loaded === undefined) return undefined;
+    let byName = opened.get(app);
+    if (byName === undefined) {
+      byName = new Map();
+      opened.set(app, byName);
+    }
+    const known = byName.get(name);
+    if (known !== undefined && known.loaded === loaded) return known.made;
+    const made = open(app, createTarget(app, loaded));
+    byName.set(name, { loaded, made });
+    return made;
+  };
+}
+
+function createTarget<K extends ComponentKind>(app: AppScope, loaded: LoadedComponent<K>): Target<K> {
+  const meter = app.configuration.metrics.enabled
+    ? new ComponentMeter(app.telemetry.metrics, {
+        family: families[loaded.kind],
+        appId: app.principal.appId,
+        namespace: app.principal.namespace,
+        component: loaded.name,
+      })
+    : undefined;
+  return {
+    name: loaded.name,
+    component: loaded.instance,
+    loaded,
+    run: (operation, work) => (meter === undefined ? work() : measured(meter, operation, work)),
+  };
+}
+
+async function measured<T>(meter: ComponentMeter, operation: string, work: () => Promise<T>): Promise<T> {
+  const startedMs = performance.now();
+  try {
+    const result = await work();
+    meter.record(operation, true, performance.now() - startedMs);
+    return result;
+  } catch (error) {
+    meter.record(operation, false, performance.now() - startedMs);
+    throw error;
+  }
+}

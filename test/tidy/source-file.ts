@@ -1,0 +1,155 @@
+// What the tidy rules need to know about a source file, read from its syntax tree.
+import { readFileSync } from "node:fs";
+import { join, posix, resolve } from "node:path";
+import { parseSync } from "oxc-parser";
+
+export const root = resolve(import.meta.dirname, "../..");
+
+export interface Import {
+  specifier: string;
+  line: number;
+  /** `type`: erased; `lazy`: `import("…")`, loaded on use; `eager`: loaded with the file. */
+  kind: "type" | "eager" | "lazy";
+}
+
+export interface FunctionSpan {
+  line: number;
+  lineCount: number;
+  /** The callee when the function is an argument: `describe`, `test`. */
+  argumentOf?: string;
+}
+
+export interface SourceFile {
+  /** From the root, with slashes. */
+  path: string;
+  lineCount: number;
+  imports: Import[];
+  functions: FunctionSpan[];
+  comments: { line: number; text: string }[];
+  /** `process.env`, `test.only`, `Bun.serve`: every `name.property` in the code. */
+  members: { line: number; text: string }[];
+  /** Plain calls: `fetch(`. */
+  calls: { line: number; text: string }[];
+  /** Lines with the type `any`. */
+  anyLines: number[];
+}
+
+interface Node {
+  type: string;
+  start: number;
+  end: number;
+  [key: string]: unknown;
+}
+
+export function readSourceFile(path: string): SourceFile {
+  const text = readFileSync(join(root, path), "utf8");
+  const parsed = parseSync(path, text);
+  if (parsed.errors.length > 0) throw new Error(`${path}: ${parsed.errors[0]?.message}`);
+  const lineOf = lineFinder(text);
+  const file: SourceFile = {
+    path,
+    lineCount: text.split("\n").length - 1,
+    imports: [],
+    functions: [],
+    comments: parsed.comments.map(({ start, value }) => ({ line: lineOf(start), text: value })),
+    members: [],
+    calls: [],
+    anyLines: [],
+  };
+  visit(parsed.program as unknown as Node, undefined, (node, parent) => collect(file, node, parent, lineOf));
+  return file;
+}
+
+function visit(
+  node: Node,
+  parent: Node | undefined,
+  see: (node: Node, parent: Node | undefined) => void,
+): void {
+  see(node, parent);
+  for (const value of Object.values(node)) {
+    for (const child of Array.isArray(value) ? value : [value]) {
+      if (isNode(child)) visit(child, node, see);
+    }
+  }
+}
+
+function isNode(value: unknown): value is Node {
+  return typeof value === "object" && value !== null && typeof (value as Node).type === "string";
+}
+
+function collect(
+  file: SourceFile,
+  node: Node,
+  parent: Node | undefined,
+  lineOf: (at: number) => number,
+): void {
+  const line = lineOf(node.start);
+  if (node.type === "TSAnyKeyword") file.anyLines.push(line);
+  if (functionTypes.has(node.type) && isNode(node.body)) {
+    const lineCount = lineOf(node.end) - line + 1;
+    file.functions.push({ line, lineCount, ...argumentOf(node, parent) });
+  }
+  if (node.type === "MemberExpression") {
+    const text = memberText(node);
+    if (text !== undefined) file.members.push({ line, text });
+  }
+  if (node.type === "CallExpression" && isNode(node.callee) && node.callee.type === "Identifier") {
+    file.calls.push({ line, text: String(node.callee.name) });
+  }
+  const found = importOf(node);
+  if (found !== undefined) file.imports.push({ ...found, line });
+}
+
+const functionTypes = new Set(["FunctionDeclaration", "FunctionExpression", "ArrowFunctionExpression"]);
+
+function argumentOf(node: Node, parent: Node | undefined): { argumentOf?: string } {
+  if (parent?.type !== "CallExpression" || parent.callee === node) return {};
+  const callee = parent.callee as Node;
+  const name = callee.type === "Identifier" ? String(callee.name) : (memberText(callee) ?? "");
+  return { argumentOf: name };
+}
+
+function memberText(node: Node): string | undefined {
+  const object = node.object as Node | undefined;
+  const property = node.property as Node | undefined;
+  if (object?.type !== "Identifier" || property?.type !== "Identifier") return undefined;
+  return `${String(object.name)}.${String(property.name)}`;
+}
+
+function importOf(node: Node): Omit<Import, "line"> | undefined {
+  const source = node.source as Node | null | undefined;
+  if (!isNode(source) || typeof source.value !== "string") return undefined;
+  const specifier = source.value;
+  if (node.type === "ImportExpression") return { specifier, kind: "lazy" };
+  if (node.type !== "ImportDeclaration" && !node.type.startsWith("Export")) return undefined;
+  const isType = node.importKind === "type" || node.exportKind === "type";
+  return { specifier, kind: isType ? "type" : "eager" };
+}
+
+function lineFinder(text: string): (at: number) => number {
+  const starts = [0];
+  for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) starts.push(at + 1);
+  return (at) => {
+    let low = 0;
+    let high = starts.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if ((starts[middle] as number) <= at) low = middle;
+      else high = middle - 1;
+    }
+    return low + 1;
+  };
+}
+
+/** The file in this repository that an import names, or `undefined` for a package or a built-in module. */
+export function targetOf(file: SourceFile, { specifier }: Import): string | undefined {
+  if (!specifier.startsWith(".")) return undefined;
+  return posix.normalize(posix.join(posix.dirname(file.path), specifier));
+}
+
+/** The npm package that an import names, or `undefined` for a file or a built-in module. */
+export function packageOf({ specifier }: Import): string | undefined {
+  if (/^(\.|node:|bun:|bun$)/.test(specifier)) return undefined;
+  const parts = specifier.split("/");
+  return specifier.startsWith("@") ? parts.slice(0, 2).join("/") : parts[0];
+}

@@ -10,6 +10,8 @@ export interface ConfigurationStore {
   ): Promise<() => Promise<void>>;
   /** Only stores that mecha itself may write (its own): used by `mecha` commands and tests. */
   set?(items: Record<string, ConfigurationItem>): Promise<void>;
+  /** As `set`. */
+  delete?(keys: readonly string[]): Promise<void>;
   close(): Promise<void>;
 }
 

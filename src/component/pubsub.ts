@@ -38,6 +38,11 @@ export interface SubscribeRequest {
   consumerGroup: string;
   /** Messages in the handler at once. */
   concurrencyMax: number;
+  /**
+   * The handler gathers batches of up to this many before it settles any (bulk subscribe): components that keep order
+   * by delivering one by one deliver so many at once instead, still started in order.
+   */
+  bulkMax?: number | undefined;
 }
 
 export interface IncomingMessage {

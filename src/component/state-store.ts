@@ -87,6 +87,8 @@ export interface StateQuery {
   filter?: unknown;
   sort?: { key: string; order?: "ASC" | "DESC" }[];
   page?: { limit?: number; token?: string };
+  /** Only keys that begin with it; the layer above sets it to what belongs to the app. */
+  keyPrefix?: string | undefined;
 }
 
 export interface QueryResult {

@@ -1,0 +1,34 @@
+import type { ComponentDefinition } from "../../component/component.ts";
+import type { Store } from "../store/store.ts";
+import { configurationOnStore } from "./configuration.ts";
+import { lockOnStore } from "./lock.ts";
+import { pubsubOnStore } from "./pubsub.ts";
+import { type SecretDefaults, secretsByDefault } from "./secrets.ts";
+import { stateOnStore } from "./state.ts";
+
+/** The `*.mecha` components, bound to the store of this process. Closing one leaves the store open. */
+export function engineComponents(store: Store, options: SecretDefaults): ComponentDefinition[] {
+  return [
+    stateOnStore(store),
+    pubsubOnStore(store),
+    lockOnStore(store),
+    configurationOnStore(store),
+    secretsByDefault(options),
+  ];
+}
+
+/** A component that exists without a resource; a resource of the same name replaces it. */
+export interface ImplicitComponent {
+  name: string;
+  type: string;
+  metadata: Record<string, string>;
+}
+
+/** What every app has, except in strict mode. */
+export const implicitComponents: readonly ImplicitComponent[] = [
+  { name: "secretstore", type: "secretstores.mecha", metadata: {} },
+  { name: "statestore", type: "state.mecha", metadata: { actorStateStore: "true" } },
+  { name: "pubsub", type: "pubsub.mecha", metadata: {} },
+  { name: "configstore", type: "configuration.mecha", metadata: {} },
+  { name: "lockstore", type: "lock.mecha", metadata: {} },
+];

@@ -1,9 +1,12 @@
 import type { Database } from "bun:sqlite";
+import { randomUUID } from "node:crypto";
 import { statSync } from "node:fs";
+import { join } from "node:path";
 import { type Clock, type ClockTimer, realClock } from "../../edges/clock.ts";
 import { schemaVersion } from "./migrations.ts";
 import { bytesAt, deliveryToken, type Retention } from "./sqlite/batch-codec.ts";
 import { type ClaimSource, claimWhenThere } from "./sqlite/claim-wait.ts";
+import { feedFileEnding, feedFolder } from "./sqlite/feed-file.ts";
 import { Feeds } from "./sqlite/feeds.ts";
 import { concernsTheFile, toStoreUnavailable } from "./sqlite/file-fault.ts";
 import { openReader, prepareStoreFile } from "./sqlite/open-file.ts";
@@ -68,9 +71,11 @@ class SqliteStore implements Store {
     this.#db = db;
     this.#clock = clock;
     this.#reads = new Reads(db);
-    this.#feeds = new Feeds(clock, () => this.#reads.dataVersion());
+    const feedPath = join(feedFolder(options.folder), `${process.pid}-${randomUUID()}${feedFileEnding}`);
+    this.#feeds = new Feeds({ clock, path: feedPath, version: () => this.#reads.dataVersion() });
     this.#thread = new WriteThread({
       path,
+      feedPath,
       clock,
       busyTimeoutMs,
       onTouched: (channels) => this.#feeds.notify(channels),

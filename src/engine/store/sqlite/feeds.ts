@@ -1,29 +1,43 @@
 import type { Clock, ClockTimer } from "../../../edges/clock.ts";
+import { FeedFile } from "./feed-file.ts";
 
 type Listener = () => void;
 
-const fastestMs = 5;
-const slowestMs = 250;
+export interface FeedsOptions {
+  clock: Clock;
+  /** This process's feed file; made when somebody watches. */
+  path: string;
+  /** A number that changes with each commit of any process. */
+  version(): number;
+}
+
+/** A change that no wake-up told of is seen after this time at the latest. */
+const lookEveryMs = 500;
+/** The same where the kernel grants no watch on files. */
+const lookEveryUnwatchedMs = 20;
+const looksPerBeat = 20;
 
 /** Tells who watches a channel that it changed, whichever process changed it. */
 export class Feeds {
-  readonly #clock: Clock;
-  readonly #version: () => number;
+  readonly #options: FeedsOptions;
   readonly #listeners = new Map<string, Set<Listener>>();
+  readonly #file: FeedFile;
+  #isOpen = false;
+  #isWatched = false;
   #timer: ClockTimer | undefined;
-  #intervalMs = fastestMs;
-  #seenVersion: number;
+  #looks = 0;
+  #seenVersion = 0;
 
-  constructor(clock: Clock, version: () => number) {
-    this.#clock = clock;
-    this.#version = version;
-    this.#seenVersion = version();
+  constructor(options: FeedsOptions) {
+    this.#options = options;
+    this.#file = new FeedFile(options.path, (changed) => this.#notifyWhere(changed));
   }
 
   watch(channel: string, listener: Listener): () => void {
+    if (!this.#isOpen) this.#open();
     const listeners = this.#listeners.get(channel) ?? new Set();
     this.#listeners.set(channel, listeners.add(listener));
-    this.#poll();
+    this.#lookLater();
     return () => {
       listeners.delete(listener);
       if (listeners.size === 0 && this.#listeners.get(channel) === listeners) this.#listeners.delete(channel);
@@ -32,27 +46,41 @@ export class Feeds {
 
   notify(channels: Iterable<string>): void {
     for (const channel of channels) {
-      for (const listener of this.#listeners.get(channel) ?? []) listener();
+      for (const listener of [...(this.#listeners.get(channel) ?? [])]) listener();
     }
   }
 
   close(): void {
     this.#timer?.cancel();
     this.#listeners.clear();
+    if (this.#isOpen) this.#file.close();
   }
 
-  #poll(): void {
+  #open(): void {
+    this.#isOpen = true;
+    this.#isWatched = this.#file.open();
+    this.#seenVersion = this.#options.version();
+  }
+
+  #notifyWhere(changed: (channel: string) => boolean): void {
+    this.notify([...this.#listeners.keys()].filter(changed));
+  }
+
+  #lookLater(): void {
     if (this.#timer || this.#listeners.size === 0) return;
-    this.#timer = this.#clock.setTimer(this.#intervalMs, () => this.#look(), { background: true });
+    const delayMs = this.#isWatched ? lookEveryMs : lookEveryUnwatchedMs;
+    this.#timer = this.#options.clock.setTimer(delayMs, () => this.#look(), { background: true });
   }
 
+  /** The safety net: wake-ups may be lost, as when a writer does not know of this process yet. */
   #look(): void {
     this.#timer = undefined;
-    const version = this.#version();
+    this.#looks += 1;
+    if (this.#looks % looksPerBeat === 0 && !this.#file.beat()) this.#isWatched = this.#file.open();
+    const version = this.#options.version();
     const changed = version !== this.#seenVersion;
     this.#seenVersion = version;
-    this.#intervalMs = changed ? fastestMs : Math.min(this.#intervalMs * 1.5, slowestMs);
     if (changed) this.notify([...this.#listeners.keys()]);
-    this.#poll();
+    this.#lookLater();
   }
 }

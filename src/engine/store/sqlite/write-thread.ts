@@ -12,7 +12,7 @@ import {
 } from "./batch-codec.ts";
 
 export type ToWorker =
-  | { kind: "open"; path: string; busyTimeoutMs: number }
+  | { kind: "open"; path: string; feedPath: string; busyTimeoutMs: number }
   | { kind: "batch"; envelope: Envelope }
   | { kind: "close" };
 
@@ -20,6 +20,8 @@ export type FromWorker = { kind: "done"; envelope: Envelope } | { kind: "closed"
 
 export interface WriteThreadOptions {
   path: string;
+  /** This process's feed file: its own commits need no wake-up through it. */
+  feedPath: string;
   clock: Clock;
   busyTimeoutMs: number;
   /** Called after each batch with the channels it touched. */
@@ -93,11 +95,8 @@ export class WriteThread {
       this.#crashed(worker, event.message);
     };
     worker.addEventListener("close", () => this.#crashed(worker, "it ended"));
-    worker.postMessage({
-      kind: "open",
-      path: this.#options.path,
-      busyTimeoutMs: this.#options.busyTimeoutMs,
-    } satisfies ToWorker);
+    const { path, feedPath, busyTimeoutMs } = this.#options;
+    worker.postMessage({ kind: "open", path, feedPath, busyTimeoutMs } satisfies ToWorker);
     return worker;
   }
 

@@ -3,9 +3,11 @@
  * loop. The build lists this file as an entry point of its own.
  */
 import type { Database } from "bun:sqlite";
+import { dirname } from "node:path";
 import { BytesPacker, type Envelope, packReply, parseRequest } from "./batch-codec.ts";
 import { BatchWriter } from "./batch-writer.ts";
 import { Checkpointer } from "./checkpoint.ts";
+import { FeedPeers } from "./feed-peers.ts";
 import { openWriter } from "./open-file.ts";
 import type { FromWorker, ToWorker } from "./write-thread.ts";
 
@@ -17,6 +19,7 @@ interface Open {
   db: Database;
   writer: BatchWriter;
   checkpointer: Checkpointer;
+  peers: FeedPeers;
 }
 
 let open: Open | undefined;
@@ -26,7 +29,7 @@ self.onmessage = (event: MessageEvent<ToWorker>) => {
   const message = event.data;
   switch (message.kind) {
     case "open":
-      return answerOpen(message.path, message.busyTimeoutMs);
+      return openFile(message);
     case "batch":
       return write(message.envelope);
     case "close":
@@ -34,9 +37,14 @@ self.onmessage = (event: MessageEvent<ToWorker>) => {
   }
 };
 
-function answerOpen(path: string, busyTimeoutMs: number): void {
+function openFile({ path, feedPath, busyTimeoutMs }: Extract<ToWorker, { kind: "open" }>): void {
   const db = openWriter(path, { busyTimeoutMs });
-  open = { db, writer: new BatchWriter(db), checkpointer: new Checkpointer(db, busyTimeoutMs) };
+  open = {
+    db,
+    writer: new BatchWriter(db),
+    checkpointer: new Checkpointer(db, busyTimeoutMs),
+    peers: new FeedPeers(feedPath, dirname(feedPath)),
+  };
 }
 
 function write(envelope: Envelope): void {
@@ -44,6 +52,7 @@ function write(envelope: Envelope): void {
   const output = { reply: new BytesPacker(), touched: new Set<string>() };
   const answers = open.writer.write(parseRequest(envelope), envelope.bytes, output);
   send({ kind: "done", envelope: packReply({ answers, touched: [...output.touched] }, output.reply) });
+  open.peers.touched(output.touched);
   open.checkpointer.afterBatch();
   clearTimeout(idleTimer);
   idleTimer = setTimeout(() => open?.checkpointer.whenIdle(), idleCheckpointAfterMs);
@@ -51,6 +60,7 @@ function write(envelope: Envelope): void {
 
 function close(): void {
   clearTimeout(idleTimer);
+  open?.peers.close();
   open?.checkpointer.whenIdle();
   open?.db.close();
   open = undefined;

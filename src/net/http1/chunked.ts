@@ -17,9 +17,6 @@ const TRAILERS = 6;
 const extensionBytesMax = 4096;
 const sizeDigitsMax = 13;
 
-/** Answers whether more may come at once. */
-export type ChunkTarget = (piece: Buffer) => boolean;
-
 /** Takes chunked framing off, in any pieces; trailers are checked and dropped (RFC 9112 §7.1). */
 export class ChunkedDecoder {
   isDone = false;
@@ -34,7 +31,7 @@ export class ChunkedDecoder {
   }
 
   /** Reads from `bytes[from..]`, hands data to `target`, answers how far it came: past the end of the body when done. */
-  feed(bytes: Buffer, from: number, target: ChunkTarget): number {
+  feed(bytes: Buffer, from: number, target: (piece: Buffer) => void): number {
     let i = from;
     while (i < bytes.length) {
       if (this.state === DATA) {

@@ -1,17 +1,10 @@
 import type { Socket } from "node:net";
 import { Answer } from "./answer.ts";
-import { aborted, type BodySource, IncomingBody, noBody } from "./body.ts";
+import { aborted, type BodySource, noBody } from "./body.ts";
+import { BodyReceiver } from "./body-receiver.ts";
 import { BodyWriter } from "./body-writer.ts";
-import { ChunkedDecoder } from "./chunked.ts";
 import type { ClientCall } from "./client-call.ts";
-import {
-  CHUNKED,
-  type Controls,
-  isPersistent,
-  readControls,
-  responseLength,
-  UNTIL_CLOSE,
-} from "./controls.ts";
+import { type Controls, isPersistent, readControls, responseLength, UNTIL_CLOSE } from "./controls.ts";
 import { ConnectionLost, HttpParseError } from "./errors.ts";
 import { type HeadLimits, HeadParser, type MessageHead } from "./head.ts";
 import { writeMessage } from "./head-writer.ts";
@@ -39,10 +32,7 @@ export class ClientConnection implements SocketOwner, BodySource {
   private readonly parser: HeadParser;
   private readonly untap: () => void;
   private call: ClientCall | undefined = undefined;
-  private body: IncomingBody | undefined = undefined;
-  private bodyLeft = 0;
-  private decoder: ChunkedDecoder | undefined = undefined;
-  private isBodyFull = false;
+  private receiver: BodyReceiver | undefined = undefined;
   private writer: BodyWriter | undefined = undefined;
   private isPersistent = true;
   private isReused = false;
@@ -85,8 +75,8 @@ export class ClientConnection implements SocketOwner, BodySource {
   /** The caller has lost interest: what is under way cannot be taken back, so the connection goes. */
   abandon(error: Error): void {
     this.failure ??= error;
-    this.body?.fail(aborted(error));
-    this.body = undefined;
+    this.receiver?.body.fail(aborted(error));
+    this.receiver = undefined;
     this.socket.destroy();
   }
 
@@ -99,14 +89,15 @@ export class ClientConnection implements SocketOwner, BodySource {
       if (!(error instanceof HttpParseError)) throw error;
       this.abandon(error);
     }
-    return !this.isBodyFull;
+    return !this.receiver?.isFull;
   }
 
   onEnd(): void {
-    const { body } = this;
-    if (body && this.bodyLeft === UNTIL_CLOSE && !this.decoder) {
+    const { receiver } = this;
+    if (receiver) {
+      receiver.end();
       this.isPersistent = false;
-      this.completeBody(body);
+      if (receiver.isComplete) this.complete();
     }
     this.socket.destroy();
   }
@@ -119,11 +110,11 @@ export class ClientConnection implements SocketOwner, BodySource {
     if (this.isOver) return;
     this.isOver = true;
     const cause = this.failure ?? error;
-    const { call, body, writer } = this;
+    const { call, receiver, writer } = this;
     this.call = undefined;
     this.writer = undefined;
     writer?.cancel();
-    body?.fail(aborted(cause));
+    receiver?.body.fail(aborted(cause));
     if (!call) {
       this.pool.remove(this, undefined);
       return;
@@ -139,8 +130,8 @@ export class ClientConnection implements SocketOwner, BodySource {
   wanted(): void {}
 
   readMore(): void {
-    if (!this.isBodyFull) return;
-    this.isBodyFull = false;
+    if (!this.receiver?.isFull) return;
+    this.receiver.isFull = false;
     readOn(this.socket);
   }
 
@@ -153,7 +144,7 @@ export class ClientConnection implements SocketOwner, BodySource {
   private consume(chunk: Buffer): void {
     let at = 0;
     while (at < chunk.length && !this.isOver) {
-      if (this.body) at = this.receive(this.body, chunk, at);
+      if (this.receiver) at = this.receive(this.receiver, chunk, at);
       else if (this.call) at = this.readHead(this.call, chunk, at);
       else {
         // Bytes nobody asked for: whatever answers next could be a stranger's.
@@ -193,12 +184,10 @@ export class ClientConnection implements SocketOwner, BodySource {
       this.complete();
       return at;
     }
-    const body = new IncomingBody(length < 0 ? undefined : length, this);
-    this.body = body;
-    this.bodyLeft = length;
-    this.decoder = length === CHUNKED ? new ChunkedDecoder(this.pool.limits) : undefined;
-    const end = this.receive(body, chunk, at);
-    call.answer(new Answer(head, line, body));
+    const receiver = new BodyReceiver(length, this.pool.limits, this);
+    this.receiver = receiver;
+    const end = this.receive(receiver, chunk, at);
+    call.answer(new Answer(head, line, receiver.body));
     return end;
   }
 
@@ -214,40 +203,17 @@ export class ClientConnection implements SocketOwner, BodySource {
     return chunk.length;
   }
 
-  private receive(body: IncomingBody, chunk: Buffer, at: number): number {
-    if (this.decoder) {
-      const end = this.decoder.feed(chunk, at, this.pushPiece);
-      if (this.decoder.isDone) this.completeBody(body);
-      return end;
-    }
-    if (this.bodyLeft === UNTIL_CLOSE) {
-      if (at < chunk.length) this.pushPiece(at === 0 ? chunk : chunk.subarray(at));
-      return chunk.length;
-    }
-    const end = Math.min(chunk.length, at + this.bodyLeft);
-    this.bodyLeft -= end - at;
-    if (end > at) this.pushPiece(chunk.subarray(at, end));
-    if (this.bodyLeft === 0) this.completeBody(body);
+  private receive(receiver: BodyReceiver, chunk: Buffer, at: number): number {
+    const end = at < chunk.length ? receiver.feed(chunk, at) : at;
+    if (receiver.isComplete) this.complete();
     return end;
-  }
-
-  private readonly pushPiece = (piece: Buffer): boolean => {
-    if (this.body?.push(piece) === false) this.isBodyFull = true;
-    return true;
-  };
-
-  private completeBody(body: IncomingBody): void {
-    this.body = undefined;
-    this.decoder = undefined;
-    this.isBodyFull = false;
-    body.finish();
-    this.complete();
   }
 
   /** The response is here; the connection is kept when nothing is left over on it. */
   private complete(): void {
     const { call } = this;
     this.call = undefined;
+    this.receiver = undefined;
     this.isReused = true;
     call?.finish();
     const isRequestUnsent = this.writer !== undefined;

@@ -78,8 +78,7 @@ function readConnection(controls: Controls, value: string): void {
     controls.saysKeepAlive = true;
     return;
   }
-  for (const part of value.toLowerCase().split(",")) {
-    const option = part.trim();
+  for (const option of value.toLowerCase().split(listSeparator)) {
     if (option === "close") controls.saysClose = true;
     else if (option === "keep-alive") controls.saysKeepAlive = true;
     else if (option === "upgrade") controls.saysUpgrade = true;
@@ -93,15 +92,18 @@ function readLength(controls: Controls, value: string): void {
   controls.length = Number(value);
 }
 
+// Not trim(): it takes more for white space than HTTP does, and "\xa0chunked" is not "chunked".
+const listSeparator = /[ \t]*,[ \t]*/;
+
 function readCoding(controls: Controls, value: string): void {
   if (controls.isChunked) throw new HttpParseError("several Transfer-Encoding lines");
   if (equalsLower(value, 0, value.length, "chunked")) {
     controls.isChunked = true;
     return;
   }
-  const codings = value.toLowerCase().split(",");
-  const isChunkedLast = codings.at(-1)?.trim() === "chunked";
-  const isChunkedOnce = codings.filter((coding) => coding.trim() === "chunked").length === 1;
+  const codings = value.toLowerCase().split(listSeparator);
+  const isChunkedLast = codings.at(-1) === "chunked";
+  const isChunkedOnce = codings.filter((coding) => coding === "chunked").length === 1;
   if (!isChunkedLast || !isChunkedOnce) throw new HttpParseError("chunked is not the last transfer coding");
   throw new HttpParseError("unknown transfer coding", 501);
 }

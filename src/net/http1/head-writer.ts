@@ -68,8 +68,8 @@ export function hasOption(connection: string, option: string): boolean {
   if (connection === "") return false;
   return connection
     .toLowerCase()
-    .split(",")
-    .some((part) => part.trim() === option);
+    .split(/[ \t]*,[ \t]*/)
+    .includes(option);
 }
 
 const statusLines = new Map<number, string>();

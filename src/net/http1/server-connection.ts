@@ -1,13 +1,13 @@
-import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
-import { aborted, type BodySource, IncomingBody, noBody, readyBytes } from "./body.ts";
+import { aborted, type BodySource, type IncomingBody, noBody, readyBytes } from "./body.ts";
+import { BodyReceiver } from "./body-receiver.ts";
 import { BodyWriter } from "./body-writer.ts";
-import { ChunkedDecoder } from "./chunked.ts";
-import { CHUNKED, readControls, requestLength } from "./controls.ts";
-import { HttpParseError, InvalidMessage } from "./errors.ts";
+import { readControls, requestLength } from "./controls.ts";
+import { BodyAborted, HttpParseError, InvalidMessage } from "./errors.ts";
 import { Exchange } from "./exchange.ts";
-import { HeadParser } from "./head.ts";
+import { type HeadLimits, HeadParser } from "./head.ts";
 import { writeMessage } from "./head-writer.ts";
+import { abandon, plainReply } from "./reply.ts";
 import { type ReplyHead, replyHead } from "./reply-head.ts";
 import type { ServerSettings } from "./server-options.ts";
 import { readOn, type SocketOwner, tapSocket } from "./socket-tap.ts";
@@ -34,18 +34,15 @@ export class ServerConnection implements SocketOwner, BodySource {
   deadline: number;
   private readonly socket: Socket;
   private readonly host: ConnectionHost;
+  private readonly limits: HeadLimits;
   private readonly parser: HeadParser;
   private readonly untap: () => void;
+  private lingerLeft = 0;
   private readonly address = (): string => this.socket.remoteAddress ?? "";
   /** The request being handled or answered. */
   private exchange: Exchange | undefined = undefined;
   /** The request body that is still arriving. */
-  private body: IncomingBody | undefined = undefined;
-  private bodyLeft = 0;
-  private decoder: ChunkedDecoder | undefined = undefined;
-  private drainLeft = 0;
-  private isBodyUnwanted = false;
-  private isBodyFull = false;
+  private receiver: BodyReceiver | undefined = undefined;
   private writer: BodyWriter | undefined = undefined;
   /** Bytes behind the current request; also the start of a possible HTTP/2 preface. */
   private held: Buffer = nothing;
@@ -62,7 +59,8 @@ export class ServerConnection implements SocketOwner, BodySource {
     this.socket = socket;
     this.host = host;
     const { maxHeaderBytes, maxFields } = host.settings;
-    this.parser = new HeadParser("request", { maxBytes: maxHeaderBytes, maxFields });
+    this.limits = { maxBytes: maxHeaderBytes, maxFields };
+    this.parser = new HeadParser("request", this.limits);
     this.isFirst = host.settings.onHttp2 !== undefined;
     this.deadline = host.now + host.settings.headTimeoutMs;
     this.untap = tapSocket(socket, this);
@@ -82,7 +80,7 @@ export class ServerConnection implements SocketOwner, BodySource {
 
   onEnd(): void {
     this.isEnded = true;
-    if (this.isLingering || this.body || this.writer || !this.exchange) this.socket.destroySoon();
+    if (this.isLingering || this.receiver || this.writer || !this.exchange) this.socket.destroySoon();
     else this.exchange.abort();
   }
 
@@ -98,7 +96,7 @@ export class ServerConnection implements SocketOwner, BodySource {
   onClose(error: Error | undefined): void {
     this.isOver = true;
     this.exchange?.abort();
-    this.body?.fail(aborted(error));
+    this.receiver?.body.fail(aborted(error));
     this.writer?.cancel();
     this.host.release(this, undefined);
   }
@@ -109,7 +107,7 @@ export class ServerConnection implements SocketOwner, BodySource {
   expire(): void {
     this.deadline = 0;
     const isHalfHead = !this.exchange && !(this.parser.isFresh && this.held.length === 0);
-    const isStalledUpload = this.body !== undefined && !this.exchange?.isReplied;
+    const isStalledUpload = this.receiver !== undefined && !this.exchange?.isReplied;
     if (isHalfHead || isStalledUpload) this.refuse(new HttpParseError("request took too long", 408));
     else this.socket.destroy();
   }
@@ -134,20 +132,19 @@ export class ServerConnection implements SocketOwner, BodySource {
   }
 
   readMore(): void {
-    this.isBodyFull = false;
+    if (this.receiver) this.receiver.isFull = false;
     this.readOn();
   }
 
   dropped(): void {
-    this.isBodyUnwanted = true;
-    this.drainLeft = this.host.settings.drainBytesMax;
-    this.readMore();
+    this.receiver?.drain(this.host.settings.drainBytesMax);
+    this.readOn();
   }
 
   // ---- input
 
   private mayRead(): boolean {
-    return !this.isBodyFull && this.held.length < this.host.settings.pipelinedBytesMax;
+    return !this.receiver?.isFull && this.held.length < this.host.settings.pipelinedBytesMax;
   }
 
   private readOn(): void {
@@ -182,7 +179,7 @@ export class ServerConnection implements SocketOwner, BodySource {
     this.isConsuming = true;
     try {
       while (at < chunk.length && !this.isLingering && !this.isOver) {
-        if (this.body) at = this.receive(this.body, chunk, at);
+        if (this.receiver) at = this.receive(this.receiver, chunk, at);
         else if (this.exchange) {
           this.hold(chunk, at);
           break;
@@ -226,62 +223,29 @@ export class ServerConnection implements SocketOwner, BodySource {
       this.dispatch(new Exchange(head, line, controls, noBody, this.address));
       return end;
     }
-    const body = this.expectBody(length);
-    const next = this.receive(body, chunk, end);
-    const exchange = new Exchange(head, line, controls, body, this.address);
+    const receiver = new BodyReceiver(length, this.limits, this);
+    this.receiver = receiver;
+    const next = this.receive(receiver, chunk, end);
+    const exchange = new Exchange(head, line, controls, receiver.body, this.address);
     if (next > end) exchange.awaitsContinue = false;
     this.dispatch(exchange);
     return next;
   }
 
-  private expectBody(length: number): IncomingBody {
-    const { maxHeaderBytes, maxFields } = this.host.settings;
-    this.isBodyUnwanted = false;
-    this.bodyLeft = length;
-    this.decoder =
-      length === CHUNKED ? new ChunkedDecoder({ maxBytes: maxHeaderBytes, maxFields }) : undefined;
-    this.body = new IncomingBody(length === CHUNKED ? undefined : length, this);
-    return this.body;
-  }
-
-  private receive(body: IncomingBody, chunk: Buffer, at: number): number {
-    let end: number;
-    let isComplete: boolean;
-    if (this.decoder) {
-      end = this.decoder.feed(chunk, at, this.pushPiece);
-      isComplete = this.decoder.isDone;
-    } else {
-      end = Math.min(chunk.length, at + this.bodyLeft);
-      this.bodyLeft -= end - at;
-      if (end > at) this.pushPiece(chunk.subarray(at, end));
-      isComplete = this.bodyLeft === 0;
-    }
-    if (isComplete) this.completeBody(body);
-    else this.deadline = this.isBodyFull ? 0 : this.host.now + this.host.settings.stallTimeoutMs;
+  private receive(receiver: BodyReceiver, chunk: Buffer, at: number): number {
+    const { exchange } = this;
+    const end = at < chunk.length ? receiver.feed(chunk, at) : at;
+    if (receiver.isComplete) {
+      this.receiver = undefined;
+      this.deadline = 0;
+      if (exchange?.isSent) this.endExchange();
+    } else if (receiver.isOverdrained) {
+      // Too much to throw away: the rest stays unread, and the connection ends with the reply.
+      this.deadline = 0;
+      if (exchange) exchange.closes = true;
+      if (exchange?.isSent) this.shutdown();
+    } else this.deadline = receiver.isFull ? 0 : this.host.now + this.host.settings.stallTimeoutMs;
     return end;
-  }
-
-  private readonly pushPiece = (piece: Buffer): boolean => {
-    if (!this.isBodyUnwanted) {
-      if (this.body?.push(piece) === false) this.isBodyFull = true;
-      return true;
-    }
-    this.drainLeft -= piece.length;
-    if (this.drainLeft >= 0) return true;
-    // Too much to throw away: what is left is not read, and the connection ends with the reply.
-    if (this.exchange) this.exchange.closes = true;
-    this.isBodyFull = true;
-    if (this.exchange?.isSent) this.shutdown();
-    return true;
-  };
-
-  private completeBody(body: IncomingBody): void {
-    this.body = undefined;
-    this.decoder = undefined;
-    this.isBodyFull = false;
-    this.deadline = 0;
-    body.finish();
-    if (this.exchange?.isSent) this.endExchange();
   }
 
   // ---- output
@@ -339,20 +303,18 @@ export class ServerConnection implements SocketOwner, BodySource {
   private headFor(exchange: Exchange, reply: HttpReply, size: number | undefined): ReplyHead {
     const { host } = this;
     // A client that was never told to continue may or may not send the body: the connection cannot go on.
-    const isBodyPending = this.body !== undefined && (exchange.awaitsContinue || this.isUndrainable());
+    const { receiver } = this;
+    const isUndrainable = receiver?.isLongerThan(host.settings.drainBytesMax) || receiver?.isOverdrained;
+    const isBodyPending = receiver !== undefined && (exchange.awaitsContinue || isUndrainable);
     const isLast = host.isClosing || (this.isEnded && this.held.length === 0);
     const head = replyHead(reply, size, {
       method: exchange.method,
       minor: exchange.minor,
-      closes: exchange.closes || isBodyPending || isLast,
+      closes: exchange.closes || isBodyPending === true || isLast,
       sendsDate: host.settings.sendsDate,
     });
     exchange.closes = head.closes;
     return head;
-  }
-
-  private isUndrainable(): boolean {
-    return !this.decoder && this.bodyLeft > this.host.settings.drainBytesMax;
   }
 
   private sendText(exchange: Exchange, reply: HttpReply, text: string): void {
@@ -439,12 +401,22 @@ export class ServerConnection implements SocketOwner, BodySource {
       this.awaitsDrain = true;
       this.deadline = this.host.now + this.host.settings.stallTimeoutMs;
     }
-    if (this.body && !this.isBodyUnwanted) this.body.discard();
+    this.giveUpBody();
     this.endExchange();
   }
 
+  /** The reply is out and the request's rest is still to come: read past it, within bounds. */
+  private giveUpBody(): void {
+    const { receiver } = this;
+    if (!receiver) return;
+    if (!receiver.isUnwanted) receiver.drain(this.host.settings.drainBytesMax);
+    receiver.body.fail(new BodyAborted("the reply was sent before the body had been read"));
+    this.deadline = this.host.now + lingerMs;
+    this.readOn();
+  }
+
   private endExchange(): void {
-    if (this.body || this.awaitsDrain || this.isLingering) return;
+    if (this.receiver || this.awaitsDrain || this.isLingering) return;
     this.exchange = undefined;
     const isLast = this.host.isClosing || this.isEnded;
     if (isLast && (this.host.isClosing || this.held.length === 0)) {
@@ -463,9 +435,9 @@ export class ServerConnection implements SocketOwner, BodySource {
 
   /** Answers what is not valid HTTP, and ends the connection. */
   private refuse(error: HttpParseError): void {
-    const { exchange, body } = this;
-    this.body = undefined;
-    body?.fail(error);
+    const { exchange, receiver } = this;
+    this.receiver = undefined;
+    receiver?.body.fail(error);
     exchange?.abort();
     if (exchange?.isReplied) {
       this.socket.destroy();
@@ -484,36 +456,21 @@ export class ServerConnection implements SocketOwner, BodySource {
     if (this.isLingering || this.isOver) return;
     this.isLingering = true;
     this.held = nothing;
-    this.body?.fail(aborted(undefined));
-    this.body = undefined;
+    this.receiver?.body.fail(aborted(undefined));
+    this.receiver = undefined;
     if (this.isEnded) {
       this.socket.destroySoon();
       return;
     }
     this.socket.end();
-    this.drainLeft = this.host.settings.drainBytesMax;
+    this.lingerLeft = this.host.settings.drainBytesMax;
     this.deadline = this.host.now + lingerMs;
     this.readOn();
   }
 
   private linger(chunk: Buffer): boolean {
-    this.drainLeft -= chunk.length;
-    if (this.drainLeft < 0) this.socket.destroy();
-    return this.drainLeft >= 0;
+    this.lingerLeft -= chunk.length;
+    if (this.lingerLeft < 0) this.socket.destroy();
+    return this.lingerLeft >= 0;
   }
-}
-
-function plainReply(status: number, text = STATUS_CODES[status] ?? "error"): HttpReply {
-  return { status, headers: ["Content-Type", "text/plain"], body: `${text}\n` };
-}
-
-/** A reply that cannot be sent: its body's producer is told. */
-function abandon(reply: HttpReply | undefined): void {
-  const body = reply?.body;
-  if (body === undefined || typeof body === "string" || body instanceof Uint8Array) return;
-  if (body instanceof IncomingBody) body.discard();
-  else
-    body[Symbol.asyncIterator]()
-      .return?.()
-      ?.then(undefined, () => {});
 }

@@ -1,3 +1,5 @@
+import type { ClientHttp2Stream } from "node:http2";
+
 /** Metadata in wire order, lower-case names; `-bin` values are base64 text without padding, as on the wire. */
 export type Metadata = [name: string, value: string][];
 
@@ -35,7 +37,9 @@ export type GrpcLookup = (path: string, metadata: Metadata) => GrpcMethod | Grpc
 export interface GrpcProxyTarget {
   kind: "proxy";
   /** Chooses the connection and the metadata that goes upstream; throwing a GrpcError ends the call. */
-  connect(context: GrpcContext): Promise<{ client: GrpcClient; metadata: Metadata; done?: (code: number) => void }>;
+  connect(
+    context: GrpcContext,
+  ): Promise<{ client: GrpcClient; metadata: Metadata; done?: (code: number) => void }>;
 }
 
 /** An error with a gRPC status. `details` are encoded google.protobuf.Any messages for grpc-status-details-bin. */
@@ -43,7 +47,11 @@ export class GrpcError extends Error {
   readonly code: number;
   readonly details: Uint8Array[];
   readonly metadata: Metadata;
-  constructor(code: number, message: string, options: { details?: Uint8Array[]; metadata?: Metadata; cause?: unknown } = {}) {
+  constructor(
+    code: number,
+    message: string,
+    options: { details?: Uint8Array[]; metadata?: Metadata; cause?: unknown } = {},
+  ) {
     super(message, { cause: options.cause });
     this.name = "GrpcError";
     this.code = code;
@@ -73,5 +81,7 @@ export interface GrpcDuplex {
 export interface GrpcClient {
   unary(path: string, request: Uint8Array, options?: GrpcCallOptions): Promise<Uint8Array>;
   stream(path: string, options?: GrpcCallOptions): GrpcDuplex;
+  /** A bare HTTP/2 stream with these request headers sent, for the proxy. Rejects with GrpcError UNAVAILABLE. */
+  open(headers: Record<string, string | string[] | number>, signal?: AbortSignal): Promise<ClientHttp2Stream>;
   close(): void;
 }

@@ -1,0 +1,141 @@
+import http2, { type ClientHttp2Session } from "node:http2";
+import net from "node:net";
+import tls from "node:tls";
+import type { HttpTls } from "../http1/types.ts";
+import { connectionWindowBytes, sessionLimits, streamWindowBytes } from "./limits.ts";
+import { grpcCode } from "./status.ts";
+import { GrpcError } from "./types.ts";
+
+export type GrpcAddress = { host: string; port: number } | { socketPath: string };
+
+export interface ConnectionOptions {
+  tls?: HttpTls | undefined;
+  connectTimeoutMs: number;
+  /** Time between pings while calls are open; no pings when absent. */
+  keepaliveMs?: number | undefined;
+  /** How long the answer to a ping may take. */
+  keepaliveTimeoutMs: number;
+}
+
+/** One HTTP/2 session to a server, from the first SETTINGS to its loss. */
+export class ClientConnection {
+  readonly session: ClientHttp2Session;
+  /** The server said GOAWAY or the session ended: calls in flight may finish, new ones go elsewhere. */
+  isDraining = false;
+  isLost = false;
+  /** Why it was lost, for the messages of the calls that died with it. */
+  lossReason = "the connection was closed";
+  activeCalls = 0;
+  readonly #waiters: (() => void)[] = [];
+  #keepalive: ReturnType<typeof setInterval> | undefined;
+
+  private constructor(session: ClientHttp2Session, options: ConnectionOptions) {
+    this.session = session;
+    session.on("error", (error) => {
+      this.lossReason = error.message;
+    });
+    session.on("goaway", () => {
+      this.isDraining = true;
+      this.#wakeAll();
+    });
+    session.on("close", () => {
+      this.isDraining = true;
+      this.isLost = true;
+      clearInterval(this.#keepalive);
+      this.#wakeAll();
+    });
+    if (options.keepaliveMs !== undefined) {
+      this.#keepalive = setInterval(() => this.#ping(options.keepaliveTimeoutMs), options.keepaliveMs);
+      this.#keepalive.unref();
+    }
+  }
+
+  /** Resolves when the server's SETTINGS have arrived: then it speaks HTTP/2 and its stream limit is known. */
+  static open(address: GrpcAddress, options: ConnectionOptions): Promise<ClientConnection> {
+    const session = startSession(address, options.tls);
+    const connection = new ClientConnection(session, options);
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(() => {
+        connection.lossReason = `no HTTP/2 connection within ${options.connectTimeoutMs} ms`;
+        session.destroy();
+      }, options.connectTimeoutMs);
+      session.once("remoteSettings", () => {
+        clearTimeout(late);
+        session.setLocalWindowSize(connectionWindowBytes);
+        resolve(connection);
+      });
+      session.once("close", () => {
+        clearTimeout(late);
+        reject(new GrpcError(grpcCode.UNAVAILABLE, `${addressText(address)}: ${connection.lossReason}`));
+      });
+    });
+  }
+
+  get hasRoom(): boolean {
+    return this.activeCalls < (this.session.remoteSettings.maxConcurrentStreams ?? Number.POSITIVE_INFINITY);
+  }
+
+  get waiting(): number {
+    return this.#waiters.length;
+  }
+
+  /** Resolves when a stream may be opened, or the connection is of no more use. */
+  waitForRoom(): Promise<void> {
+    return new Promise((resolve) => this.#waiters.push(resolve));
+  }
+
+  release(): void {
+    this.activeCalls--;
+    this.wakeNext();
+  }
+
+  wakeNext(): void {
+    if (this.#waiters.length > 0 && (this.isDraining || this.hasRoom)) this.#waiters.shift()?.();
+  }
+
+  #wakeAll(): void {
+    for (const wake of this.#waiters.splice(0)) wake();
+  }
+
+  #ping(timeoutMs: number): void {
+    if (this.activeCalls === 0 || this.session.destroyed) return;
+    const late = setTimeout(() => {
+      this.lossReason = `no answer to a keepalive ping within ${timeoutMs} ms`;
+      this.session.destroy();
+    }, timeoutMs);
+    this.session.ping(() => clearTimeout(late));
+  }
+}
+
+function startSession(address: GrpcAddress, tlsOptions: HttpTls | undefined): ClientHttp2Session {
+  const scheme = tlsOptions === undefined ? "http" : "https";
+  return http2.connect(`${scheme}://${authorityOf(address)}`, {
+    ...sessionLimits,
+    settings: { enablePush: false, initialWindowSize: streamWindowBytes },
+    createConnection: () => openSocket(address, tlsOptions),
+  } as http2.ClientSessionOptions);
+}
+
+function openSocket(address: GrpcAddress, tlsOptions: HttpTls | undefined): net.Socket {
+  const target =
+    "socketPath" in address ? { path: address.socketPath } : { host: address.host, port: address.port };
+  if (tlsOptions === undefined) return net.connect({ ...target, noDelay: true });
+  const { serverName, ...rest } = tlsOptions;
+  const fallback = "host" in address && net.isIP(address.host) === 0 ? address.host : undefined;
+  const name = serverName ?? fallback;
+  return tls.connect({
+    ...target,
+    ...rest,
+    ALPNProtocols: ["h2"],
+    ...(name === undefined ? {} : { servername: name }),
+  });
+}
+
+function authorityOf(address: GrpcAddress): string {
+  if ("socketPath" in address) return "localhost";
+  return `${address.host.includes(":") ? `[${address.host}]` : address.host}:${address.port}`;
+}
+
+export function addressText(address: GrpcAddress): string {
+  return "socketPath" in address ? `unix:${address.socketPath}` : authorityOf(address);
+}

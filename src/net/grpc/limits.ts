@@ -1,0 +1,18 @@
+/** One received message, after inflating. */
+export const defaultMaxMessageBytes = 4 * 1024 * 1024;
+
+/** Unread bytes one stream may hold, and one connection: HTTP/2's own 64 KiB would throttle every bulk transfer. */
+export const streamWindowBytes = 256 * 1024;
+export const connectionWindowBytes = 4 * 1024 * 1024;
+
+/** Node's defaults end a session after 1000 cancelled or 100 refused streams: a busy gRPC peer gets there. */
+export const sessionLimits = {
+  streamResetBurst: 10_000,
+  streamResetRate: 1000,
+  maxSessionRejectedStreams: 10_000,
+  maxSessionInvalidFrames: 1000,
+  maxSessionMemory: 64,
+};
+
+/** setTimeout wraps around beyond this; such a deadline is three weeks away and never set. */
+export const timerMaxMs = 2 ** 31 - 1;

@@ -1,0 +1,206 @@
+import http2, { type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
+import net, { type AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import { acceptedEncodings } from "./compression.ts";
+import { connectionWindowBytes, defaultMaxMessageBytes, sessionLimits, streamWindowBytes } from "./limits.ts";
+import { parseGrpcTimeout } from "./metadata.ts";
+import { serveProxy } from "./proxy.ts";
+import { type PeerConnection, refuse, ServerCall } from "./server-call.ts";
+import { serveStream, serveUnary } from "./server-methods.ts";
+import { drainSession } from "./session-drain.ts";
+import { grpcCode } from "./status.ts";
+import { GrpcError, type GrpcLookup } from "./types.ts";
+
+export interface GrpcServerOptions {
+  lookup: GrpcLookup;
+  /** Limit of one received message, after inflating; 4 MiB when absent. */
+  maxMessageBytes?: number | undefined;
+  /** Announced limit of request metadata; 64 KiB when absent (Bun refuses single headers above that anyway). */
+  maxHeaderListBytes?: number | undefined;
+  /** Takes HTTP/2 requests that are not gRPC; without it they get 415. */
+  onOtherRequest?:
+    | ((stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[]) => void)
+    | undefined;
+  /** A connection without calls is closed after this time; never when absent. */
+  idleMs?: number | undefined;
+}
+
+export type ListenAddress = { host: string; port: number } | { socketPath: string };
+
+export interface GrpcServer {
+  /** Several addresses may be listened on. Resolves with the address as bound: port 0 is replaced. */
+  listen(address: ListenAddress): Promise<ListenAddress>;
+  /** Serves a connection accepted elsewhere, such as one whose first bytes were the HTTP/2 preface. */
+  handleSocket(socket: Duplex): void;
+  /** No new connections; calls in flight may end within `graceMs` (default 0), then everything is cut. */
+  close(options?: { graceMs?: number }): Promise<void>;
+}
+
+export function createGrpcServer(options: GrpcServerOptions): GrpcServer {
+  return new Http2GrpcServer(options);
+}
+
+class Http2GrpcServer implements GrpcServer {
+  readonly #options: GrpcServerOptions;
+  readonly #maxMessageBytes: number;
+  readonly #http2: http2.Http2Server;
+  readonly #listeners = new Set<net.Server>();
+  readonly #connections = new Map<ServerHttp2Session, PeerConnection>();
+  #isClosing = false;
+
+  constructor(options: GrpcServerOptions) {
+    this.#options = options;
+    this.#maxMessageBytes = options.maxMessageBytes ?? defaultMaxMessageBytes;
+    this.#http2 = http2.createServer({
+      ...sessionLimits,
+      settings: {
+        initialWindowSize: streamWindowBytes,
+        maxHeaderListSize: options.maxHeaderListBytes ?? 64 * 1024,
+        enablePush: false,
+      },
+    } as http2.ServerOptions);
+    this.#http2.on("session", (session) => this.#adopt(session));
+    this.#http2.on("stream", (stream, headers, _flags, rawHeaders: string[]) => {
+      this.#accept(stream as ServerHttp2Stream, headers, rawHeaders);
+    });
+    this.#http2.on("sessionError", () => {});
+  }
+
+  listen(address: ListenAddress): Promise<ListenAddress> {
+    // A plain net server: http2's own close() would send the final GOAWAY at once.
+    const listener = net.createServer({ noDelay: true }, (socket) => this.handleSocket(socket));
+    return new Promise((resolve, reject) => {
+      listener.once("error", reject);
+      listener.listen("socketPath" in address ? { path: address.socketPath } : address, () => {
+        listener.off("error", reject);
+        this.#listeners.add(listener);
+        if ("socketPath" in address) resolve(address);
+        else resolve({ host: address.host, port: (listener.address() as AddressInfo).port });
+      });
+    });
+  }
+
+  handleSocket(socket: Duplex): void {
+    if (this.#isClosing) socket.destroy();
+    else this.#http2.emit("connection", socket);
+  }
+
+  async close({ graceMs = 0 }: { graceMs?: number } = {}): Promise<void> {
+    this.#isClosing = true;
+    const stopped = [...this.#listeners].map((listener) => new Promise((resolve) => listener.close(resolve)));
+    this.#listeners.clear();
+    const sessions = [...this.#connections.keys()];
+    await Promise.all(sessions.map((session) => drainSession(session, graceMs)));
+    await Promise.all(stopped);
+  }
+
+  #adopt(session: ServerHttp2Session): void {
+    const { socket } = session;
+    const peer = socket.remoteAddress === undefined ? "unix" : `${socket.remoteAddress}:${socket.remotePort}`;
+    const connection: PeerConnection = { session, peer, activeCalls: 0 };
+    this.#connections.set(session, connection);
+    session.setLocalWindowSize(connectionWindowBytes);
+    session.on("close", () => this.#connections.delete(session));
+    const { idleMs } = this.#options;
+    if (idleMs === undefined) return;
+    session.setTimeout(idleMs, () => {});
+    session.on("timeout", () => {
+      if (connection.activeCalls === 0 && !session.closed) drainSession(session, 1000);
+    });
+  }
+
+  #accept(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[]): void {
+    stream.on("error", ignore);
+    const connection = this.#connections.get(stream.session as ServerHttp2Session);
+    if (connection === undefined) {
+      stream.destroy();
+      return;
+    }
+    connection.activeCalls++;
+    if (!isGrpc(headers["content-type"])) {
+      stream.on("close", () => connection.activeCalls--);
+      this.#acceptOther(stream, headers, rawHeaders);
+      return;
+    }
+    const call = this.#startCall(connection, stream, headers, rawHeaders);
+    stream.on("close", () => {
+      connection.activeCalls--;
+      call?.lose();
+    });
+    if (call === undefined) return;
+    stream.on("aborted", () => call.lose());
+    stream.on("wantTrailers", () => call.sendTrailers());
+    this.#dispatch(call);
+  }
+
+  #acceptOther(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[]): void {
+    if (this.#options.onOtherRequest !== undefined) this.#options.onOtherRequest(stream, headers, rawHeaders);
+    else {
+      stream.respond({ ":status": 415 }, { endStream: true });
+      stream.resume();
+    }
+  }
+
+  /** The checks of the request line; `undefined` when the stream has been answered. */
+  #startCall(
+    connection: PeerConnection,
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    rawHeaders: string[],
+  ): ServerCall | undefined {
+    if (headers[":method"] !== "POST") {
+      stream.respond({ ":status": 405, allow: "POST" }, { endStream: true });
+      stream.resume();
+      return undefined;
+    }
+    const timeout = headers["grpc-timeout"] as string | undefined;
+    const timeoutMs = timeout === undefined ? undefined : parseGrpcTimeout(timeout);
+    if (timeout !== undefined && timeoutMs === undefined) {
+      refuse(stream, new GrpcError(grpcCode.INTERNAL, `malformed grpc-timeout: ${timeout}`));
+      return undefined;
+    }
+    if (timeoutMs !== undefined && timeoutMs <= 0) {
+      refuse(stream, new GrpcError(grpcCode.DEADLINE_EXCEEDED, "context deadline exceeded"));
+      return undefined;
+    }
+    return new ServerCall(connection, stream, { headers, rawHeaders, timeoutMs });
+  }
+
+  #dispatch(call: ServerCall): void {
+    try {
+      const method = this.#options.lookup(call.path, call.metadata);
+      if (method === undefined) throw unknownMethod(call.path);
+      if (method.kind === "proxy") {
+        serveProxy(call, method);
+        return;
+      }
+      if (call.requestEncoding !== undefined && call.requestEncoding !== "gzip")
+        throw unknownEncoding(call.requestEncoding);
+      if (method.kind === "unary") serveUnary(call, method.handle, this.#maxMessageBytes);
+      else serveStream(call, method.handle, this.#maxMessageBytes);
+    } catch (error) {
+      call.fail(error);
+    }
+  }
+}
+
+function isGrpc(contentType: string | undefined): boolean {
+  if (contentType === "application/grpc") return true;
+  return contentType !== undefined && /^application\/grpc(?:[+;]|$)/i.test(contentType);
+}
+
+function unknownMethod(path: string): GrpcError {
+  const slash = path.lastIndexOf("/");
+  if (slash <= 0) return new GrpcError(grpcCode.UNIMPLEMENTED, `malformed method name: "${path}"`);
+  const text = `unknown method ${path.slice(slash + 1)} for service ${path.slice(1, slash)}`;
+  return new GrpcError(grpcCode.UNIMPLEMENTED, text);
+}
+
+function unknownEncoding(encoding: string): GrpcError {
+  return new GrpcError(
+    grpcCode.UNIMPLEMENTED,
+    `grpc: Decompressor is not installed for grpc-encoding "${encoding}"; accepted are ${acceptedEncodings}`,
+  );
+}
+
+function ignore(): void {}

@@ -17,12 +17,11 @@ import {
 import { arch, homedir, platform } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { withLock } from "./lock.mjs";
 
 export const root = resolve(import.meta.dirname, "..");
 export const tools = join(root, ".tools");
 const stampFile = join(tools, "installed.json");
-const lockFolder = join(tools, "install.lock");
-const lockWaitMs = 10 * 60_000;
 
 /** Where the pinned Bun is run from, installed or not: a link to the real binary, so the path never changes. */
 export const bunPath = join(tools, "bin", "bun");
@@ -34,20 +33,22 @@ export class InstallError extends Error {
   }
 }
 
-/** Installs what is missing. `report` gets one line per step that has to be done. */
+/**
+ * Installs what is missing. `report` gets one line per step that has to be done.
+ * @param {(line: string) => void} report
+ */
 export async function install(report = (line) => console.error(line)) {
   if (isInstalled()) return;
-  mkdirSync(tools, { recursive: true });
-  const release = await lock(report);
-  try {
-    const before = readStamp();
-    ensureBun(report);
-    ensurePackages(before, report);
-    ensureWire(report);
-    writeFileSync(stampFile, `${JSON.stringify(wantedStamp())}\n`);
-  } finally {
-    release();
-  }
+  const onWait = () => report("waiting for another install");
+  await withLock(join(tools, "install.lock"), () => installAll(report), { onWait });
+}
+
+function installAll(report) {
+  const before = readStamp();
+  ensureBun(report);
+  ensurePackages(before, report);
+  ensureWire(report);
+  writeFileSync(stampFile, `${JSON.stringify(wantedStamp())}\n`);
 }
 
 /** True when nothing has to be done. */
@@ -60,7 +61,11 @@ export function isInstalled() {
   return true;
 }
 
-/** The environment for tools that go to a registry: a certificate bundle and a home even when there is none. */
+/**
+ * The environment for tools that go to a registry: a certificate bundle and a home even when there is none.
+ * @param {Record<string, string | undefined>} extra
+ * @returns {Record<string, string | undefined>}
+ */
 export function toolEnvironment(extra = {}) {
   const env = { ...process.env };
   const bundle = [
@@ -166,7 +171,11 @@ function isMusl() {
   );
 }
 
-/** Installs npm packages into `folder`. npm removes what it is not asked for, so each set needs its own folder. */
+/**
+ * Installs npm packages into `folder`. npm removes what it is not asked for, so each set needs its own folder.
+ * @param {string} folder
+ * @param {string[]} packages
+ */
 export function npmInstall(folder, packages) {
   mkdirSync(folder, { recursive: true });
   const npm = npmCommand();
@@ -297,50 +306,6 @@ function hash(parts) {
 
 function tail(text, lines = 12) {
   return (text ?? "").trim().split("\n").slice(-lines).join("\n");
-}
-
-// --- one installer at a time ------------------------------------------------------------------------------------
-
-async function lock(report) {
-  const deadline = Date.now() + lockWaitMs;
-  let told = false;
-  while (!tryLock()) {
-    if (Date.now() > deadline)
-      throw new InstallError("another install has not ended", `end it, or remove ${lockFolder}`);
-    if (!told) report("waiting for another install");
-    told = true;
-    await new Promise((done) => setTimeout(done, 100));
-  }
-  return () => rmSync(lockFolder, { recursive: true, force: true });
-}
-
-function tryLock() {
-  const owner = join(lockFolder, "pid");
-  try {
-    mkdirSync(lockFolder);
-    writeFileSync(owner, String(process.pid));
-    return true;
-  } catch (error) {
-    if (error.code !== "EEXIST")
-      throw new InstallError(
-        `cannot write in ${tools}: ${error.message}`,
-        "the checkout must be writable for the first start",
-      );
-    if (isAbandoned(owner)) rmSync(lockFolder, { recursive: true, force: true });
-    return false;
-  }
-}
-
-function isAbandoned(owner) {
-  try {
-    process.kill(Number(readFileSync(owner, "utf8")), 0);
-    return false;
-  } catch (error) {
-    if (error.code === "ESRCH") return true;
-    if (error.code !== "ENOENT") return false;
-    // The owner has made the folder and not yet written its id, or died between the two.
-    return existsSync(lockFolder) && Date.now() - statSync(lockFolder).mtimeMs > 5_000;
-  }
 }
 
 /** Runs `main` as a program: a failure is one message and its hint, not a stack. */

@@ -13,6 +13,8 @@ export interface Flag {
   /** Old spelling: works, is not listed. */
   hidden?: boolean;
   choices?: readonly string[];
+  /** A number that also takes the word `auto`, parsed as -1: chosen by mecha. */
+  takesAuto?: boolean;
 }
 
 export type FlagValue = string | number | boolean | string[];
@@ -103,6 +105,7 @@ function parseValue(flag: Flag, text: string, before: FlagValue | undefined): Fl
     return [...((before as string[] | undefined) ?? []), ...items];
   }
   if (flag.type === "text") return text;
+  if (flag.takesAuto && text === "auto") return -1;
   const number = Number(text);
   if (text === "" || !Number.isFinite(number)) {
     throw new UsageError(`invalid argument "${text}" for --${flag.name}: not a number`);

@@ -15,7 +15,8 @@ export const runtimeFlags: readonly Flag[] = [
     short: "p",
     type: "number",
     default: 0,
-    description: "port the app listens on; 0: no app channel",
+    takesAuto: true,
+    description: "port the app listens on; 0: no app channel; auto: chosen and given to the app as APP_PORT",
   },
   {
     name: "app-protocol",

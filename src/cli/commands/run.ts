@@ -1,0 +1,285 @@
+import { choosePorts, type NodeApp, type RunningNode, startNode } from "../../host/node.ts";
+import type { RuntimeOptions } from "../../host/options.ts";
+import { selfCommand } from "../../host/self.ts";
+import { onStopSignals } from "../../host/signals.ts";
+import { supervise } from "../../host/supervise.ts";
+import { createLog } from "../../telemetry/log.ts";
+import { type CommandContext, command } from "../command.ts";
+import { type Flag, FlagValues, UsageError } from "../flags.ts";
+import { banner } from "../output/banner.ts";
+import { linePrefix, type PrefixOptions } from "../output/prefix.ts";
+import { type RunFile, type RunFileApp, readRunFile } from "../run-file.ts";
+import { runtimeFlags, runtimeOptions } from "../runtime-flags.ts";
+
+const ownFlags: readonly Flag[] = [
+  {
+    name: "run-file",
+    short: "f",
+    type: "text",
+    default: "",
+    placeholder: "FILE",
+    description: "multi-app run file, or a folder that holds one",
+  },
+  {
+    name: "sidecars",
+    type: "boolean",
+    default: false,
+    description: "with -f: one runtime process per app instead of one for all",
+  },
+  {
+    name: "restart",
+    type: "text",
+    default: "never",
+    choices: ["never", "on-failure", "always"],
+    description: "start the app again when it ends",
+  },
+  {
+    name: "data-dir",
+    type: "text",
+    default: "",
+    description: "data folder (default: $MECHA_HOME or ~/.mecha)",
+  },
+  {
+    name: "dashboard-port",
+    type: "number",
+    default: 0,
+    description: "port of the dashboard; 0: no dashboard",
+  },
+  {
+    name: "runtime-log",
+    type: "text",
+    default: "console",
+    choices: ["console", "file", "fileAndConsole"],
+    description: "where the runtime's log goes",
+  },
+  {
+    name: "app-log",
+    type: "text",
+    default: "fileAndConsole",
+    choices: ["console", "file", "fileAndConsole"],
+    description: "where the app's output goes",
+  },
+];
+
+export const runFlags: readonly Flag[] = [...runtimeFlags, ...ownFlags];
+
+export default command({
+  name: "run",
+  category: "run",
+  summary: "Run an app with its runtime, or many apps from a file",
+  usage: "mecha run [flags] -- COMMAND... | mecha run -f FILE [--sidecars]",
+  flags: runFlags,
+  stopAtPositional: true,
+  examples: [
+    "mecha run --app-id orders --app-port 8080 -- node app.js",
+    "mecha run --app-id orders            (the runtime alone)",
+    "mecha run -f mecha.yaml              (all apps in one runtime process)",
+  ],
+  run: (context) => runApps(context, () => undefined),
+});
+
+/** `run` and `dev`: `onReady` gets the running node to watch it. */
+export async function runApps(
+  context: CommandContext,
+  onReady: (node: RunningNode, apps: readonly NodeApp[]) => void,
+): Promise<number> {
+  const runFile = context.values.text("run-file");
+  if (runFile !== "" && context.values.boolean("sidecars")) return runSidecars(context, readRunFile(runFile));
+  const startedAt = performance.now();
+  const file = runFile === "" ? undefined : readRunFile(runFile);
+  const apps = file === undefined ? [await singleApp(context)] : await fileApps(context, file);
+  const log = createLog({
+    level: "info",
+    asJson: false,
+    appId: "mecha",
+    instance: "mecha",
+    version: "",
+    write: () => undefined,
+  });
+  const node = await startNode({
+    apps,
+    dataFolder: context.values.text("data-dir") || undefined,
+    env: context.env,
+    folder: context.folder,
+    runFile: file?.path,
+    talk: context.talk,
+    log,
+    onReady: async (running) => {
+      const dashboard = await openDashboard(context, running);
+      context.talk(banner(running, performance.now() - startedAt, dashboard));
+      onReady(running, apps);
+    },
+  });
+  const signalled = onStopSignals((code) => void node.stop(code));
+  const code = await node.ended;
+  signalled.forget();
+  return code;
+}
+
+async function openDashboard(context: CommandContext, node: RunningNode): Promise<string | undefined> {
+  const port = context.values.number("dashboard-port");
+  if (port === 0) return undefined;
+  const { openDashboard: open } = await import("../../dashboard/server.ts");
+  return open({ port, runtimes: node.runtimes, store: node.host.store });
+}
+
+async function singleApp(context: CommandContext): Promise<NodeApp> {
+  const { values, env } = context;
+  const command = context.rest ?? context.positionals;
+  const appId = values.text("app-id") || defaultAppId(command, context.folder);
+  const options = await choosePorts(
+    { ...runtimeOptions(values, env), appId },
+    { has: (flag) => values.isGiven(flag) },
+  );
+  return {
+    options: withLoopback(options),
+    command,
+    folder: context.folder,
+    env: plainEnv(env),
+    restart: values.text("restart") as NodeApp["restart"],
+    dependsOn: [],
+    onLine: printer(context, [appId], {
+      app: values.text("app-log") !== "file",
+      runtime: values.text("runtime-log") !== "file",
+    })(appId),
+    logs: { app: values.text("app-log") !== "console", runtime: values.text("runtime-log") !== "console" },
+  };
+}
+
+/** Without --app-id: the folder's name, as `mecha run -- node app.js` needs no flags. */
+function defaultAppId(command: readonly string[], folder: string): string {
+  if (command.length === 0) throw new UsageError("--app-id is needed to run the runtime alone");
+  const name = folder.split("/").at(-1) ?? "";
+  const id = name
+    .toLowerCase()
+    .replace(/[^a-z0-9-]+/g, "-")
+    .replace(/^-+|-+$/g, "");
+  return id === "" ? "app" : id;
+}
+
+async function fileApps(context: CommandContext, file: RunFile): Promise<NodeApp[]> {
+  const print = printer(
+    context,
+    file.apps.map((app) => app.appId),
+  );
+  const apps: NodeApp[] = [];
+  const taken = new Set<number>();
+  for (const app of file.apps) {
+    const values = valuesOf(app);
+    const env = {
+      ...context.env,
+      ...app.env,
+      ...(app.apiToken === undefined ? {} : { DAPR_API_TOKEN: app.apiToken }),
+    };
+    const base = { ...runtimeOptions(values, env), appId: app.appId };
+    const has = (flag: string): boolean => values.isGiven(flag);
+    let options = await choosePorts(base, { has });
+    // Ports are bound one app after the other: two apps must not be promised the same one.
+    while ([options.httpPort, options.grpcPort, options.metricsPort].some((port) => taken.has(port))) {
+      options = await choosePorts({ ...base, httpPort: 0, grpcPort: 0, metricsPort: 0 }, { has });
+    }
+    for (const port of [options.httpPort, options.grpcPort, options.metricsPort]) taken.add(port);
+    apps.push({
+      options: withLoopback(options),
+      command: app.command,
+      folder: app.folder,
+      env: { ...plainEnv(context.env), ...app.env },
+      restart: app.restart,
+      dependsOn: app.dependsOn,
+      onLine: print(app.appId, { app: app.appLog !== "file", runtime: app.daprdLog !== "file" }),
+      logs: { app: app.appLog !== "console", runtime: app.daprdLog !== "console" },
+    });
+  }
+  return apps;
+}
+
+/** The file's values, checked as if they had been flags. */
+function valuesOf(app: RunFileApp): FlagValues {
+  const given = new Map<string, string | number | boolean | string[]>();
+  for (const [name, value] of app.flags) {
+    const flag = runtimeFlags.find((each) => each.name === name);
+    if (flag?.type === "number" && typeof value !== "number") {
+      if (flag.takesAuto && value === "auto") given.set(name, -1);
+      else throw new UsageError(`app ${app.appId}: ${name} is "${String(value)}": not a number`);
+    } else if (flag?.type === "list" && !Array.isArray(value)) given.set(name, String(value).split(","));
+    else given.set(name, flag?.type === "text" ? String(value) : value);
+  }
+  return new FlagValues(runtimeFlags, given);
+}
+
+/** A developer's machine: loopback only, unless addresses were given. */
+function withLoopback(options: RuntimeOptions): RuntimeOptions {
+  if (options.listenAddresses.length > 0) return options;
+  return {
+    ...options,
+    listenAddresses: ["127.0.0.1", "::1"],
+    internalGrpcListenAddress: "127.0.0.1",
+    metricsListenAddress: "127.0.0.1",
+  };
+}
+
+function plainEnv(env: Record<string, string | undefined>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
+}
+
+/** Prefixed output: `orders │ line`; the runtime's own lines as `orders ⚙`. */
+function printer(
+  context: CommandContext,
+  ids: readonly string[],
+  always?: { app: boolean; runtime: boolean },
+) {
+  const width = Math.max(...ids.map((id) => id.length)) + 2;
+  const style: PrefixOptions = { isTerminal: context.isTerminal, env: context.env, width };
+  return (appId: string, shown = always ?? { app: true, runtime: true }): NodeApp["onLine"] => {
+    const prefixes = { app: linePrefix(appId, style), runtime: linePrefix(`${appId} *`, style) };
+    return (line, source) => {
+      if (shown[source]) context.out(`${prefixes[source]}${line}\n`);
+    };
+  };
+}
+
+/** `--sidecars`: this process only supervises; each app gets a `mecha run` of its own. */
+async function runSidecars(context: CommandContext, file: RunFile): Promise<number> {
+  const print = printer(
+    context,
+    file.apps.map((app) => app.appId),
+  );
+  const dataFolder = context.values.text("data-dir");
+  const sidecars = file.apps.map((app) =>
+    supervise({
+      name: app.appId,
+      command: [
+        ...selfCommand(),
+        "run",
+        "--app-id",
+        app.appId,
+        ...flagWords(app),
+        ...(dataFolder === "" ? [] : ["--data-dir", dataFolder]),
+        "--",
+        ...app.command,
+      ],
+      folder: app.folder,
+      env: { ...plainEnv(context.env), ...app.env },
+      restart: app.restart,
+      stopTimeoutMs: 15_000,
+      onLine: (line) => print(app.appId)(line.replace(/^\S+( \*)?\s+│ /, ""), "app"),
+    }),
+  );
+  let code = 0;
+  const stop = async (with_: number): Promise<void> => {
+    code = with_;
+    await Promise.all(sidecars.map((sidecar) => sidecar.stop()));
+  };
+  const signalled = onStopSignals((with_) => void stop(with_));
+  const codes = await Promise.all(sidecars.map((sidecar) => sidecar.ended));
+  signalled.forget();
+  return code !== 0 ? code : (codes.find((each) => each !== 0) ?? 0);
+}
+
+function flagWords(app: RunFileApp): string[] {
+  return [...app.flags].flatMap(([name, value]) =>
+    (Array.isArray(value) ? value : [value]).map((each) => `--${name}=${each}`),
+  );
+}

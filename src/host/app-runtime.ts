@@ -1,0 +1,346 @@
+import { randomBytes } from "node:crypto";
+import type { AppScope, AppSettings, HealthTargets } from "../api/call.ts";
+import { operations } from "../api/operations.ts";
+import { createAppChannel } from "../app/app-channel.ts";
+import type { AppChannel } from "../app/channel.ts";
+import { createPubSub } from "../engine/pubsub/pubsub.ts";
+import { createInvoker } from "../peer/create-invoker.ts";
+import type { Registration } from "../peer/registry.ts";
+import { createPeerHandlers } from "../peer/server.ts";
+import type { Log, Telemetry } from "../telemetry/telemetry.ts";
+import { createGrpcApi } from "../transport/grpc/api.ts";
+import { createHttpApi } from "../transport/http/api.ts";
+import { createHealthTargets } from "./health-targets.ts";
+import type { Host } from "./host.ts";
+import { createListener, type Listener } from "./listeners.ts";
+import type { RuntimeOptions } from "./options.ts";
+import { internalPortOf, isPortTaken } from "./ports.ts";
+import { openResources, type RuntimeResources } from "./resources.ts";
+import { openLog, openMetrics, openTracer } from "./telemetry.ts";
+import { runtimeVersion } from "./version.ts";
+
+export interface AppRuntimeOptions {
+  host: Host;
+  options: RuntimeOptions;
+  /** Takes the log lines. */
+  write: (line: string) => void;
+}
+
+export interface RuntimePorts {
+  http: number;
+  grpc: number;
+  internal: number;
+  /** 0: no metrics. */
+  metrics: number;
+}
+
+/** One app's runtime: in sidecar mode the process has one, in node mode one per app. */
+export interface AppRuntime {
+  readonly options: RuntimeOptions;
+  readonly ports: RuntimePorts;
+  readonly scope: AppScope;
+  readonly log: Log;
+  /** Resolves when the app was found and its subscriptions run. Rejects on a fatal error of that phase. */
+  readonly initialised: Promise<void>;
+  /** Calls the listener when the API asked for a shutdown. */
+  onShutdown(listener: (request: { force: boolean }) => void): void;
+  /** Stops inflow: subscriptions and incoming calls; outbound APIs go on. */
+  drain(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Starts in daprd's order (dapr-api.md §1.3). Resolves when the APIs listen and outbound calls work. */
+export async function openAppRuntime(request: AppRuntimeOptions): Promise<AppRuntime> {
+  const { host, options } = request;
+  checkAppId(options.appId);
+  const startedAt = performance.now();
+  const log = openLog(options, host.hostName, request.write);
+  const runtime = new Runtime(host, options, log);
+  try {
+    await runtime.open();
+  } catch (error) {
+    await runtime.close();
+    throw error;
+  }
+  runtime.initialise(startedAt);
+  return runtime;
+}
+
+function checkAppId(appId: string): void {
+  if (appId === "") throw new Error("app-id parameter cannot be empty");
+  if (appId.includes(".")) throw new Error("parameter app-id cannot contain dots");
+}
+
+class Runtime implements AppRuntime {
+  readonly options: RuntimeOptions;
+  readonly ports: RuntimePorts = { http: 0, grpc: 0, internal: 0, metrics: 0 };
+  readonly log: Log;
+  initialised: Promise<void> = Promise.resolve();
+  scope!: AppScope;
+  private readonly host: Host;
+  private readonly health: HealthTargets = createHealthTargets();
+  private readonly lifetime = new AbortController();
+  private readonly listeners: Listener[] = [];
+  private readonly closers: (() => Promise<void> | void)[] = [];
+  private readonly shutdownListeners: ((request: { force: boolean }) => void)[] = [];
+  private registration: Registration | undefined;
+  private resources: RuntimeResources | undefined;
+  private channel: AppChannel | undefined;
+  private isDrained = false;
+
+  constructor(host: Host, options: RuntimeOptions, log: Log) {
+    this.host = host;
+    this.options = options;
+    this.log = log;
+    for (const target of ["runtime", "grpc-api-server", "grpc-internal-server"])
+      this.health.set(target, false);
+  }
+
+  onShutdown(listener: (request: { force: boolean }) => void): void {
+    this.shutdownListeners.push(listener);
+  }
+
+  async open(): Promise<void> {
+    const { host, options, log } = this;
+    this.resources = await openResources({ host, options, log });
+    const { configuration } = this.resources;
+    const telemetry: Telemetry = {
+      log,
+      metrics: openMetrics(configuration),
+      tracer: await openTracer(options.appId, configuration),
+    };
+    this.closers.push(() => telemetry.tracer.flush());
+    await this.resources.openComponents(telemetry);
+    this.closers.push(() => this.resources?.close());
+    this.scope = this.buildScope(telemetry);
+    await this.listen(telemetry);
+    this.health.setOutboundReady(true);
+  }
+
+  /** The part that waits for the app; errors of it are fatal to the runtime and logged as daprd does. */
+  initialise(startedAt: number): void {
+    this.initialised = this.connectApp().then(() => {
+      if (this.lifetime.signal.aborted) return;
+      this.health.set("runtime", true);
+      const tookMs = Math.round(performance.now() - startedAt);
+      this.log.info({}, `dapr initialized. Status: Running. Init Elapsed ${tookMs}ms`);
+    });
+    this.initialised.catch((error) => {
+      if (this.lifetime.signal.aborted) return;
+      this.log.fatal({ error }, `Fatal error from runtime: ${(error as Error).message}`);
+      for (const listener of this.shutdownListeners) listener({ force: true });
+    });
+  }
+
+  async drain(): Promise<void> {
+    if (this.isDrained) return;
+    this.isDrained = true;
+    await this.registration?.close();
+    await this.scope?.pubsub.pause();
+  }
+
+  async close(): Promise<void> {
+    this.lifetime.abort();
+    await this.drain().catch((error) => this.log.warn({ error }, "drain failed"));
+    const graceMs = this.options.gracefulShutdownSeconds * 1000;
+    await this.scope?.pubsub.close();
+    await Promise.all(this.listeners.map((listener) => listener.close(graceMs)));
+    await this.scope?.invoker.close();
+    await this.channel?.close();
+    for (const close of this.closers.reverse()) await close();
+  }
+
+  private buildScope(telemetry: Telemetry): AppScope {
+    const { host, options } = this;
+    const resources = this.resources as RuntimeResources;
+    const principal = { namespace: options.namespace, appId: options.appId };
+    const settings = appSettings(options);
+    if (options.appPort > 0) {
+      this.channel = createAppChannel({
+        settings,
+        httpClient: host.httpClient,
+        telemetry,
+        clock: host.clock,
+      });
+    }
+    const { channel } = this;
+    this.closers.push(host.registry.local.register(principal, { channel }));
+    const shared = { principal, settings, channel, telemetry, components: resources.components };
+    const pubsub = createPubSub({
+      ...shared,
+      declarative: () => resources.subscriptions,
+      discovers: !options.disableInitEndpoints.includes("subscribe"),
+    });
+    const invoker = createInvoker({
+      ...shared,
+      registry: host.registry,
+      httpClient: host.httpClient,
+      endpoints: () => resources.endpoints,
+    });
+    resources.onSubscriptions(() => void pubsub.reload());
+    return {
+      ...shared,
+      get configuration() {
+        return resources.configuration;
+      },
+      get resources() {
+        return resources.listed;
+      },
+      pubsub,
+      invoker,
+      health: this.health,
+      extendedMetadata: new Map(Object.entries(options.extendedMetadata)),
+      shutdown: (request) => this.requestShutdown(request),
+    };
+  }
+
+  private requestShutdown(request: { force: boolean }): void {
+    if (request.force) {
+      this.log.warn({}, "Force shutdown requested, exiting immediately without graceful shutdown");
+      setTimeout(() => this.notifyShutdown(request), 100);
+      return;
+    }
+    this.log.info({}, "Shutdown requested via API");
+    // The reply goes out first.
+    setTimeout(() => this.notifyShutdown(request), 20);
+  }
+
+  private notifyShutdown(request: { force: boolean }): void {
+    for (const listener of this.shutdownListeners) listener(request);
+  }
+
+  private async listen(telemetry: Telemetry): Promise<void> {
+    const { options, log } = this;
+    const http = createHttpApi({ app: this.scope, operations });
+    const grpc = createGrpcApi({ app: this.scope, operations });
+    await this.listenMetrics(telemetry);
+    if (options.unixDomainSocket === "") await this.listenApi(http, grpc);
+    else await this.listenSockets(http, grpc);
+    this.health.set("grpc-api-server", true);
+    if (options.publicPort !== undefined) {
+      const handler = createHttpApi({ app: this.scope, operations, public: true });
+      const listener = this.listener({ http: handler });
+      await listener.listen([options.publicListenAddress || "0.0.0.0"], options.publicPort);
+    }
+    await this.listenPeers();
+    this.health.set("grpc-internal-server", true);
+    log.debug({}, "all servers listen");
+  }
+
+  private async listenApi(http: ListenHttp, grpc: ListenGrpc): Promise<void> {
+    const hosts = this.options.listenAddresses.length > 0 ? this.options.listenAddresses : ["::"];
+    const grpcListener = this.listener({ grpc });
+    this.ports.grpc = await grpcListener.listen(hosts, this.options.grpcPort);
+    this.log.info({}, `API gRPC server is running on port ${this.ports.grpc}`);
+    const httpListener = this.listener({ http });
+    this.ports.http = await httpListener.listen(hosts, this.options.httpPort);
+    this.log.info({}, `HTTP server is running on port ${this.ports.http}`);
+  }
+
+  private async listenSockets(http: ListenHttp, grpc: ListenGrpc): Promise<void> {
+    const { unixDomainSocket, appId } = this.options;
+    const grpcPath = await this.listener({ grpc }).listenSocket(
+      unixDomainSocket,
+      `dapr-${appId}-grpc.socket`,
+    );
+    const httpPath = await this.listener({ http }).listenSocket(
+      unixDomainSocket,
+      `dapr-${appId}-http.socket`,
+    );
+    this.log.info({}, `API servers are running on ${httpPath} and ${grpcPath}`);
+  }
+
+  private async listenMetrics(telemetry: Telemetry): Promise<void> {
+    const { options } = this;
+    if (!options.enableMetrics) return;
+    const listener = this.listener({
+      http: (request) => {
+        const isMetrics =
+          request.method === "GET" && (request.target === "/metrics" || request.target === "/");
+        if (!isMetrics) return { status: 404, headers: [] };
+        const headers = ["Content-Type", "text/plain; version=0.0.4; charset=utf-8"];
+        return { status: 200, headers, body: telemetry.metrics.text() };
+      },
+    });
+    this.ports.metrics = await listener.listen(
+      [options.metricsListenAddress || "0.0.0.0"],
+      options.metricsPort,
+    );
+    this.log.info({}, `metrics server started on ${options.metricsListenAddress}:${this.ports.metrics}`);
+  }
+
+  /** The port other mechas call, and the announcement of it. */
+  private async listenPeers(): Promise<void> {
+    const { host, options } = this;
+    const token = randomBytes(24).toString("base64url");
+    const { http, grpc } = createPeerHandlers({ token, local: host.registry.local });
+    const listener = this.listener({ http, grpc });
+    const address = options.internalGrpcListenAddress || "127.0.0.1";
+    this.ports.internal = await this.listenInternal(listener, address);
+    this.log.info({}, `internal gRPC server is running on port ${this.ports.internal}`);
+    this.registration = await host.registry.register({
+      namespace: options.namespace,
+      appId: options.appId,
+      instanceId: `${process.pid}-${randomBytes(6).toString("hex")}`,
+      host: address === "0.0.0.0" || address === "::" ? "127.0.0.1" : address,
+      port: this.ports.internal,
+      token,
+    });
+  }
+
+  private async listenInternal(listener: Listener, address: string): Promise<number> {
+    const { internalGrpcPort, appId } = this.options;
+    if (internalGrpcPort > 0) return listener.listen([address], internalGrpcPort);
+    try {
+      return await listener.listen([address], internalPortOf(appId));
+    } catch (error) {
+      if (!isPortTaken(error) && !isPortTaken((error as Error).cause)) throw error;
+      return listener.listen([address], 0);
+    }
+  }
+
+  private listener(handlers: { http?: ListenHttp; grpc?: ListenGrpc }): Listener {
+    const listener = createListener({
+      ...handlers,
+      maxBodyBytes: this.options.maxBodyBytes,
+      readBufferBytes: this.options.readBufferBytes,
+      isH2cOff: /^(1|t|true|y|yes)$/i.test(this.host.env.DAPR_HTTP_DISABLE_H2C ?? ""),
+      onError: (error) => this.log.error({ error }, "a handler failed"),
+    });
+    this.listeners.push(listener);
+    return listener;
+  }
+
+  private async connectApp(): Promise<void> {
+    const { channel } = this;
+    const { signal } = this.lifetime;
+    if (channel !== undefined) {
+      await channel.waitUntilReachable(signal);
+      if (signal.aborted) return;
+      channel.onHealthChange(
+        (isHealthy) => void (isHealthy ? this.scope.pubsub.resume() : this.scope.pubsub.pause()),
+      );
+    }
+    await this.scope.pubsub.start();
+  }
+}
+
+type ListenHttp = NonNullable<Parameters<typeof createListener>[0]["http"]>;
+type ListenGrpc = NonNullable<Parameters<typeof createListener>[0]["grpc"]>;
+
+function appSettings(options: RuntimeOptions): AppSettings {
+  return {
+    appPort: options.appPort,
+    appProtocol: options.appProtocol,
+    appChannelAddress: options.appChannelAddress,
+    appMaxConcurrency: options.appMaxConcurrency,
+    appHealth: options.appHealth,
+    maxBodyBytes: options.maxBodyBytes,
+    readBufferBytes: options.readBufferBytes,
+    apiToken: options.apiToken,
+    appToken: options.appToken,
+    allowedOrigins: options.allowedOrigins,
+    isStrict: options.isStrict,
+    runtimeVersion,
+  };
+}

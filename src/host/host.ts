@@ -1,0 +1,52 @@
+import { hostname } from "node:os";
+import { type Clock, realClock } from "../edges/clock.ts";
+import { openSqliteStore } from "../engine/store/sqlite.ts";
+import type { Store } from "../engine/store/store.ts";
+import { createHttpClient, type HttpClient } from "../net/http1/index.ts";
+import { createRegistry, type Registry } from "../peer/registry.ts";
+import type { Log } from "../telemetry/telemetry.ts";
+import { openDataFolder } from "./data-folder.ts";
+
+export interface HostOptions {
+  /** `--data-dir`; `undefined`: MECHA_HOME, or the home directory's .mecha. */
+  dataFolder: string | undefined;
+  env: Record<string, string | undefined>;
+  log: Log;
+  /** Where log lines of the runtimes go. */
+  write: (line: string) => void;
+}
+
+/** What all apps of one process share: the data folder's store, the registry of peers, connections, the clock. */
+export interface Host {
+  readonly dataFolder: string;
+  readonly env: Record<string, string | undefined>;
+  readonly store: Store;
+  readonly registry: Registry;
+  readonly httpClient: HttpClient;
+  readonly clock: Clock;
+  readonly hostName: string;
+  readonly write: (line: string) => void;
+  close(): Promise<void>;
+}
+
+export async function openHost(options: HostOptions): Promise<Host> {
+  const dataFolder = openDataFolder({ given: options.dataFolder, env: options.env });
+  const store = await openSqliteStore({ folder: dataFolder, clock: realClock });
+  const registry = createRegistry({ store, clock: realClock, log: options.log });
+  const httpClient = createHttpClient({ maxSocketsPerAddress: 1024, maxIdlePerAddress: 256 });
+  return {
+    dataFolder,
+    env: options.env,
+    store,
+    registry,
+    httpClient,
+    clock: realClock,
+    hostName: hostname(),
+    write: options.write,
+    async close() {
+      await registry.close();
+      httpClient.close();
+      await store.close();
+    },
+  };
+}

@@ -1,0 +1,79 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { serveHttp2Request } from "../net/grpc/http2-request.ts";
+import { createGrpcServer, type GrpcLookup } from "../net/grpc/index.ts";
+import { createHttpServer, type HttpHandler } from "../net/http1/index.ts";
+import { isPortTaken } from "./ports.ts";
+
+export interface ListenerOptions {
+  http?: HttpHandler;
+  grpc?: GrpcLookup;
+  maxBodyBytes: number;
+  readBufferBytes: number;
+  /** DAPR_HTTP_DISABLE_H2C. */
+  isH2cOff?: boolean;
+  onError: (error: unknown) => void;
+}
+
+/** One port (or Unix socket) that speaks HTTP/1.1, cleartext HTTP/2 and gRPC, as far as handlers are given. */
+export interface Listener {
+  /** Listens on each host; port 0 is chosen once and kept for the others. Resolves with the port. */
+  listen(hosts: readonly string[], port: number): Promise<number>;
+  listenSocket(folder: string, name: string): Promise<string>;
+  close(graceMs: number): Promise<void>;
+}
+
+export function createListener(options: ListenerOptions): Listener {
+  const { http, grpc } = options;
+  const grpcServer = createGrpcServer({
+    lookup: grpc ?? (() => undefined),
+    maxMessageBytes: options.maxBodyBytes,
+    maxHeaderListBytes: Math.max(options.readBufferBytes, 64 << 10),
+    onOtherRequest:
+      http === undefined
+        ? undefined
+        : (stream, headers, raw) => serveHttp2Request(http, stream, headers, raw),
+  });
+  const httpServer = createHttpServer({
+    handler: http ?? (() => ({ status: 404, headers: [] })),
+    maxHeaderBytes: options.readBufferBytes,
+    onHttp2: options.isH2cOff ? undefined : (socket) => grpcServer.handleSocket(socket),
+    onHandlerError: options.onError,
+  });
+  return {
+    async listen(hosts, port) {
+      let bound = port;
+      for (const host of hosts) bound = await listenOn(httpServer, host, bound);
+      return bound;
+    },
+    async listenSocket(folder, name) {
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      const socketPath = join(folder, name);
+      await httpServer.listen({ socketPath });
+      return socketPath;
+    },
+    async close(graceMs) {
+      await Promise.all([httpServer.close({ graceMs }), grpcServer.close({ graceMs })]);
+    },
+  };
+}
+
+async function listenOn(
+  server: ReturnType<typeof createHttpServer>,
+  host: string,
+  port: number,
+): Promise<number> {
+  try {
+    const bound = await server.listen({ host, port });
+    return "port" in bound ? bound.port : port;
+  } catch (error) {
+    // Machines without IPv6 answer EAFNOSUPPORT or EADDRNOTAVAIL: the IPv4 address is enough then.
+    const { code } = error as NodeJS.ErrnoException;
+    if (host === "::1" && (code === "EADDRNOTAVAIL" || code === "EAFNOSUPPORT" || code === "EINVAL"))
+      return port;
+    if (host === "::" && code === "EAFNOSUPPORT") return listenOn(server, "0.0.0.0", port);
+    if (isPortTaken(error))
+      throw new Error(`port ${port} on ${host} is taken by another process`, { cause: error });
+    throw error;
+  }
+}

@@ -1,0 +1,261 @@
+import { createWriteStream, mkdirSync, type WriteStream } from "node:fs";
+import { join } from "node:path";
+import type { Log } from "../telemetry/telemetry.ts";
+import { type AppRuntime, openAppRuntime } from "./app-runtime.ts";
+import { choosePort } from "./free-port.ts";
+import { type Host, openHost } from "./host.ts";
+import { type InstanceApp, removeInstance, startTicks, writeInstance } from "./instances.ts";
+import type { RuntimeOptions } from "./options.ts";
+import { type RestartPolicy, type Supervised, supervise } from "./supervise.ts";
+
+/** One app of a node: its runtime's options and, when mecha starts it, its process. */
+export interface NodeApp {
+  options: RuntimeOptions;
+  /** Empty: the app is started by somebody else. */
+  command: readonly string[];
+  folder: string;
+  env: Record<string, string>;
+  restart: RestartPolicy;
+  dependsOn: readonly string[];
+  /** Takes each line of the app and of its runtime. */
+  onLine: (line: string, source: "app" | "runtime") => void;
+  logs: { app: boolean; runtime: boolean };
+}
+
+export interface NodeOptions {
+  apps: readonly NodeApp[];
+  dataFolder: string | undefined;
+  env: Record<string, string | undefined>;
+  folder: string;
+  runFile: string | undefined;
+  talk: (text: string) => void;
+  log: Log;
+  onReady?: (node: RunningNode) => Promise<void> | void;
+}
+
+export interface RunningNode {
+  readonly host: Host;
+  readonly runtimes: readonly AppRuntime[];
+  /** Resolves with the exit code when the node has ended: an app ended for good, or it was stopped. */
+  readonly ended: Promise<number>;
+  stop(code: number): Promise<void>;
+}
+
+/** Runs many apps in one runtime process; each with its own ports, token, components and log. */
+export async function startNode(options: NodeOptions): Promise<RunningNode> {
+  const { dataFolder, env, log } = options;
+  const host = await openHost({ dataFolder, env, log, write: () => undefined });
+  const node = new Node(host, options);
+  try {
+    await node.start();
+    await options.onReady?.(node);
+    return node;
+  } catch (error) {
+    await node.stop(1);
+    throw error;
+  }
+}
+
+class Node implements RunningNode {
+  readonly host: Host;
+  readonly runtimes: AppRuntime[] = [];
+  readonly ended: Promise<number>;
+  private readonly options: NodeOptions;
+  private readonly processes = new Map<string, Supervised>();
+  private readonly records: InstanceApp[] = [];
+  private readonly files: WriteStream[] = [];
+  private readonly startedAt = new Date().toISOString();
+  private finish: (code: number) => void = () => undefined;
+  private stopping: Promise<void> | undefined;
+
+  constructor(host: Host, options: NodeOptions) {
+    this.host = host;
+    this.options = options;
+    this.ended = new Promise((resolve) => {
+      this.finish = resolve;
+    });
+  }
+
+  /** Runtimes first, so that an app finds its API when it starts; then the apps in the order of their dependencies. */
+  async start(): Promise<void> {
+    for (const app of this.options.apps) await this.openRuntime(app);
+    this.save();
+    for (const app of inOrder(this.options.apps)) await this.startProcess(app);
+  }
+
+  stop(code: number): Promise<void> {
+    this.stopping ??= this.close().finally(() => this.finish(code));
+    return this.stopping;
+  }
+
+  /** Inflow stops, apps end in reverse order, then their runtimes close. */
+  private async close(): Promise<void> {
+    await Promise.all(this.runtimes.map((runtime) => runtime.drain()));
+    for (const app of inOrder(this.options.apps).reverse())
+      await this.processes.get(app.options.appId)?.stop();
+    await Promise.all(this.runtimes.map((runtime) => runtime.close()));
+    removeInstance(this.host.dataFolder, process.pid);
+    await this.host.close();
+    await Promise.all(this.files.map((file) => new Promise((done) => file.end(done))));
+  }
+
+  private async openRuntime(app: NodeApp): Promise<void> {
+    const sink = this.logFile(app, "runtime");
+    const write = (text: string): void => {
+      sink?.write(text);
+      for (const line of text.trimEnd().split("\n")) app.onLine(line, "runtime");
+    };
+    const runtime = await openAppRuntime({ host: this.host, options: app.options, write });
+    this.runtimes.push(runtime);
+    runtime.onShutdown(({ force }) => (force ? process.exit(1) : void this.stop(0)));
+    this.records.push(recordOf(app, runtime, this.host.dataFolder));
+  }
+
+  private async startProcess(app: NodeApp): Promise<void> {
+    const { appId } = app.options;
+    const runtime = this.runtimes.find((each) => each.options.appId === appId);
+    if (app.command.length === 0 || runtime === undefined) return;
+    for (const needed of app.dependsOn) {
+      await this.runtimes.find((each) => each.options.appId === needed)?.initialised;
+    }
+    const sink = this.logFile(app, "app");
+    const process = supervise({
+      name: appId,
+      command: app.command,
+      folder: app.folder,
+      env: { ...app.env, ...appEnvironment(runtime) },
+      restart: app.restart,
+      stopTimeoutMs: Math.max(1000, app.options.gracefulShutdownSeconds * 1000),
+      onLine: (line) => {
+        sink?.write(`${line}\n`);
+        app.onLine(line, "app");
+      },
+      onState: (state) => {
+        if (state.name === "running") this.setAppPid(appId, state.pid);
+        if (state.name === "backing-off") {
+          this.options.talk(`app ${appId} ended (${state.exit}); starting it again in ${state.delayMs} ms\n`);
+        }
+        if (state.name === "exited") this.options.talk(`app ${appId} ended (${state.exit})\n`);
+      },
+    });
+    this.processes.set(appId, process);
+    void process.ended.then((code) => this.onAppEnd(appId, code));
+  }
+
+  /** The node lives as long as one of the apps that it started. */
+  private onAppEnd(appId: string, code: number): void {
+    if (this.stopping !== undefined) return;
+    this.processes.delete(appId);
+    this.setAppPid(appId, undefined);
+    if (this.processes.size === 0) void this.stop(code);
+  }
+
+  private setAppPid(appId: string, pid: number | undefined): void {
+    const record = this.records.find((each) => each.appId === appId);
+    if (record !== undefined) record.appPid = pid;
+    this.save();
+  }
+
+  private save(): void {
+    writeInstance(this.host.dataFolder, {
+      pid: process.pid,
+      startTicks: startTicks(process.pid),
+      startedAt: this.startedAt,
+      folder: this.options.folder,
+      runFile: this.options.runFile,
+      apps: this.records,
+    });
+  }
+
+  private logFile(app: NodeApp, source: "app" | "runtime"): WriteStream | undefined {
+    if (!app.logs[source]) return undefined;
+    const path = logPath(this.host.dataFolder, app.options.appId, source);
+    const file = createWriteStream(path, { flags: "w", mode: 0o600 });
+    file.on("error", () => undefined);
+    this.files.push(file);
+    return file;
+  }
+}
+
+function logPath(dataFolder: string, appId: string, source: "app" | "runtime"): string {
+  const folder = join(dataFolder, "logs");
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  return join(folder, `${appId}_${source}.log`);
+}
+
+function recordOf(app: NodeApp, runtime: AppRuntime, dataFolder: string): InstanceApp {
+  const { options, ports } = runtime;
+  const hasProcess = app.command.length > 0;
+  return {
+    appId: options.appId,
+    namespace: options.namespace,
+    httpPort: ports.http,
+    grpcPort: ports.grpc,
+    internalPort: ports.internal,
+    metricsPort: ports.metrics,
+    appPort: options.appPort,
+    appPid: undefined,
+    command: app.command.join(" "),
+    appLogFile: app.logs.app && hasProcess ? logPath(dataFolder, options.appId, "app") : undefined,
+    runtimeLogFile: app.logs.runtime ? logPath(dataFolder, options.appId, "runtime") : undefined,
+    socketFolder: options.unixDomainSocket || undefined,
+  };
+}
+
+/** What the Dapr CLI gives an app: the SDKs read it (dapr-api.md §1.2). */
+export function appEnvironment({
+  options,
+  ports,
+}: Pick<AppRuntime, "options" | "ports">): Record<string, string> {
+  const env: Record<string, string> = {
+    APP_ID: options.appId,
+    DAPR_HTTP_PORT: String(ports.http),
+    DAPR_GRPC_PORT: String(ports.grpc),
+    DAPR_METRICS_PORT: String(ports.metrics),
+    APP_PROTOCOL: options.appProtocol,
+  };
+  if (options.appPort > 0) env.APP_PORT = String(options.appPort);
+  if (options.appPort > 0) env.PORT = String(options.appPort);
+  if (options.apiToken !== undefined) env.DAPR_API_TOKEN = options.apiToken;
+  if (options.appToken !== undefined) env.APP_API_TOKEN = options.appToken;
+  if (options.unixDomainSocket !== "") {
+    env.DAPR_GRPC_SOCKET = join(options.unixDomainSocket, `dapr-${options.appId}-grpc.socket`);
+    env.DAPR_HTTP_SOCKET = join(options.unixDomainSocket, `dapr-${options.appId}-http.socket`);
+  }
+  return env;
+}
+
+/** Replaces ports that were not asked for by free ones, trying daprd's own first. */
+export async function choosePorts(
+  options: RuntimeOptions,
+  given: { has(flag: string): boolean },
+): Promise<RuntimeOptions> {
+  const pick = async (flag: string, wanted: number): Promise<number> => {
+    if (given.has(flag) && wanted > 0) return wanted;
+    return choosePort(given.has(flag) ? 0 : wanted);
+  };
+  return {
+    ...options,
+    appPort: options.appPort === -1 ? await choosePort(0) : options.appPort,
+    httpPort: await pick("dapr-http-port", options.httpPort),
+    grpcPort: await pick("dapr-grpc-port", options.grpcPort),
+    metricsPort: options.enableMetrics ? await pick("metrics-port", options.metricsPort) : 0,
+  };
+}
+
+/** Dependencies first; the file's order otherwise. A cycle is broken where it closes. */
+function inOrder(apps: readonly NodeApp[]): NodeApp[] {
+  const ordered: NodeApp[] = [];
+  const visiting = new Set<NodeApp>();
+  const visit = (app: NodeApp): void => {
+    if (ordered.includes(app) || visiting.has(app)) return;
+    visiting.add(app);
+    for (const id of app.dependsOn) {
+      const needed = apps.find((each) => each.options.appId === id);
+      if (needed !== undefined) visit(needed);
+    }
+    ordered.push(app);
+  };
+  for (const app of apps) visit(app);
+  return ordered;
+}

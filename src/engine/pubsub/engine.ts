@@ -31,6 +31,8 @@ export interface PublishRequest {
   contentType: string;
   metadata: Record<string, string>;
   trace: SpanContext | undefined;
+  /** W3C baggage of the caller; travels in the envelope. */
+  baggage?: string | undefined;
 }
 
 export interface BulkPublishRequest {
@@ -39,6 +41,7 @@ export interface BulkPublishRequest {
   entries: { entryId: string; data: Uint8Array; contentType: string; metadata: Record<string, string> }[];
   metadata: Record<string, string>;
   trace: SpanContext | undefined;
+  baggage?: string | undefined;
 }
 
 export interface ActiveSubscription {

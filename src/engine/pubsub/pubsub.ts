@@ -1,0 +1,164 @@
+import type { AppChannel } from "../../app/channel.ts";
+import type { ComponentChange, Components } from "../../component/components.ts";
+import { type Edges, realEdges } from "../../edges/edges.ts";
+import { errors } from "../../errors.ts";
+import type { SubscriptionResource } from "../../resource/resource.ts";
+import type { Telemetry } from "../../telemetry/telemetry.ts";
+import { AppSubscriptions } from "./app-subscriptions.ts";
+import { defaultLimits, type PubSubContext, type PubSubLimits, topicsCache } from "./context.ts";
+import type { ActiveSubscription, PubSubEngine, StreamSubscriptionRequest } from "./engine.ts";
+import { type InboundPolicy, oneAttempt } from "./outcome.ts";
+import { Publisher } from "./publisher.ts";
+import { StreamTarget } from "./stream-target.ts";
+import { Subscriber } from "./subscriber.ts";
+import type { Subscription } from "./subscription.ts";
+import type { AppIdentity } from "./topics.ts";
+
+export interface PubSubOptions {
+  principal: AppIdentity;
+  components: Components;
+  /** `undefined` without an app port: then only streams receive. */
+  channel: AppChannel | undefined;
+  telemetry: Telemetry;
+  /** The Subscription resources that this app may see, in load order. Asked at `start` and `reload`. */
+  declarative: () => readonly SubscriptionResource[];
+  /** `isStrict`: no extensions of mecha on the wire. */
+  settings?: { isStrict: boolean };
+  /** False with `disable-init-endpoints=subscribe`: the app is not asked. */
+  discovers?: boolean;
+  edges?: Edges;
+  /** Inbound Resiliency, per component. */
+  inbound?: InboundPolicy;
+  limits?: Partial<PubSubLimits>;
+}
+
+/** Publishing and delivering for one app. */
+export function createPubSub(options: PubSubOptions): PubSubEngine {
+  const { principal, components, telemetry } = options;
+  return new Engine(options, {
+    identity: principal,
+    components,
+    telemetry,
+    log: telemetry.log.scope("dapr.runtime.pubsub"),
+    edges: options.edges ?? realEdges(),
+    inbound: options.inbound ?? oneAttempt,
+    isStrict: options.settings?.isStrict ?? false,
+    limits: { ...defaultLimits, ...options.limits },
+    topicsOf: topicsCache(principal),
+  });
+}
+
+class Engine implements PubSubEngine {
+  readonly publish: PubSubEngine["publish"];
+  readonly bulkPublish: PubSubEngine["bulkPublish"];
+  readonly #context: PubSubContext;
+  readonly #app: AppSubscriptions;
+  readonly #streams = new Set<Subscriber>();
+  readonly #stopListening: () => void;
+  #isPaused = false;
+  #isClosed = false;
+
+  constructor(options: PubSubOptions, context: PubSubContext) {
+    this.#context = context;
+    const publisher = new Publisher(context);
+    this.publish = (request) => publisher.publish(request);
+    this.bulkPublish = (request) => publisher.bulkPublish(request);
+    this.#app = new AppSubscriptions(context, options);
+    this.#stopListening = context.components.onChange((change) => void this.#componentChanged(change));
+  }
+
+  subscriptions(): ActiveSubscription[] {
+    const streams = [...this.#streams].map(({ subscription }) => subscription);
+    return [...this.#app.subscriptions(), ...streams].map(activeSubscription);
+  }
+
+  start(): Promise<void> {
+    return this.#app.start();
+  }
+
+  reload(): Promise<void> {
+    return this.#app.reload();
+  }
+
+  async pause(): Promise<void> {
+    this.#isPaused = true;
+    await Promise.all([this.#app.pause(), ...[...this.#streams].map((stream) => stream.close())]);
+  }
+
+  async resume(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isPaused = false;
+    await Promise.all([this.#app.resume(), ...[...this.#streams].map((stream) => this.#reopen(stream))]);
+  }
+
+  async openStream(request: StreamSubscriptionRequest): Promise<{ close(): Promise<void> }> {
+    const { pubsubName, topic } = request;
+    if (pubsubName === "") throw errors.PUBSUB_NAME_EMPTY();
+    if (topic === "") throw errors.PUBSUB_TOPIC_EMPTY(pubsubName);
+    const { edges, limits } = this.#context;
+    const target = new StreamTarget(request.deliver, edges.clock, limits.deliveryTimeoutMs);
+    const stream = new Subscriber(this.#context, streamSubscription(request), target);
+    this.#streams.add(stream);
+    try {
+      if (!this.#isPaused) await stream.open();
+    } catch (error) {
+      this.#streams.delete(stream);
+      throw error;
+    }
+    return {
+      close: async () => {
+        this.#streams.delete(stream);
+        await stream.close(0);
+      },
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#isPaused = true;
+    this.#stopListening();
+    const streams = [...this.#streams];
+    this.#streams.clear();
+    await Promise.all([this.#app.close(), ...streams.map((stream) => stream.close())]);
+  }
+
+  async #componentChanged(change: ComponentChange): Promise<void> {
+    if (change.kind !== "pubsub" || this.#isClosed) return;
+    const streams = [...this.#streams].filter(({ subscription }) => subscription.pubsubName === change.name);
+    await Promise.all([
+      this.#app.componentChanged(change.name),
+      ...streams.map(async (stream) => {
+        await stream.close();
+        if (change.action !== "removed") await this.#reopen(stream);
+      }),
+    ]);
+  }
+
+  async #reopen(stream: Subscriber): Promise<void> {
+    if (this.#isPaused || !this.#streams.has(stream)) return;
+    try {
+      await stream.open();
+    } catch (error) {
+      this.#context.log.error(
+        { error, topic: stream.subscription.topic },
+        "a stream could not subscribe again",
+      );
+    }
+  }
+}
+
+/** Clients of a stream get everything on one path, which the metadata API shows as the root. */
+function streamSubscription({
+  pubsubName,
+  topic,
+  metadata,
+  deadLetterTopic,
+}: StreamSubscriptionRequest): Subscription {
+  const rules = [{ match: "", path: "/" }];
+  return { pubsubName, topic, metadata, rules, deadLetterTopic, bulk: undefined, type: "STREAMING" };
+}
+
+function activeSubscription(subscription: Subscription): ActiveSubscription {
+  const { bulk: _, ...shown } = subscription;
+  return shown;
+}

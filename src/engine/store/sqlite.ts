@@ -2,7 +2,7 @@ import type { Database } from "bun:sqlite";
 import { randomUUID } from "node:crypto";
 import { statSync } from "node:fs";
 import { join } from "node:path";
-import { type Clock, type ClockTimer, realClock } from "../../edges/clock.ts";
+import { type Clock, realClock } from "../../edges/clock.ts";
 import { schemaVersion } from "./migrations.ts";
 import { bytesAt, deliveryToken, type Retention } from "./sqlite/batch-codec.ts";
 import { type ClaimSource, claimWhenThere } from "./sqlite/claim-wait.ts";
@@ -11,6 +11,7 @@ import { Feeds } from "./sqlite/feeds.ts";
 import { concernsTheFile, toStoreUnavailable } from "./sqlite/file-fault.ts";
 import { openReader, prepareStoreFile } from "./sqlite/open-file.ts";
 import { Reads } from "./sqlite/reads.ts";
+import { Sweeper } from "./sqlite/sweeper.ts";
 import { WriteThread } from "./sqlite/write-thread.ts";
 import {
   type ClaimRequest,
@@ -60,10 +61,8 @@ class SqliteStore implements Store {
   readonly #reads: Reads;
   readonly #feeds: Feeds;
   readonly #thread: WriteThread;
-  readonly #retention: Retention;
-  readonly #sweepEveryMs: number;
   readonly #claimSource: ClaimSource;
-  #sweepTimer: ClockTimer | undefined;
+  readonly #sweeper: Sweeper;
   #closed: Promise<void> | undefined;
 
   constructor(path: string, db: Database, clock: Clock, busyTimeoutMs: number, options: SqliteStoreOptions) {
@@ -85,10 +84,17 @@ class SqliteStore implements Store {
       feeds: this.#feeds,
       outlook: (topic, group) => this.#read((nowMs) => this.#reads.outlook(topic, group, nowMs)),
       claimNow: (request) => this.#claimNow(request),
+      giveBack: async (deliveries) => {
+        await Promise.all(deliveries.map((delivery) => this.nack(delivery, 0, { untried: true })));
+      },
     };
-    this.#retention = { ...defaultRetention, ...options.retention };
-    this.#sweepEveryMs = options.sweepEveryMs ?? 5_000;
-    this.#sweepLater(this.#sweepEveryMs);
+    this.#sweeper = new Sweeper({
+      clock,
+      reads: this.#reads,
+      thread: this.#thread,
+      retention: { ...defaultRetention, ...options.retention },
+      everyMs: options.sweepEveryMs ?? 5_000,
+    });
   }
 
   get(space: string, key: string): Promise<KeyEntry | undefined> {
@@ -217,22 +223,8 @@ class SqliteStore implements Store {
     }
   }
 
-  #sweepLater(delayMs: number): void {
-    this.#sweepTimer = this.#clock.setTimer(delayMs, () => void this.#sweep(), { background: true });
-  }
-
-  async #sweep(): Promise<void> {
-    let more = false;
-    try {
-      more = (await this.#thread.write({ op: "sweep", retention: this.#retention })).value.more;
-    } catch {
-      // Disk full, busy or closing: the next sweep does the work.
-    }
-    if (!this.#closed) this.#sweepLater(more ? 0 : this.#sweepEveryMs);
-  }
-
   async #shutDown(): Promise<void> {
-    this.#sweepTimer?.cancel();
+    this.#sweeper.close();
     this.#feeds.close();
     await this.#thread.close();
     this.#db.close();

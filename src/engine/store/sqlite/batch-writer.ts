@@ -10,6 +10,7 @@ import { LeaseTable } from "./lease-table.ts";
 import { RetentionTable } from "./retention.ts";
 import { TimerTable } from "./timer-table.ts";
 import { TopicTable } from "./topic-table.ts";
+import { WriteLock } from "./write-lock.ts";
 
 type PackedMutation = Packed<Mutation>;
 type PackedOperation = Packed<WriteOperation>;
@@ -17,7 +18,7 @@ type PackedOperation = Packed<WriteOperation>;
 /** Applies batches of operations to the file: one transaction, one sync to disk for all of them. */
 export class BatchWriter {
   readonly #db: Database;
-  readonly #begin: Statement;
+  readonly #lock: WriteLock;
   readonly #commit: Statement;
   readonly #savepoint: Statement;
   readonly #undo: Statement;
@@ -36,9 +37,8 @@ export class BatchWriter {
   readonly #untrimmed = new Map<number, number>();
   #lastDataVersion = -1;
 
-  constructor(db: Database) {
+  constructor(db: Database, busyTimeoutMs: number) {
     this.#db = db;
-    this.#begin = db.prepare("BEGIN IMMEDIATE");
     this.#commit = db.prepare("COMMIT");
     this.#savepoint = db.prepare("SAVEPOINT one_commit");
     this.#undo = db.prepare("ROLLBACK TO one_commit");
@@ -53,6 +53,7 @@ export class BatchWriter {
     this.#history = new HistoryTable(db);
     this.#leases = new LeaseTable(db);
     this.#retention = new RetentionTable(db);
+    this.#lock = new WriteLock(db, busyTimeoutMs);
   }
 
   /** Returns after the commit is synced. Never throws for what the file or an operation does wrong. */
@@ -74,7 +75,7 @@ export class BatchWriter {
     bytes: Uint8Array,
     output: BatchOutput,
   ): Answer[] {
-    this.#begin.run();
+    this.#lock.begin();
     this.#noticeOtherWriters();
     const revision = this.#readRevision.get()?.value;
     if (revision === undefined) throw new Error("the store's revision counter is missing");

@@ -10,12 +10,10 @@ const patienceMs = 50;
 /** Keeps the write-ahead log short. Runs after a batch was acknowledged, so that no caller waits for it. */
 export class Checkpointer {
   readonly #db: Database;
-  readonly #busyTimeoutMs: number;
   readonly #look: Statement<{ log: number; checkpointed: number }>;
 
-  constructor(db: Database, busyTimeoutMs: number) {
+  constructor(db: Database) {
     this.#db = db;
-    this.#busyTimeoutMs = busyTimeoutMs;
     this.#look = db.prepare("PRAGMA wal_checkpoint(NOOP)");
   }
 
@@ -39,7 +37,8 @@ export class Checkpointer {
     } catch {
       // Disk full or I/O error while copying back: the log stays as it is, complete and synced.
     } finally {
-      this.#db.run(`PRAGMA busy_timeout = ${this.#busyTimeoutMs}`);
+      // The write lock does its own waiting.
+      this.#db.run("PRAGMA busy_timeout = 0");
     }
   }
 }

@@ -11,6 +11,8 @@ export interface ClaimSource {
   outlook(topic: string, group: string): Promise<Outlook>;
   /** Writes the claims. `exhausted`: there is nothing more to find now. */
   claimNow(request: ClaimRequest): Promise<{ deliveries: Delivery[]; exhausted: boolean }>;
+  /** Returns what nobody will handle. */
+  giveBack(deliveries: readonly Delivery[]): Promise<void>;
 }
 
 /** Claims at once when there is something, else when the topic changes or a delayed message's time comes. */
@@ -21,9 +23,12 @@ export async function claimWhenThere(source: ClaimSource, request: ClaimRequest)
     const wait = new ChannelWait(source.feeds, `topic:${request.topic}`, request.signal);
     try {
       const deliveries = await claimAll(source, request);
-      if (deliveries.length > 0) return deliveries;
+      if (request.signal?.aborted) {
+        await source.giveBack(deliveries);
+        return [];
+      }
       const leftMs = endMs - source.clock.monotonicMs();
-      if (leftMs <= 0 || request.signal?.aborted) return [];
+      if (deliveries.length > 0 || leftMs <= 0) return deliveries;
       const { nextAtMs } = await source.outlook(request.topic, request.group);
       const untilNextMs = nextAtMs === undefined ? leftMs : nextAtMs - source.clock.now();
       await wait.until(source.clock, Math.max(1, Math.min(leftMs, untilNextMs)));

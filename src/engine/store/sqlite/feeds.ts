@@ -52,6 +52,8 @@ export class Feeds {
 
   close(): void {
     this.#timer?.cancel();
+    // Who waits looks again, and learns that the store is closed.
+    this.notify([...this.#listeners.keys()]);
     this.#listeners.clear();
     if (this.#isOpen) this.#file.close();
   }

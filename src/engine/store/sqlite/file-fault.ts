@@ -17,7 +17,7 @@ const reasons: readonly [prefix: string, reason: Reason, message: string][] = [
 ];
 
 export function concernsTheFile(error: unknown): boolean {
-  return entryOf(error) !== undefined;
+  return error instanceof StoreUnavailable || entryOf(error) !== undefined;
 }
 
 export function toStoreUnavailable(error: unknown): StoreUnavailable {

@@ -43,6 +43,8 @@ export class Reads {
   readonly #timers: Statement<TimerRow>;
   readonly #history: Statement<{ event: Uint8Array }>;
   readonly #lease: Statement<LeaseRow>;
+  readonly #expired: Statement<{ found: number }>;
+  readonly #anyMessages: Statement<{ found: number }>;
   readonly #dataVersion: Statement<{ data_version: number }>;
 
   constructor(db: Database) {
@@ -73,6 +75,11 @@ export class Reads {
       "SELECT event FROM history WHERE instance = ? AND position >= ? ORDER BY position",
     );
     this.#lease = db.prepare("SELECT owner, token, expires_at FROM leases WHERE name = ? AND expires_at > ?");
+    this.#expired = db.prepare(
+      `SELECT 1 AS found WHERE EXISTS (SELECT 1 FROM keys WHERE expires_at <= ?1)
+         OR EXISTS (SELECT 1 FROM leases WHERE expires_at <= ?1)`,
+    );
+    this.#anyMessages = db.prepare("SELECT 1 AS found FROM messages LIMIT 1");
     this.#dataVersion = db.prepare("PRAGMA data_version");
   }
 
@@ -130,6 +137,14 @@ export class Reads {
   /** Changes whenever another connection, also this process's writing thread, has committed. */
   dataVersion(): number {
     return this.#dataVersion.get()?.data_version ?? 0;
+  }
+
+  hasExpired(nowMs: number): boolean {
+    return this.#expired.get(nowMs) !== null;
+  }
+
+  hasMessages(): boolean {
+    return this.#anyMessages.get() !== null;
   }
 
   topicStats(topic: string | undefined, nowMs: number): TopicStats[] {

@@ -41,8 +41,8 @@ function openFile({ path, feedPath, busyTimeoutMs }: Extract<ToWorker, { kind: "
   const db = openWriter(path, { busyTimeoutMs });
   open = {
     db,
-    writer: new BatchWriter(db),
-    checkpointer: new Checkpointer(db, busyTimeoutMs),
+    writer: new BatchWriter(db, busyTimeoutMs),
+    checkpointer: new Checkpointer(db),
     peers: new FeedPeers(feedPath, dirname(feedPath)),
   };
 }

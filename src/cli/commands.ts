@@ -4,6 +4,7 @@ import type { Command } from "./command.ts";
 export const commands: Record<string, () => Promise<{ default: Command }>> = {
   run: () => import("./commands/run.ts"),
   daprd: () => import("./commands/daprd.ts"),
+  dev: () => import("./commands/dev.ts"),
   stop: () => import("./commands/stop.ts"),
   list: () => import("./commands/list.ts"),
   logs: () => import("./commands/logs.ts"),
@@ -11,5 +12,8 @@ export const commands: Record<string, () => Promise<{ default: Command }>> = {
   invoke: () => import("./commands/invoke.ts"),
   publish: () => import("./commands/publish.ts"),
   state: () => import("./commands/state.ts"),
+  store: () => import("./commands/store.ts"),
+  doctor: () => import("./commands/doctor.ts"),
+  completion: () => import("./commands/completion.ts"),
   version: () => import("./commands/version.ts"),
 };

@@ -39,6 +39,8 @@ export interface RunningNode {
   /** Resolves with the exit code when the node has ended: an app ended for good, or it was stopped. */
   readonly ended: Promise<number>;
   stop(code: number): Promise<void>;
+  /** Ends the app's process and starts it again (`mecha dev`). */
+  restartApp(appId: string): Promise<void>;
 }
 
 /** Runs many apps in one runtime process; each with its own ports, token, components and log. */
@@ -86,6 +88,10 @@ class Node implements RunningNode {
   stop(code: number): Promise<void> {
     this.stopping ??= this.close().finally(() => this.finish(code));
     return this.stopping;
+  }
+
+  async restartApp(appId: string): Promise<void> {
+    await this.processes.get(appId)?.restart();
   }
 
   /** Inflow stops, apps end in reverse order, then their runtimes close. */

@@ -81,7 +81,10 @@ class Ending {
 
   private stop(): void {
     const { blockShutdownMs } = this.options;
-    if (blockShutdownMs === undefined || this.isBlocking) return this.finish("stop");
+    if (blockShutdownMs === undefined || this.isBlocking) {
+      this.finish("stop");
+      return;
+    }
     this.isBlocking = true;
     const { log, scope } = this.runtime;
     log.info(

@@ -20,6 +20,6 @@ export const suites = [
   { name: "wire", files: ["test/wire"], timeoutS: 300, testTimeoutS: 60 },
   { name: "fault", files: ["test/fault"], each: true, timeoutS: 900, testTimeoutS: 600 },
   { name: "fuzz", files: ["test/fuzz"], timeoutS: 600, testTimeoutS: 300 },
-  { name: "house", files: ["test/house"], timeoutS: 600, testTimeoutS: 300 },
+  { name: "house", files: ["test/house"], needs: ["nginx"], timeoutS: 600, testTimeoutS: 300 },
   { name: "examples", files: ["examples", "test/examples"], each: true, timeoutS: 600, testTimeoutS: 300 },
 ];

@@ -1,5 +1,7 @@
 // `npm test [-- NAME… FLAGS…]`: everything, or the suites and files whose names are given.
-import { asProgram, install } from "./install.mjs";
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { asProgram, bunPath, InstallError, install, root } from "./install.mjs";
 import { conclude, plan, readArguments, runJobs } from "./runner.mjs";
 import { suites } from "./suites.mjs";
 
@@ -14,14 +16,16 @@ await asProgram(async () => {
     );
     process.exit(2);
   }
-  await installServices(jobs);
+  installServices(jobs);
   const results = await runJobs(jobs, { live: selection.live, env: selection.env });
   process.exitCode = conclude(results);
 });
 
-async function installServices(jobs) {
+function installServices(jobs) {
   const needed = [...new Set(jobs.flatMap((job) => job.needs ?? []))];
   if (needed.length === 0) return;
-  const { installServices: bring } = await import("./services.mjs");
-  await bring(needed, (line) => console.log(`· ${line}`));
+  const run = spawnSync(bunPath, [join(root, "scripts", "services.ts"), "install", ...needed], {
+    stdio: "inherit",
+  });
+  if (run.status !== 0) throw new InstallError(`the services ${needed.join(", ")} could not be installed`);
 }

@@ -1,6 +1,15 @@
 // Generates src/wire/ (git-ignored) from the .proto files inside @dapr/dapr and @dapr/durabletask-js, and from proto/.
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join, resolve } from "node:path";
 
 const root = resolve(import.meta.dirname, "..");
@@ -52,7 +61,9 @@ function stage(): void {
 }
 
 function bufBinary(): string {
-  const names = readdirSync(join(root, "node_modules/@bufbuild")).filter((name) => /^buf-(linux|darwin|win32)/.test(name));
+  const names = readdirSync(join(root, "node_modules/@bufbuild")).filter((name) =>
+    /^buf-(linux|darwin|win32)/.test(name),
+  );
   const name = names[0];
   if (name === undefined) throw new Error("the buf binary is missing: run `node scripts/install.mjs`");
   return join(root, "node_modules/@bufbuild", name, "bin", "buf");

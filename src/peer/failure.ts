@@ -1,0 +1,33 @@
+import { Code, errors, type Fault } from "../errors.ts";
+import { grpcCodeGoName } from "../net/grpc/status.ts";
+import { GrpcError } from "../net/grpc/types.ts";
+
+/** Texts that callers and tests of Dapr compare (dapr-api.md §12). */
+export const appUnhealthy = "app is not in a healthy state";
+export const noRemoteChannel = "app channel is not initialized";
+export const noOwnChannel = "cannot invoke local endpoint: app channel not initialized";
+
+export function unhealthy(): GrpcError {
+  return new GrpcError(Code.Internal, appUnhealthy);
+}
+
+/** An error as Go prints it: with its code when it has one. */
+export function failureText(error: unknown): string {
+  if (error instanceof GrpcError)
+    return `rpc error: code = ${grpcCodeGoName(error.code)} desc = ${error.message}`;
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** What the caller of `/v1.0/invoke` sees when its call did not get to an answer of the app. */
+export function invokeFault(id: string, error: unknown): Fault {
+  const isDenied = error instanceof GrpcError && error.code === Code.PermissionDenied;
+  return errors.INVOKE(id, failureText(error), {
+    cause: error,
+    ...(isDenied && { http: 403, grpc: Code.PermissionDenied }),
+  });
+}
+
+/** How a callee's mecha names the failure of its app to the caller's. */
+export function appCallFailure(error: unknown): GrpcError {
+  return new GrpcError(Code.Internal, `error invoking app channel: ${failureText(error)}`, { cause: error });
+}

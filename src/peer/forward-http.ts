@@ -1,0 +1,166 @@
+import type { AppChannel } from "../app/channel.ts";
+import type { Clock } from "../edges/clock.ts";
+import { Code } from "../errors.ts";
+import { GrpcError } from "../net/grpc/types.ts";
+import { readyBytes } from "../net/http1/body.ts";
+import type { HttpClient, HttpReply, HttpRequest, HttpResponse, RawHeaders } from "../net/http1/types.ts";
+import { spliceSockets } from "../net/splice.ts";
+import { formatTraceparent } from "../telemetry/propagation.ts";
+import type { SpanContext } from "../telemetry/telemetry.ts";
+import { deliverHttp } from "./deliver.ts";
+import { appCallFailure, noOwnChannel, noRemoteChannel } from "./failure.ts";
+import { callerRules, upgradeOf, withoutNamed } from "./header-rules.ts";
+import { passAnswer } from "./http-answer.ts";
+import { type AppName, identityLines } from "./identity.ts";
+import type { LocalTarget } from "./local-targets.ts";
+import { appField, errorOfAnswer, peerFields } from "./peer-link.ts";
+import type { Instance, Registry } from "./registry.ts";
+import { type ConnectRetry, callPeer } from "./retry.ts";
+import type { Target } from "./target.ts";
+
+/** An HTTP call whose target is known, on its way out. */
+export interface OutgoingCall {
+  request: HttpRequest;
+  /** Canonical. */
+  target: string;
+  trace: SpanContext;
+}
+
+export interface ForwardOptions {
+  principal: AppName;
+  channel: AppChannel | undefined;
+  registry: Registry;
+  httpClient: HttpClient;
+  clock: Clock;
+  bodyBytesMax: number;
+  /** Lines of `forwardedLines`. */
+  forwarded: readonly string[];
+  connectRetry(id: string): ConnectRetry;
+}
+
+/** To the caller's own app: no second hop. */
+export function forwardToSelf(call: OutgoingCall, options: ForwardOptions): Promise<HttpReply> {
+  const { channel, principal, bodyBytesMax } = options;
+  if (!channel) throw new Error(noOwnChannel);
+  const headers = outgoingHeaders(call.request);
+  headers.push(...identityLines(principal, principal.appId));
+  return deliverHttp(channel, deliveryOf(call, headers), bodyBytesMax);
+}
+
+/** To an app of the same process. */
+export async function forwardToLocal(
+  call: OutgoingCall,
+  callee: LocalTarget,
+  options: ForwardOptions,
+): Promise<HttpReply> {
+  const { principal, bodyBytesMax, forwarded } = options;
+  if (!callee.channel) throw new GrpcError(Code.Internal, noRemoteChannel);
+  const operation = call.target.split("?", 1)[0] as string;
+  callee.authorize?.({ caller: principal, operation, verb: call.request.method });
+  const headers = outgoingHeaders(call.request);
+  headers.push(...forwarded, ...identityLines(principal, callee.name.appId));
+  try {
+    return await deliverHttp(callee.channel, deliveryOf(call, headers), bodyBytesMax);
+  } catch (error) {
+    throw appCallFailure(error);
+  }
+}
+
+/** To an app that another mecha on this machine runs. */
+export function forwardToPeer(
+  call: OutgoingCall,
+  { name, id }: Extract<Target, { kind: "app" }>,
+  options: ForwardOptions,
+): Promise<HttpReply> {
+  const { request } = call;
+  const { registry, clock, principal, forwarded } = options;
+  const headers = outgoingHeaders(request);
+  headers.push(...forwarded, ...identityLines(principal, name.appId));
+  headers.push(...traceLines(call.trace), peerFields.app, appField(name));
+  // Bytes that are here already can be sent to one instance after the other.
+  const body = readyBytes(request.body) ?? request.body;
+  const { signal } = request;
+  const send = async (instance: Instance): Promise<HttpReply> => {
+    const response = await options.httpClient.request(instance.address, {
+      method: request.method,
+      target: call.target,
+      headers: headers.concat(peerFields.token, instance.token),
+      body,
+      signal,
+    });
+    const failure = errorOfAnswer((lowerName) => response.header(lowerName));
+    if (failure) throw failure;
+    return passAnswer(withTakeOver(response), request.method);
+  };
+  const retry = options.connectRetry(id);
+  return callPeer({ registry, clock, retry, name, id, signal }, send);
+}
+
+/** To an HTTPEndpoint or URL: the outside world learns nothing of apps and tokens. */
+export async function forwardOutside(
+  call: OutgoingCall,
+  target: ExternalTarget,
+  options: ForwardOptions,
+): Promise<HttpReply> {
+  const { request } = call;
+  const response = await options.httpClient.request(target.address, {
+    method: request.method,
+    target: externalPath(target, call.target),
+    headers: externalHeaders(outgoingHeaders(request), target, call.trace),
+    body: request.body,
+    signal: request.signal,
+  });
+  return passAnswer(withTakeOver(response), request.method);
+}
+
+type ExternalTarget = Extract<Target, { kind: "external" }>;
+
+export function externalPath({ basePath }: ExternalTarget, target: string): string {
+  // A method without a path means the base itself, not a folder below it.
+  return basePath + (basePath !== "" && /^\/(?:\?|$)/.test(target) ? target.slice(1) : target);
+}
+
+/** The endpoint's own headers take the place of the caller's. */
+export function externalHeaders(
+  headers: RawHeaders,
+  { headers: own }: ExternalTarget,
+  trace: SpanContext | undefined,
+): RawHeaders {
+  const kept =
+    own.length === 0 ? headers : withoutNamed(headers, new Set(own.map(([name]) => name.toLowerCase())));
+  return kept.concat(...own, traceLines(trace));
+}
+
+/** The W3C header lines of a trace context. */
+export function traceLines(trace: SpanContext | undefined): string[] {
+  if (trace === undefined) return [];
+  const lines = ["traceparent", formatTraceparent(trace)];
+  if (trace.traceState !== "") lines.push("tracestate", trace.traceState);
+  return lines;
+}
+
+function deliveryOf(call: OutgoingCall, headers: RawHeaders) {
+  const { request, target, trace } = call;
+  return { method: request.method, target, headers, body: request.body, trace, signal: request.signal };
+}
+
+function outgoingHeaders(request: HttpRequest): RawHeaders {
+  const headers = callerRules.copy(request.rawHeaders);
+  const protocol = upgradeOf((lowerName) => request.header(lowerName));
+  if (protocol !== undefined) headers.push("Connection", "Upgrade", "Upgrade", protocol);
+  return headers;
+}
+
+/** The answer with what a 101 needs: the way to join the caller's socket to the upstream's. */
+export function withTakeOver(response: HttpResponse): HttpResponse & Pick<HttpReply, "takeOver"> {
+  const { upgrade } = response;
+  if (!upgrade) return response;
+  return {
+    status: response.status,
+    reason: response.reason,
+    rawHeaders: response.rawHeaders,
+    header: (lowerName) => response.header(lowerName),
+    body: response.body,
+    takeOver: (socket, head) => spliceSockets(socket, head, upgrade.socket, upgrade.head),
+  };
+}

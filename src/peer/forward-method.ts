@@ -1,0 +1,103 @@
+import type { AppChannel } from "../app/channel.ts";
+import { Code } from "../errors.ts";
+import { GrpcError, type Metadata } from "../net/grpc/types.ts";
+import { deliverMethod } from "./deliver.ts";
+import { appCallFailure, noOwnChannel, noRemoteChannel } from "./failure.ts";
+import { externalHeaders, externalPath, type ForwardOptions, traceLines } from "./forward-http.ts";
+import { identityLines } from "./identity.ts";
+import type { LocalTarget } from "./local-targets.ts";
+import { methodOverHttp } from "./method-over-http.ts";
+import type { MethodAnswer, MethodCall } from "./on-invoke.ts";
+import {
+  appField,
+  decodeMethodAnswer,
+  encodeMethodCall,
+  errorOfAnswer,
+  methodCallTarget,
+  peerFields,
+} from "./peer-link.ts";
+import type { Instance } from "./registry.ts";
+import { callPeer } from "./retry.ts";
+import type { Target } from "./target.ts";
+
+/** Room for metadata and framing of an answer beside its data. */
+const answerOverheadBytes = 256 * 1024;
+
+export function methodToSelf(call: MethodCall, options: ForwardOptions): Promise<MethodAnswer> {
+  const { channel, principal, bodyBytesMax } = options;
+  if (!channel) throw new Error(noOwnChannel);
+  const stamped = {
+    ...call,
+    metadata: [...call.metadata, ...pairs(identityLines(principal, principal.appId))],
+  };
+  return deliverMethod(channel, stamped, bodyBytesMax);
+}
+
+export async function methodToLocal(
+  call: MethodCall,
+  callee: LocalTarget,
+  options: ForwardOptions,
+): Promise<MethodAnswer> {
+  if (!callee.channel) throw new GrpcError(Code.Internal, noRemoteChannel);
+  callee.authorize?.({ caller: options.principal, operation: `/${call.method}`, verb: call.verb });
+  try {
+    return await deliverMethod(callee.channel, stamp(call, callee.name.appId, options), options.bodyBytesMax);
+  } catch (error) {
+    throw appCallFailure(error);
+  }
+}
+
+export function methodToPeer(
+  call: MethodCall & { signal: AbortSignal },
+  { name, id }: Extract<Target, { kind: "app" }>,
+  options: ForwardOptions,
+): Promise<MethodAnswer> {
+  const { registry, clock, httpClient, bodyBytesMax } = options;
+  const body = encodeMethodCall(stamp(call, name.appId, options));
+  const headers = [peerFields.app, appField(name), peerFields.call, "method", ...traceLines(call.trace)];
+  const send = async (instance: Instance): Promise<MethodAnswer> => {
+    const response = await httpClient.request(instance.address, {
+      method: "POST",
+      target: methodCallTarget,
+      headers: headers.concat(peerFields.token, instance.token),
+      body,
+      signal: call.signal,
+    });
+    const failure = errorOfAnswer((lowerName) => response.header(lowerName));
+    if (failure) throw failure;
+    return decodeMethodAnswer(await response.body.bytes(bodyBytesMax + answerOverheadBytes));
+  };
+  return callPeer({ registry, clock, retry: options.connectRetry(id), name, id, signal: call.signal }, send);
+}
+
+/** To an HTTPEndpoint or URL. */
+export function methodOutside(
+  call: MethodCall & { signal: AbortSignal },
+  target: Extract<Target, { kind: "external" }>,
+  { httpClient, bodyBytesMax }: ForwardOptions,
+): Promise<MethodAnswer> {
+  const outside: Pick<AppChannel, "http"> = {
+    http: (request) =>
+      httpClient.request(target.address, {
+        method: request.method,
+        target: externalPath(target, request.target),
+        headers: externalHeaders(request.headers, target, call.trace),
+        body: request.body,
+        signal: call.signal,
+      }),
+  };
+  return methodOverHttp(outside, call, bodyBytesMax);
+}
+
+function stamp(call: MethodCall, calleeAppId: string, { principal, forwarded }: ForwardOptions): MethodCall {
+  const lines = [...forwarded, ...identityLines(principal, calleeAppId)];
+  return { ...call, metadata: [...call.metadata, ...pairs(lines)] };
+}
+
+function pairs(lines: readonly string[]): Metadata {
+  const metadata: Metadata = [];
+  for (let i = 0; i + 1 < lines.length; i += 2) {
+    metadata.push([(lines[i] as string).toLowerCase(), lines[i + 1] as string]);
+  }
+  return metadata;
+}

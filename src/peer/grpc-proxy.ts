@@ -1,0 +1,147 @@
+import type { AppChannel } from "../app/channel.ts";
+import { Code } from "../errors.ts";
+import {
+  type GrpcClient,
+  type GrpcContext,
+  GrpcError,
+  type GrpcProxyTarget,
+  type Metadata,
+} from "../net/grpc/types.ts";
+import { extractContext } from "../telemetry/propagation.ts";
+import type { Span, Telemetry } from "../telemetry/telemetry.ts";
+import { failureText, noOwnChannel, noRemoteChannel, unhealthy } from "./failure.ts";
+import type { ForwardOptions } from "./forward-http.ts";
+import type { AppName } from "./identity.ts";
+import { appField, peerFields } from "./peer-link.ts";
+import type { PeerLinks } from "./peer-links.ts";
+import { forwardedMetadata, traceMetadata } from "./proxy-metadata.ts";
+import { callPeer, UnknownApp } from "./retry.ts";
+import { InvalidTarget, type Target } from "./target.ts";
+
+export type ProxyConnection = Awaited<ReturnType<GrpcProxyTarget["connect"]>>;
+
+export interface GrpcProxyOptions extends ForwardOptions {
+  telemetry: Telemetry;
+  resolveTarget(id: string): Target;
+  /** gRPC connections to peers, by address. */
+  links: PeerLinks;
+}
+
+/** The text Dapr's callers know (dapr-api.md §12.3). */
+const missingTarget =
+  "failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found";
+
+/** Proxies calls of any service to the app their metadata names. */
+export function createGrpcProxy(options: GrpcProxyOptions): GrpcProxyTarget {
+  return { kind: "proxy", connect: (context) => connect(context, options) };
+}
+
+async function connect(context: GrpcContext, options: GrpcProxyOptions): Promise<ProxyConnection> {
+  const id = context.get("dapr-callee-app-id") ?? context.get("dapr-app-id");
+  if (id === undefined) throw new GrpcError(Code.Unimplemented, missingTarget);
+  const { name } = appTarget(id, options);
+  const { principal } = options;
+  const span = startSpan(context, options.telemetry, `CallLocal/${name.appId}${context.path}`);
+  try {
+    const isOwn = name.appId === principal.appId && name.namespace === principal.namespace;
+    if (isOwn) return await ownApp(context, options, span);
+    const local = options.registry.local.get(name);
+    if (!local) return peer(context, { name, id }, options, span);
+    const callMetadata = forwardedMetadata(context, principal, name.appId);
+    local.authorize?.({ caller: principal, operation: context.path, verb: "" });
+    if (!local.channel) throw new GrpcError(Code.Internal, noRemoteChannel);
+    return await connectToApp(local.channel, callMetadata, context.signal, span);
+  } catch (error) {
+    span.end({ code: Code.Internal, message: failureText(error) });
+    throw error;
+  }
+}
+
+function ownApp(context: GrpcContext, options: GrpcProxyOptions, span: Span): Promise<ProxyConnection> {
+  const { channel, principal } = options;
+  if (!channel) throw new GrpcError(Code.Internal, noOwnChannel);
+  return connectToApp(channel, forwardedMetadata(context, principal, principal.appId), context.signal, span);
+}
+
+/** The last hop: within the app's concurrency limit, with its token. */
+export async function connectToApp(
+  channel: AppChannel,
+  metadata: Metadata,
+  signal: AbortSignal,
+  span: Span,
+): Promise<ProxyConnection> {
+  if (!channel.isHealthy) throw unhealthy();
+  const client = channel.grpc;
+  if (!client) throw new GrpcError(Code.Unimplemented, "the application does not speak gRPC");
+  const release = await holdSlot(channel, signal);
+  const done = (code: number): void => {
+    release();
+    span.end({ code });
+  };
+  return { client, metadata: [...metadata, ...channel.grpcMetadata(span.context)], done };
+}
+
+function peer(
+  context: GrpcContext,
+  callee: { name: AppName; id: string },
+  options: GrpcProxyOptions,
+  span: Span,
+): ProxyConnection {
+  const { principal, registry, clock, links } = options;
+  const { name, id } = callee;
+  const { signal } = context;
+  const metadata: Metadata = [
+    ...forwardedMetadata(context, principal, name.appId),
+    ...traceMetadata(span.context),
+    [peerFields.app, appField(name)],
+  ];
+  const attempt = { registry, clock, retry: options.connectRetry(id), name, id, signal };
+  const client: GrpcClient = {
+    unary: unproxied,
+    stream: unproxied,
+    // A stream that could not be opened has carried nothing: the next instance may have it.
+    open: (headers) =>
+      callPeer(attempt, (instance) =>
+        links.open(instance, { ...headers, [peerFields.token]: instance.token }, signal),
+      ).catch((error) => {
+        throw error instanceof GrpcError ? error : proxyFailure(error);
+      }),
+    close: () => {},
+  };
+  return { client, metadata, done: (code) => span.end({ code }) };
+}
+
+function unproxied(): never {
+  throw new Error("only whole streams are proxied");
+}
+
+function proxyFailure(error: unknown): GrpcError {
+  const code = error instanceof UnknownApp ? Code.Unknown : Code.Unavailable;
+  return new GrpcError(code, failureText(error), { cause: error });
+}
+
+function appTarget(id: string, options: GrpcProxyOptions): Extract<Target, { kind: "app" }> {
+  try {
+    const target = options.resolveTarget(id);
+    if (target.kind === "app") return target;
+  } catch (error) {
+    if (!(error instanceof InvalidTarget)) throw error;
+    throw new GrpcError(Code.InvalidArgument, error.message, { cause: error });
+  }
+  throw new GrpcError(Code.InvalidArgument, `failed to proxy request: ${id} is not an application`);
+}
+
+export function startSpan(context: GrpcContext, { tracer }: Telemetry, name: string): Span {
+  return tracer.start(
+    name,
+    "server",
+    extractContext((lowerName) => context.get(lowerName)),
+  );
+}
+
+/** Takes a slot of the app's concurrency limit; answers how to give it back. */
+export function holdSlot(channel: AppChannel, signal: AbortSignal): Promise<() => void> {
+  return new Promise((resolve, reject) => {
+    channel.withSlot(() => new Promise<void>((release) => resolve(release)), signal).catch(reject);
+  });
+}

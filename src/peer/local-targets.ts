@@ -1,0 +1,43 @@
+import type { AppChannel } from "../app/channel.ts";
+import type { AppName } from "./identity.ts";
+
+/** An app whose runtime is this process. */
+export interface LocalTarget {
+  readonly name: AppName;
+  /** `undefined` when the app has no port. */
+  readonly channel: AppChannel | undefined;
+  /** Access control of the callee (dapr-api.md §13.3): throws a GrpcError PERMISSION_DENIED. */
+  readonly authorize?: ((call: InboundCall) => void) | undefined;
+}
+
+/** Who wants what of an app. */
+export interface InboundCall {
+  caller: AppName;
+  /** `/method/path` or `/package.Service/Method`. */
+  operation: string;
+  /** The HTTP verb; empty for gRPC. */
+  verb: string;
+}
+
+/** The apps of this process by name: one in sidecar mode, many in node mode. */
+export class LocalTargets {
+  readonly #byName = new Map<string, LocalTarget>();
+
+  /** Answers how to take it back. */
+  register(name: AppName, target: Omit<LocalTarget, "name">): () => void {
+    const key = keyOf(name);
+    const entry: LocalTarget = { ...target, name };
+    this.#byName.set(key, entry);
+    return () => {
+      if (this.#byName.get(key) === entry) this.#byName.delete(key);
+    };
+  }
+
+  get(name: AppName): LocalTarget | undefined {
+    return this.#byName.get(keyOf(name));
+  }
+}
+
+function keyOf({ namespace, appId }: AppName): string {
+  return `${namespace}/${appId}`;
+}

@@ -1,0 +1,161 @@
+import { timingSafeEqual } from "node:crypto";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { AnySchema } from "@bufbuild/protobuf/wkt";
+import { Code } from "../errors.ts";
+import { GrpcError, type Metadata } from "../net/grpc/types.ts";
+import type { HttpReply } from "../net/http1/types.ts";
+import type { SpanContext } from "../telemetry/telemetry.ts";
+import { HTTPExtension_Verb } from "../wire/dapr/proto/common/v1/common_pb.js";
+import {
+  InternalInvokeRequestSchema,
+  InternalInvokeResponseSchema,
+  type ListStringValue,
+} from "../wire/dapr/proto/internals/v1/service_invocation_pb.js";
+import { failureText } from "./failure.ts";
+import type { AppName } from "./identity.ts";
+import { type MethodAnswer, type MethodCall, noData, verbNumber } from "./on-invoke.ts";
+
+/**
+ * What one mecha says to another on the internal port. HTTP calls travel as themselves, legacy method calls as a
+ * POST of Dapr's InternalInvokeRequest, proxied gRPC calls as themselves; these fields come on top, and no app ever
+ * sees or sets them.
+ */
+export const peerFields = {
+  /** The callee's token from the registry. */
+  token: "mecha-peer-token",
+  /** `namespace/app`: one process may run several apps. */
+  app: "mecha-peer-app",
+  /** `method`: the body is an InternalInvokeRequest. */
+  call: "mecha-peer-call",
+  /** On an answer that is no app's: the gRPC code and the percent-encoded message. */
+  errorCode: "mecha-peer-error",
+  errorMessage: "mecha-peer-message",
+} as const;
+
+export const methodCallTarget = "/dapr.proto.internals.v1.ServiceInvocation/CallLocal";
+
+const messageCharsMax = 2000;
+
+export function appField({ namespace, appId }: AppName): string {
+  return `${namespace}/${appId}`;
+}
+
+export function parseAppField(text: string | undefined): AppName | undefined {
+  const [namespace, appId, ...rest] = text?.split("/") ?? [];
+  return namespace && appId && rest.length === 0 ? { namespace, appId } : undefined;
+}
+
+/** Compares in a time that does not depend on how much of the token is right. */
+export function isToken(presented: string | undefined, expected: Buffer): boolean {
+  const bytes = Buffer.from(presented ?? "");
+  if (bytes.length !== expected.length) {
+    timingSafeEqual(expected, expected);
+    return false;
+  }
+  return timingSafeEqual(bytes, expected);
+}
+
+/** The reply that names a failure on the callee's side. */
+export function errorReply(error: unknown): HttpReply {
+  const code = error instanceof GrpcError ? error.code : Code.Internal;
+  const message = error instanceof GrpcError ? error.message : failureText(error);
+  return {
+    status: 500,
+    headers: [
+      peerFields.errorCode,
+      String(code),
+      peerFields.errorMessage,
+      encodeURIComponent(message.slice(0, messageCharsMax).toWellFormed()),
+    ],
+  };
+}
+
+/** The failure an answer names; `undefined` for an app's own answer. */
+export function errorOfAnswer(header: (lowerName: string) => string | undefined): GrpcError | undefined {
+  const code = header(peerFields.errorCode);
+  if (code === undefined) return undefined;
+  return new GrpcError(Number(code), decodeURIComponent(header(peerFields.errorMessage) ?? ""));
+}
+
+export function encodeMethodCall(call: MethodCall): Uint8Array {
+  return toBinary(
+    InternalInvokeRequestSchema,
+    create(InternalInvokeRequestSchema, {
+      ver: 1,
+      metadata: toLists(call.metadata),
+      message: {
+        method: call.method,
+        data: call.data,
+        contentType: call.contentType,
+        httpExtension: { verb: verbNumber(call.verb), querystring: call.querystring },
+      },
+    }),
+  );
+}
+
+export function decodeMethodCall(
+  bytes: Uint8Array,
+  trace: SpanContext | undefined,
+  signal: AbortSignal,
+): MethodCall {
+  const { metadata, message } = fromBinary(InternalInvokeRequestSchema, bytes);
+  const verb = message?.httpExtension?.verb ?? HTTPExtension_Verb.NONE;
+  return {
+    method: message?.method ?? "",
+    data: message?.data ?? noData,
+    contentType: message?.contentType ?? "",
+    verb: verb === HTTPExtension_Verb.NONE ? "" : HTTPExtension_Verb[verb],
+    querystring: message?.httpExtension?.querystring ?? "",
+    metadata: fromLists(metadata),
+    trace,
+    signal,
+  };
+}
+
+export function encodeMethodAnswer(answer: MethodAnswer): Uint8Array {
+  return toBinary(
+    InternalInvokeResponseSchema,
+    create(InternalInvokeResponseSchema, {
+      status: {
+        code: answer.code,
+        message: answer.message,
+        details: answer.details.map((detail) => fromBinary(AnySchema, detail)),
+      },
+      headers: toLists(answer.headers),
+      trailers: toLists(answer.trailers),
+      message: { data: answer.data, contentType: answer.contentType },
+    }),
+  );
+}
+
+export function decodeMethodAnswer(bytes: Uint8Array): MethodAnswer {
+  const { status, headers, trailers, message } = fromBinary(InternalInvokeResponseSchema, bytes);
+  const code = status?.code ?? Code.Unknown;
+  return {
+    // gRPC codes end at 16, HTTP statuses begin at 100.
+    isHttp: code >= 100,
+    code,
+    message: status?.message ?? "",
+    details: (status?.details ?? []).map((detail) => toBinary(AnySchema, detail)),
+    headers: fromLists(headers),
+    trailers: fromLists(trailers),
+    data: message?.data ?? noData,
+    contentType: message?.contentType ?? "",
+  };
+}
+
+function toLists(metadata: Metadata): Record<string, { values: string[] }> {
+  const lists: Record<string, { values: string[] }> = Object.create(null);
+  for (const [name, value] of metadata) {
+    const list = lists[name];
+    if (list) list.values.push(value);
+    else lists[name] = { values: [value] };
+  }
+  return { ...lists };
+}
+
+function fromLists(lists: Record<string, ListStringValue>): Metadata {
+  const metadata: Metadata = [];
+  for (const name in lists) for (const value of lists[name]?.values ?? []) metadata.push([name, value]);
+  return metadata;
+}

@@ -1,0 +1,67 @@
+import type { ClientHttp2Stream } from "node:http2";
+import type { Clock } from "../edges/clock.ts";
+import { Code } from "../errors.ts";
+import { createGrpcClient } from "../net/grpc/client.ts";
+import { type GrpcClient, GrpcError } from "../net/grpc/types.ts";
+import { ConnectError } from "../net/http1/errors.ts";
+import type { Instance } from "./registry.ts";
+
+interface Link {
+  client: GrpcClient;
+  streams: number;
+  idleSinceMs: number;
+}
+
+const idleMaxMs = 180_000;
+
+/** One gRPC connection per peer process, closed when it has been idle for a while. */
+export class PeerLinks {
+  readonly #links = new Map<string, Link>();
+  readonly #clock: Clock;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Opens a stream on an instance. Rejects with ConnectError when it cannot be reached: nothing was sent then. */
+  async open(
+    instance: Instance,
+    headers: Record<string, string | string[] | number>,
+    signal: AbortSignal,
+  ): Promise<ClientHttp2Stream> {
+    const key = `${instance.host}:${instance.port}`;
+    const link = this.#links.get(key) ?? this.#add(key, instance);
+    link.streams++;
+    const release = (): void => {
+      link.streams--;
+      link.idleSinceMs = this.#clock.monotonicMs();
+    };
+    try {
+      const stream = await link.client.open(headers, signal);
+      stream.once("close", release);
+      return stream;
+    } catch (error) {
+      release();
+      if (!(error instanceof GrpcError) || error.code !== Code.Unavailable) throw error;
+      throw new ConnectError(error.message, "ECONNREFUSED", { cause: error });
+    }
+  }
+
+  close(): void {
+    for (const { client } of this.#links.values()) client.close();
+    this.#links.clear();
+  }
+
+  #add(key: string, { host, port }: Instance): Link {
+    const nowMs = this.#clock.monotonicMs();
+    // Peers come and go, each on a port of its own.
+    for (const [other, link] of this.#links) {
+      if (link.streams > 0 || nowMs - link.idleSinceMs < idleMaxMs) continue;
+      link.client.close();
+      this.#links.delete(other);
+    }
+    const link = { client: createGrpcClient({ host, port }), streams: 0, idleSinceMs: nowMs };
+    this.#links.set(key, link);
+    return link;
+  }
+}

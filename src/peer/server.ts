@@ -1,0 +1,180 @@
+import { Code } from "../errors.ts";
+import { GrpcError, type GrpcLookup, type GrpcProxyTarget, type Metadata } from "../net/grpc/types.ts";
+import type { HttpHandler, HttpReply, HttpRequest } from "../net/http1/types.ts";
+import { extractContext } from "../telemetry/propagation.ts";
+import type { Span, Telemetry } from "../telemetry/telemetry.ts";
+import { deliverHttp, deliverMethod } from "./deliver.ts";
+import { appCallFailure, failureText, noRemoteChannel } from "./failure.ts";
+import { connectToApp } from "./grpc-proxy.ts";
+import { peerRules, upgradeOf } from "./header-rules.ts";
+import type { AppName } from "./identity.ts";
+import type { InboundCall, LocalTarget, LocalTargets } from "./local-targets.ts";
+import { canonicalTarget } from "./method-path.ts";
+import {
+  appField,
+  decodeMethodCall,
+  encodeMethodAnswer,
+  errorReply,
+  isToken,
+  parseAppField,
+  peerFields,
+} from "./peer-link.ts";
+import { peerMetadata } from "./proxy-metadata.ts";
+
+export interface PeerHandlersOptions {
+  apps: LocalTargets;
+  /** What this process announces in the registry. */
+  token: string;
+  settings: { maxBodyBytes: number };
+  /** Of the process; spans and metrics of a callee are its own in sidecar mode. */
+  telemetry: Telemetry;
+}
+
+export interface PeerHandlers {
+  http: HttpHandler;
+  grpc: GrpcLookup;
+}
+
+/** What the internal port answers to other mechas: calls for the apps of this process. */
+export function createPeerHandlers(options: PeerHandlersOptions): PeerHandlers {
+  const token = Buffer.from(options.token);
+  return {
+    http: (request) => serveHttp(request, token, options).catch(errorReply),
+    grpc: (path, metadata) => serveGrpc(path, metadata, token, options),
+  };
+}
+
+/** The app a peer asks for. Nothing a caller says is believed before its token was right. */
+function calleeOf(
+  field: (lowerName: string) => string | undefined,
+  token: Buffer,
+  apps: LocalTargets,
+): { callee: LocalTarget; caller: AppName } {
+  if (!isToken(field(peerFields.token), token)) {
+    throw new GrpcError(Code.Unauthenticated, "this peer token is not mine");
+  }
+  const name = parseAppField(field(peerFields.app));
+  const callee = name && apps.get(name);
+  if (!callee) {
+    const text = name ? appField(name) : "an unnamed app";
+    throw new GrpcError(Code.NotFound, `${text} does not run here`);
+  }
+  return {
+    callee,
+    caller: {
+      appId: field("dapr-caller-app-id") ?? "",
+      namespace: field("dapr-caller-namespace") ?? "",
+    },
+  };
+}
+
+async function serveHttp(
+  request: HttpRequest,
+  token: Buffer,
+  options: PeerHandlersOptions,
+): Promise<HttpReply> {
+  const field = (lowerName: string): string | undefined => request.header(lowerName);
+  const { callee, caller } = calleeOf(field, token, options.apps);
+  const name = `CallLocal/${callee.name.appId}${request.target.split("?", 1)[0]}`;
+  const span = options.telemetry.tracer.start(name, "server", extractContext(field));
+  try {
+    const isMethod = field(peerFields.call) === "method";
+    const serve = isMethod ? serveMethod : servePlain;
+    const reply = await serve(request, callee, { caller, span, options });
+    span.end();
+    return reply;
+  } catch (error) {
+    span.end({ code: Code.Internal, message: failureText(error) });
+    throw error;
+  }
+}
+
+interface Inbound {
+  caller: AppName;
+  span: Span;
+  options: PeerHandlersOptions;
+}
+
+async function servePlain(
+  request: HttpRequest,
+  callee: LocalTarget,
+  { caller, span, options }: Inbound,
+): Promise<HttpReply> {
+  // The caller's mecha has done this; what a policy judges is made here all the same.
+  const target = canonicalTarget(request.target);
+  const channel = admit(callee, {
+    caller,
+    operation: target.split("?", 1)[0] as string,
+    verb: request.method,
+  });
+  const headers = peerRules.copy(request.rawHeaders);
+  const protocol = upgradeOf((lowerName) => request.header(lowerName));
+  if (protocol !== undefined) headers.push("Connection", "Upgrade", "Upgrade", protocol);
+  const { method, body, signal } = request;
+  const delivery = { method, target, headers, body, trace: span.context, signal };
+  return await deliverHttp(channel, delivery, options.settings.maxBodyBytes).catch(rethrowAppFailure);
+}
+
+/** A legacy method call, its answer always 200: what the app said is inside. */
+async function serveMethod(
+  request: HttpRequest,
+  callee: LocalTarget,
+  { span, options }: Inbound,
+): Promise<HttpReply> {
+  const { maxBodyBytes } = options.settings;
+  const bytes = await request.body.bytes(maxBodyBytes + methodOverheadBytes);
+  const call = decodeMethodCall(bytes, span.context, request.signal);
+  const channel = admit(callee, {
+    caller: callerOf(call.metadata),
+    operation: `/${call.method}`,
+    verb: call.verb,
+  });
+  const answer = await deliverMethod(channel, call, maxBodyBytes).catch(rethrowAppFailure);
+  return {
+    status: 200,
+    headers: ["Content-Type", "application/x-protobuf"],
+    body: encodeMethodAnswer(answer),
+  };
+}
+
+/** Room for metadata and framing beside the data. */
+const methodOverheadBytes = 256 * 1024;
+
+function callerOf(metadata: Metadata): AppName {
+  const value = (wanted: string): string => metadata.find(([name]) => name === wanted)?.[1] ?? "";
+  return { appId: value("dapr-caller-app-id"), namespace: value("dapr-caller-namespace") };
+}
+
+function admit(callee: LocalTarget, call: InboundCall): NonNullable<LocalTarget["channel"]> {
+  callee.authorize?.(call);
+  if (!callee.channel) throw new GrpcError(Code.Internal, noRemoteChannel);
+  return callee.channel;
+}
+
+function rethrowAppFailure(error: unknown): never {
+  throw appCallFailure(error);
+}
+
+function serveGrpc(
+  path: string,
+  metadata: Metadata,
+  token: Buffer,
+  { apps, telemetry }: PeerHandlersOptions,
+): GrpcProxyTarget {
+  const field = (wanted: string): string | undefined => metadata.find(([name]) => name === wanted)?.[1];
+  const { callee, caller } = calleeOf(field, token, apps);
+  return {
+    kind: "proxy",
+    async connect(context) {
+      const name = `CallLocal/${callee.name.appId}${path}`;
+      const span = telemetry.tracer.start(name, "server", extractContext(field));
+      try {
+        const channel = admit(callee, { caller, operation: path, verb: "" });
+        return await connectToApp(channel, peerMetadata(context), context.signal, span);
+      } catch (error) {
+        span.end({ code: Code.Internal, message: failureText(error) });
+        throw error;
+      }
+    },
+  };
+}

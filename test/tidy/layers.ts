@@ -19,7 +19,7 @@ const mayImport: Record<string, string> = {
   peer: `engine/store type:app net ${below}`,
   control: `net ${below}`,
   components: "component kit errors.ts engine/store type:edges type:telemetry type:engine",
-  component: "kit wire errors.ts type:edges type:telemetry",
+  component: "kit wire errors.ts type:edges type:telemetry type:resource",
   resource: "kit wire errors.ts type:edges type:telemetry",
   telemetry: "kit type:edges type:net",
   "errors.ts": "kit wire",

@@ -1,4 +1,5 @@
 import type { ComponentDefinition } from "../../component/component.ts";
+import type { ImplicitComponent } from "../../component/selection.ts";
 import type { Store } from "../store/store.ts";
 import { configurationOnStore } from "./configuration.ts";
 import { lockOnStore } from "./lock.ts";
@@ -15,13 +16,6 @@ export function engineComponents(store: Store, options: SecretDefaults): Compone
     configurationOnStore(store),
     secretsByDefault(options),
   ];
-}
-
-/** A component that exists without a resource; a resource of the same name replaces it. */
-export interface ImplicitComponent {
-  name: string;
-  type: string;
-  metadata: Record<string, string>;
 }
 
 /** What every app has, except in strict mode. */

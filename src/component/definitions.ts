@@ -1,0 +1,60 @@
+import { nearest } from "../kit/nearest.ts";
+import { catalog } from "./catalog.ts";
+import type { ComponentDefinition } from "./component.ts";
+
+/** Finds the definition of a type: one of the built-in files, or one made at run time such as the engine's own. */
+export interface Definitions {
+  /** Types match without case; an empty version is the first one. Throws an `Error` that says what would be right. */
+  find(type: string, version: string): Promise<ComponentDefinition>;
+  /** `type/version` of each. */
+  types(): string[];
+}
+
+export function definitionsOf(extra: readonly ComponentDefinition[]): Definitions {
+  const loaders = new Map<string, () => Promise<ComponentDefinition>>();
+  for (const [key, load] of Object.entries(catalog)) {
+    loaders.set(key.toLowerCase(), async () => (await load()).default);
+  }
+  for (const definition of extra) {
+    loaders.set(keyOf(definition.type, definition.version), async () => definition);
+  }
+  return {
+    types: () => [...loaders.keys()].sort(),
+    async find(type, version) {
+      const load = loaders.get(keyOf(type, version));
+      if (!load) throw new Error(unknownType(type, version, [...loaders.keys()]));
+      return load();
+    },
+  };
+}
+
+function keyOf(type: string, version: string): string {
+  return `${type}/${version || "v1"}`.toLowerCase();
+}
+
+/** What Dapr calls a component of each kind in its message about an unknown one. */
+const kindNames: Record<string, string> = {
+  state: "state store",
+  pubsub: "message bus",
+  secretstores: "secret store",
+  configuration: "configuration store",
+  lock: "lock store",
+  bindings: "binding",
+};
+
+/** Kinds of Dapr whose blocks mecha does not have yet. */
+const missingKinds = new Set(["middleware", "crypto", "conversation", "nameresolution", "workflow"]);
+
+function unknownType(type: string, version: string, known: string[]): string {
+  const kind = type.split(".", 1)[0] ?? "";
+  if (missingKinds.has(kind)) return `components of kind ${kind} are not implemented (${type})`;
+  const name = kindNames[kind];
+  if (name === undefined || !type.includes(".")) {
+    return `incorrect type ${type}: a type is kind.name, and the kinds are ${Object.keys(kindNames).join(", ")}`;
+  }
+  const others = known.filter((key) => key.startsWith(`${type.toLowerCase()}/`));
+  const wanted = `couldn't find ${name} ${type}/${version || "v1"}`;
+  if (others.length > 0) return `${wanted}: there is ${others.join(", ")}`;
+  const near = nearest(type, new Set(known.map((key) => key.slice(0, key.lastIndexOf("/")))));
+  return near === undefined ? wanted : `${wanted}; did you mean ${near}?`;
+}

@@ -1,0 +1,125 @@
+import type { Edges } from "../edges/edges.ts";
+import { formatDuration } from "../kit/duration.ts";
+import type { Log } from "../telemetry/telemetry.ts";
+import type { Binding } from "./binding.ts";
+import type { ComponentKind, ComponentKinds } from "./component.ts";
+import type { LoadedComponent } from "./components.ts";
+import type { Definitions } from "./definitions.ts";
+import { FieldError, kindOf, parseOptions } from "./parse-options.ts";
+import { describePosition, ItemError, type ItemScope, resolveItems, usesNamespace } from "./resolve-items.ts";
+import type { SecretStore } from "./secret-store.ts";
+import { logName, type WantedComponent } from "./selection.ts";
+
+export interface OpenScope {
+  definitions: Definitions;
+  principal: { appId: string; namespace: string };
+  edges: Edges;
+  env: Readonly<Record<string, string | undefined>>;
+  log: Log;
+  /** Finds the store that a component's `secretKeyRef`s ask. Throws with the reason when there is none. */
+  secretStoreOf(component: WantedComponent): SecretStore;
+}
+
+/** Opens one component within its init timeout. Rejects with the cause, which names the place in the file. */
+export async function openComponent(
+  wanted: WantedComponent,
+  scope: OpenScope,
+): Promise<LoadedComponent<ComponentKind>> {
+  try {
+    return await open(wanted, scope);
+  } catch (error) {
+    const place = positionOf(wanted, error);
+    if (!(error instanceof Error) || place === "") throw error;
+    throw new Error(`${error.message} (${place})`, { cause: error.cause ?? error });
+  }
+}
+
+async function open(wanted: WantedComponent, scope: OpenScope): Promise<LoadedComponent<ComponentKind>> {
+  const definition = await scope.definitions.find(wanted.type, wanted.version);
+  const values = await resolveItems(wanted.items, itemScope(wanted, scope));
+  const { options, unknown } = parseOptions(definition, values);
+  for (const { field, warning } of unknown) {
+    const place = positionOf(wanted, new FieldError(field, ""));
+    scope.log.warn({ component: wanted.name, place }, warning);
+  }
+  const { appId, namespace } = scope.principal;
+  const { edges, env, log } = scope;
+  const opening = definition.open(options, { name: wanted.name, appId, namespace, log, edges, env });
+  const instance = await within(wanted, opening, edges);
+  const kind = kindOf(definition.type) as ComponentKind;
+  return {
+    kind,
+    name: wanted.name,
+    type: wanted.type,
+    version: wanted.version,
+    instance,
+    properties: new Map([...values].map(([name, value]) => [name.toLowerCase(), value])),
+    capabilities: capabilitiesOf(kind, instance),
+    isNamespaceScoped: usesNamespace(wanted.items),
+  };
+}
+
+export function itemScope(wanted: WantedComponent, scope: OpenScope): ItemScope {
+  const { principal, env, edges } = scope;
+  return {
+    ...principal,
+    podName: env.POD_NAME,
+    env,
+    random: edges.random,
+    secretStore: () => scope.secretStoreOf(wanted),
+  };
+}
+
+/** What the metadata API lists. */
+function capabilitiesOf(kind: ComponentKind, instance: ComponentKinds[ComponentKind]): string[] {
+  if (kind === "bindings") {
+    const { read, invoke } = instance as Binding;
+    return [...(read ? ["INPUT_BINDING"] : []), ...(invoke ? ["OUTPUT_BINDING"] : [])];
+  }
+  const features: string[] = "features" in instance ? [...instance.features] : [];
+  const hostsActors = kind === "state" && features.includes("ETAG") && features.includes("TRANSACTIONAL");
+  return hostsActors ? [...features, "ACTOR"] : features;
+}
+
+/** A component that is ready too late is closed again. */
+function within<T extends { close(): Promise<void> }>(
+  { name, initTimeoutMs }: WantedComponent,
+  opening: Promise<T>,
+  { clock }: Edges,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    let isLate = false;
+    const timer = clock.setTimer(initTimeoutMs, () => {
+      isLate = true;
+      reject(new Error(`init timeout for component ${name} exceeded after ${formatDuration(initTimeoutMs)}`));
+    });
+    opening.then(
+      (instance) => {
+        timer.cancel();
+        // Nobody waits for it any more, so nobody hears of a failing close either.
+        if (isLate) instance.close().catch(() => {});
+        else resolve(instance);
+      },
+      (error: unknown) => {
+        timer.cancel();
+        reject(error);
+      },
+    );
+  });
+}
+
+function positionOf({ resource, items }: WantedComponent, error: unknown): string {
+  if (!resource) return "";
+  if (error instanceof ItemError) return describePosition(resource.at("spec", "metadata", error.index));
+  if (error instanceof FieldError) {
+    const index = items.findIndex((item) => item.name.toLowerCase() === error.field.toLowerCase());
+    if (index < 0) return describePosition(resource.at("spec", "metadata"));
+    return describePosition(resource.at("spec", "metadata", index, "value"));
+  }
+  return describePosition(resource.at("spec", "type"));
+}
+
+/** The literal line of Dapr's log. */
+export function initFailure(wanted: WantedComponent, cause: string): string {
+  return `[INIT_COMPONENT_FAILURE]: initialization error occurred for ${logName(wanted)}: ${cause}`;
+}

@@ -139,6 +139,12 @@ export const errors = {
     InvalidArgument,
     (why: string) => `failed deserializing HTTP body: ${why}`,
   ),
+  BAGGAGE: fault(
+    "ERR_MALFORMED_REQUEST",
+    400,
+    InvalidArgument,
+    (why: string) => `invalid baggage header: ${why}`,
+  ),
   MALFORMED_REQUEST_DATA: fault(
     "ERR_MALFORMED_REQUEST_DATA",
     500,
@@ -318,6 +324,8 @@ export const errors = {
       `error when unmarshaling the request for topic ${topic} pubsub ${name}: ${why}`,
     "DAPR_PUBSUB_UNMARSHAL_EVENTS",
   ),
+
+  STREAM_REQUEST: fault("ERR_BAD_REQUEST", 400, InvalidArgument, (why: string) => why),
 
   // Secrets
   SECRET_STORES_NOT_CONFIGURED: fault(

@@ -1,6 +1,7 @@
 import type { AppChannel } from "../app/channel.ts";
 import type { Components } from "../component/components.ts";
 import type { PubSubEngine } from "../engine/pubsub/engine.ts";
+import type { GrpcContext } from "../net/grpc/types.ts";
 import type { HttpRequest } from "../net/http1/types.ts";
 import type { Invoker } from "../peer/invoker.ts";
 import type { Configuration, Resource } from "../resource/resource.ts";
@@ -75,6 +76,8 @@ export interface Call {
   /** The span of this operation; its context goes downstream. */
   readonly span: Span;
   readonly signal: AbortSignal;
+  /** Present when the call came over gRPC. */
+  readonly grpc?: GrpcContext | undefined;
   /** gRPC: header metadata of the reply; HTTP: extra response headers. */
   setReplyHeader(name: string, value: string): void;
 }

@@ -13,14 +13,13 @@ export const meter: Layer = {
   wrap(next, subject) {
     const { enabled, http } = subject.configuration.metrics;
     if (!enabled) return undefined;
-    const isPathKept = http.increasedCardinality || subject.protocol === "grpc";
     const cells = new CellTable((path, verb, status) => bind(subject, path, verb, status));
     const sizes = bindSizes(subject);
     return (call) => {
       const startedMs = performance.now();
       sizes.received.record(call.requestBytes);
       return observed(next, call, subject, (outcome: Outcome) => {
-        const found = cells.find(isPathKept ? call.metricPath : "", call.verb, outcome.status);
+        const found = cells.find(call.metricPath, http.excludeVerbs ? "" : call.verb, outcome.status);
         for (const count of found.counts) count.add();
         found.latency.record(performance.now() - startedMs);
         sizes.sent.record(outcome.bytes);

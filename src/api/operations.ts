@@ -1,0 +1,50 @@
+import { invokeBinding } from "./bindings.ts";
+import {
+  getConfiguration,
+  subscribeConfiguration,
+  subscribeConfigurationHttp,
+  unsubscribeConfiguration,
+  unsubscribeConfigurationHttp,
+} from "./configuration.ts";
+import { healthz, healthzOutbound } from "./health.ts";
+import { invokeFallback, invokeMethod, invokeService } from "./invoke.ts";
+import { tryLock, unlock } from "./lock.ts";
+import { getMetadata, setMetadata } from "./metadata.ts";
+import type { Operation } from "./operation.ts";
+import { bulkPublishEvent, publishEvent } from "./publish.ts";
+import { getBulkSecret, getSecret } from "./secrets.ts";
+import { shutdown } from "./shutdown.ts";
+import { getBulkState, getState, queryState } from "./state-read.ts";
+import { deleteBulkState, deleteState, executeStateTransaction, saveState } from "./state-write.ts";
+import { subscribeTopicEvents } from "./subscribe.ts";
+
+export const operations: Operation[] = [
+  getState,
+  getBulkState,
+  queryState,
+  saveState,
+  deleteState,
+  deleteBulkState,
+  executeStateTransaction,
+  publishEvent,
+  bulkPublishEvent,
+  subscribeTopicEvents,
+  invokeMethod,
+  invokeFallback,
+  invokeService,
+  invokeBinding,
+  getSecret,
+  getBulkSecret,
+  getConfiguration,
+  subscribeConfiguration,
+  ...subscribeConfigurationHttp,
+  unsubscribeConfiguration,
+  ...unsubscribeConfigurationHttp,
+  tryLock,
+  unlock,
+  getMetadata,
+  setMetadata,
+  healthz,
+  healthzOutbound,
+  shutdown,
+];

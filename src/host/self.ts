@@ -1,5 +1,5 @@
-/** The words that start this very program again: the compiled executable, or Bun with the entry file. */
+/** The words that start this very program again: the compiled executable, or Bun with its flags and the entry file. */
 export function selfCommand(): string[] {
   const isCompiled = Bun.main.startsWith("/$bunfs/") || Bun.main.includes("~BUN");
-  return isCompiled ? [process.execPath] : [process.execPath, Bun.main];
+  return isCompiled ? [process.execPath] : [process.execPath, ...process.execArgv, Bun.main];
 }

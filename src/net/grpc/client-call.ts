@@ -10,6 +10,7 @@ import {
 } from "./metadata.ts";
 import { decodeGrpcMessage, grpcCode, grpcCodeOfHttpStatus, grpcCodeOfReset } from "./status.ts";
 import { decodeRpcStatus } from "./status-details.ts";
+import { cancelStream } from "./stream-reset.ts";
 import { type GrpcCallOptions, GrpcError, type Metadata } from "./types.ts";
 
 const endStreamFlag = 1;
@@ -77,7 +78,7 @@ export class ClientCall {
     if (this.isEnded) return;
     const stream = this.#stream;
     this.#finish(error);
-    if (stream !== undefined && !stream.closed && !stream.destroyed) stream.close(8);
+    if (stream !== undefined) cancelStream(stream);
   }
 
   fail(error: GrpcError): void {
@@ -162,7 +163,7 @@ export class ClientCall {
     if (this.#onSignal !== undefined) this.options.signal?.removeEventListener("abort", this.#onSignal);
     const stream = this.#stream;
     // The server has answered before it read everything: it need not wait for the rest.
-    if (stream !== undefined && !stream.writableEnded && !stream.closed && !stream.destroyed) stream.close(8);
+    if (stream !== undefined && !stream.writableEnded) cancelStream(stream);
     this.onEnd(error);
   }
 

@@ -2,6 +2,7 @@ import type { ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
 import { addMetadata, formatGrpcTimeout, forwardedHeaders, type HeaderObject } from "./metadata.ts";
 import { asGrpcError, type ServerCall } from "./server-call.ts";
 import { grpcCode, grpcCodeOfHttpStatus, grpcCodeOfReset } from "./status.ts";
+import { cancelStream } from "./stream-reset.ts";
 import { GrpcError, type GrpcProxyTarget, type Metadata } from "./types.ts";
 
 const endStreamFlag = 1;
@@ -40,7 +41,8 @@ class ProxiedCall {
     if (this.#call.isEnded) return this.#finish(grpcCode.CANCELLED);
     const upstream = await client.open(upstreamHeaders(this.#call, metadata));
     if (this.#call.isEnded) {
-      upstream.close(8);
+      upstream.on("error", ignore);
+      cancelStream(upstream);
       return;
     }
     this.#attach(upstream);
@@ -93,7 +95,7 @@ class ProxiedCall {
     const isGrpc = status === 200 && /^application\/grpc/i.test(headers["content-type"] ?? "");
     if (!isGrpc && headers["grpc-status"] === undefined) {
       const code = status === 200 ? grpcCode.UNKNOWN : grpcCodeOfHttpStatus(status);
-      this.#upstream?.close(8);
+      if (this.#upstream !== undefined) cancelStream(this.#upstream);
       this.fail(new GrpcError(code, `unexpected HTTP status code received from server: ${status}`));
       return;
     }
@@ -129,8 +131,7 @@ class ProxiedCall {
 
   /** The client is gone or the deadline has passed. */
   #abandon(reason: GrpcError): void {
-    const upstream = this.#upstream;
-    if (upstream !== undefined && !upstream.closed && !upstream.destroyed) upstream.close(8);
+    if (this.#upstream !== undefined) cancelStream(this.#upstream);
     this.#finish(reason.code);
   }
 

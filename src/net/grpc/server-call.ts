@@ -10,6 +10,7 @@ import { timerMaxMs } from "./limits.ts";
 import { addMetadata, encodeBinaryMetadata, type HeaderObject, readMetadata } from "./metadata.ts";
 import { encodeGrpcMessage, grpcCode } from "./status.ts";
 import { encodeRpcStatus } from "./status-details.ts";
+import { stopUpload } from "./stop-upload.ts";
 import { type GrpcContext, GrpcError, type Metadata } from "./types.ts";
 
 /** What is known of a connection; kept by the server, one per session. */
@@ -253,18 +254,6 @@ export class ServerCall implements GrpcContext {
     } else stream.respond({ ...plainHeaders, ...trailers }, endOptions);
     stopUpload(stream);
   }
-}
-
-/** Tells a client that still sends to stop: RST_STREAM(NO_ERROR) once the trailers are out. */
-function stopUpload(stream: ServerHttp2Stream): void {
-  if (stream.readableEnded || stream.endAfterHeaders) return;
-  stream.resume();
-  if (stream.writableFinished) setImmediate(closeQuietly, stream);
-  else stream.once("finish", () => setImmediate(closeQuietly, stream));
-}
-
-function closeQuietly(stream: ServerHttp2Stream): void {
-  if (!stream.readableEnded && !stream.closed && !stream.destroyed) stream.close(0);
 }
 
 /** Ends a stream that never became a call. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { type ExternalEndpoint, parseTarget, splitInvokePath } from "./target.ts";
+import { type ExternalEndpoint, parseTarget } from "./target.ts";
 
 const endpoints: Record<string, ExternalEndpoint> = {
   site: { baseUrl: "https://example.org/base/", headers: [["X-Key", "k"]], tls: { ca: "PEM" } },
@@ -39,19 +39,4 @@ describe("parseTarget()", () => {
   test("takes an IPv6 host without its brackets and the scheme's port", () => {
     expect(parse("http://[::1]")).toMatchObject({ address: { host: "::1", port: 80 }, basePath: "" });
   });
-});
-
-test.each([
-  ["orders/method/a/b?c=/method/", "orders", "/a/b?c=/method/"],
-  ["orders/method/", "orders", "/"],
-  ["orders/method", "orders", "/"],
-  ["http://h:1/method/x", "http://h:1", "/x"],
-  ["//orders//method//x", "orders", "//x"],
-])("splitInvokePath() splits %s", (rest, id, target) => {
-  expect(splitInvokePath(rest)).toEqual({ id, target });
-});
-
-test("splitInvokePath() refuses a path without a method", () => {
-  expect(splitInvokePath("orders")).toBeUndefined();
-  expect(splitInvokePath("/method/x")).toBeUndefined();
 });

@@ -47,20 +47,6 @@ export function parseTarget(
   return { kind: "app", id, name: { appId, namespace: ofNamespace } };
 }
 
-/**
- * Splits what follows `/v1.0/invoke/` of a raw request target, `orders/method/a/b?c`, into the id (a plain URL may
- * hold slashes) and the method's target. `undefined` when there is no method part.
- */
-export function splitInvokePath(rest: string): { id: string; target: string } | undefined {
-  const queryAt = rest.indexOf("?");
-  const path = queryAt < 0 ? rest : rest.slice(0, queryAt);
-  const match = /\/+method(?=\/|$)/.exec(path);
-  if (!match || match.index === 0) return undefined;
-  const id = path.slice(0, match.index).replace(/^\/+/, "");
-  const method = rest.slice(match.index + match[0].length);
-  return { id, target: method.startsWith("/") ? method : `/${method}` };
-}
-
 function decodeUrl(id: string): string {
   try {
     return id.includes("%") ? decodeURIComponent(id) : id;

@@ -4,7 +4,7 @@ import { operations } from "../api/operations.ts";
 import { createAppChannel } from "../app/app-channel.ts";
 import type { AppChannel } from "../app/channel.ts";
 import { createPubSub } from "../engine/pubsub/pubsub.ts";
-import { createInvoker } from "../peer/create-invoker.ts";
+import { createInvoker } from "../peer/app-invoker.ts";
 import type { Registration } from "../peer/registry.ts";
 import { createPeerHandlers } from "../peer/server.ts";
 import type { Log, Telemetry } from "../telemetry/telemetry.ts";
@@ -15,6 +15,7 @@ import type { Host } from "./host.ts";
 import { createListener, type Listener } from "./listeners.ts";
 import type { RuntimeOptions } from "./options.ts";
 import { internalPortOf, isPortTaken } from "./ports.ts";
+import { principalOf } from "./principal.ts";
 import { openResources, type RuntimeResources } from "./resources.ts";
 import { openLog, openMetrics, openTracer } from "./telemetry.ts";
 import { runtimeVersion } from "./version.ts";
@@ -153,7 +154,7 @@ class Runtime implements AppRuntime {
   private buildScope(telemetry: Telemetry): AppScope {
     const { host, options } = this;
     const resources = this.resources as RuntimeResources;
-    const principal = { namespace: options.namespace, appId: options.appId };
+    const principal = principalOf(options);
     const settings = appSettings(options);
     if (options.appPort > 0) {
       this.channel = createAppChannel({
@@ -175,7 +176,8 @@ class Runtime implements AppRuntime {
       ...shared,
       registry: host.registry,
       httpClient: host.httpClient,
-      endpoints: () => resources.endpoints,
+      httpEndpoint: (name) => resources.endpoint(name),
+      clock: host.clock,
     });
     resources.onSubscriptions(() => void pubsub.reload());
     return {
@@ -222,7 +224,7 @@ class Runtime implements AppRuntime {
       const listener = this.listener({ http: handler });
       await listener.listen([options.publicListenAddress || "0.0.0.0"], options.publicPort);
     }
-    await this.listenPeers();
+    await this.listenPeers(telemetry);
     this.health.set("grpc-internal-server", true);
     log.debug({}, "all servers listen");
   }
@@ -270,17 +272,17 @@ class Runtime implements AppRuntime {
   }
 
   /** The port other mechas call, and the announcement of it. */
-  private async listenPeers(): Promise<void> {
+  private async listenPeers(telemetry: Telemetry): Promise<void> {
     const { host, options } = this;
     const token = randomBytes(24).toString("base64url");
-    const { http, grpc } = createPeerHandlers({ token, local: host.registry.local });
+    const { settings } = this.scope;
+    const { http, grpc } = createPeerHandlers({ token, apps: host.registry.local, settings, telemetry });
     const listener = this.listener({ http, grpc });
     const address = options.internalGrpcListenAddress || "127.0.0.1";
     this.ports.internal = await this.listenInternal(listener, address);
     this.log.info({}, `internal gRPC server is running on port ${this.ports.internal}`);
     this.registration = await host.registry.register({
-      namespace: options.namespace,
-      appId: options.appId,
+      ...principalOf(options),
       instanceId: `${process.pid}-${randomBytes(6).toString("hex")}`,
       host: address === "0.0.0.0" || address === "::" ? "127.0.0.1" : address,
       port: this.ports.internal,

@@ -10,19 +10,9 @@ const server = new DaprServer({
 });
 const { client } = server;
 
-// A checkout may be tried again after a crash: the reservation is keyed by the order, so a second try changes nothing.
-await server.invoker.listen(
-  "reserve",
-  async ({ body }) => {
-    const { orderId, item } = JSON.parse(body);
-    const saved = await client.state.save("statestore", [
-      { key: `reservation-${orderId}`, value: { orderId, item } },
-    ]);
-    if (saved.error) throw saved.error;
-    return { reserved: true };
-  },
-  { method: HttpMethod.POST },
-);
+await server.invoker.listen("reserve", ({ body }) => reserve(JSON.parse(body)).catch(refused), {
+  method: HttpMethod.POST,
+});
 
 // At least once: the same order may be announced twice, and is booked once.
 await server.pubsub.subscribe("pubsub", "orders", async ({ orderId, item }) => {
@@ -33,3 +23,16 @@ await server.pubsub.subscribe("pubsub", "orders", async ({ orderId, item }) => {
 });
 
 await server.start();
+
+// A checkout may be tried again after a crash: the reservation is keyed by the order, so a second try changes nothing.
+async function reserve({ orderId, item }) {
+  const saved = await client.state.save("statestore", [
+    { key: `reservation-${orderId}`, value: { orderId, item } },
+  ]);
+  if (saved.error) throw saved.error;
+  return { reserved: true };
+}
+
+function refused(error) {
+  return { reserved: false, reason: String(error) };
+}

@@ -6,7 +6,6 @@ import { Machine, type Sidecar, send, until } from "./invoke-fixture.ts";
 
 const machine = new Machine();
 let caller: Sidecar;
-let callee: Sidecar;
 /** Requests whose client has left, by path. */
 const abandoned: string[] = [];
 let arrived = 0;
@@ -91,7 +90,7 @@ beforeAll(async () => {
   const { port, server } = await machine.app(app);
   server.on("upgrade", acceptUpgrade);
   caller = await machine.sidecar({ appId: "caller", appPort: port });
-  callee = await machine.sidecar({ appId: "callee", appPort: port });
+  await machine.sidecar({ appId: "callee", appPort: port });
 });
 afterAll(() => machine.close());
 

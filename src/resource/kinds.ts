@@ -1,0 +1,32 @@
+import { readComponent } from "./component-kind.ts";
+import { readConfigurationKind } from "./configuration-kind.ts";
+import type { FieldReader } from "./field-reader.ts";
+import { readHttpEndpoint } from "./http-endpoint-kind.ts";
+import { readResiliency } from "./resiliency-kind.ts";
+import { readSubscription } from "./subscription-kind.ts";
+
+export interface KindReader {
+  versions: readonly string[];
+  /** Reports what is wrong to the reader; what it returns counts only when nothing was. */
+  read(spec: FieldReader, apiVersion: string): unknown;
+}
+
+/** Dapr's kinds that mecha takes. */
+export const kinds: Readonly<Record<string, KindReader>> = {
+  Component: { versions: ["v1alpha1"], read: readComponent },
+  Configuration: { versions: ["v1alpha1"], read: readConfigurationKind },
+  Subscription: { versions: ["v1alpha1", "v2alpha1"], read: readSubscription },
+  Resiliency: { versions: ["v1alpha1"], read: readResiliency },
+  HTTPEndpoint: { versions: ["v1alpha1"], read: readHttpEndpoint },
+  MCPServer: { versions: ["v1alpha1"], read: withoutEffect("MCPServer") },
+  WorkflowAccessPolicy: { versions: ["v1alpha1"], read: withoutEffect("WorkflowAccessPolicy") },
+};
+
+/** Accepted so that existing folders load, and said aloud. */
+function withoutEffect(kind: string): KindReader["read"] {
+  return (spec) => {
+    spec.takeAll();
+    spec.warn(`${kind} is not implemented yet and has no effect`);
+    return {};
+  };
+}

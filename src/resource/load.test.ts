@@ -1,0 +1,313 @@
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Log } from "../telemetry/telemetry.ts";
+import { mergeConfigurations } from "./configuration.ts";
+import { type LoadOptions, loadResources } from "./load.ts";
+import { ResourceErrors } from "./problem.ts";
+
+let folder = "";
+let lines: string[] = [];
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mecha-resources-"));
+  lines = [];
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+const log: Log = {
+  debug: (_, message) => void lines.push(`debug ${message}`),
+  info: (_, message) => void lines.push(`info ${message}`),
+  warn: (_, message) => void lines.push(`warn ${message}`),
+  error: (_, message) => void lines.push(`error ${message}`),
+  fatal: () => {},
+  scope: () => log,
+};
+
+async function load(text: string, options: Partial<LoadOptions> = {}) {
+  await writeFile(join(folder, "a.yaml"), text);
+  return loadResources([folder], { isStrict: false, env: {}, log, ...options });
+}
+
+/** The messages without the folder. */
+async function errorsOf(text: string, options: Partial<LoadOptions> = {}): Promise<string[]> {
+  const error = await load(text, options).catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(ResourceErrors);
+  return (error as Error).message.replaceAll(`${folder}/`, "").split("\n");
+}
+
+const store = `apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata:
+  name: store
+spec:
+  type: state.redis
+  version: v1
+`;
+
+test("loadResources() reads all documents of all files in order", async () => {
+  await writeFile(join(folder, "b.yml"), store.replace("name: store", "name: other"));
+  await writeFile(join(folder, "notes.txt"), "not: yaml: at all");
+  await mkdir(join(folder, "sub"));
+  const set = await load(`${store}---\n# only a comment\n---\n${store.replace("store", "second")}`);
+  expect(set.components.map((one) => one.name)).toEqual(["store", "second", "other"]);
+  expect(set.components[1]?.source).toEqual({ file: join(folder, "a.yaml"), line: 11, column: 1 });
+});
+
+test("loadResources() reads a component with every kind of value", async () => {
+  const set = await load(`${store}  ignoreErrors: true
+  initTimeout: 10s
+  metadata:
+  - name: redisHost
+    value: localhost:6379
+  - name: db
+    value: 3
+  - name: list
+    value: [a, b]
+  - name: password
+    secretKeyRef: { name: redis, key: pw }
+  - name: region
+    envRef: REGION
+auth:
+  secretStore: vault
+scopes: [orders, billing]
+`);
+  const [component] = set.components;
+  expect(component?.spec).toEqual({
+    type: "state.redis",
+    version: "v1",
+    ignoreErrors: true,
+    initTimeoutMs: 10_000,
+    metadata: [
+      { name: "redisHost", value: "localhost:6379" },
+      { name: "db", value: 3 },
+      { name: "list", value: ["a", "b"] },
+      { name: "password", secretKeyRef: { name: "redis", key: "pw" } },
+      { name: "region", envRef: "REGION" },
+    ],
+  });
+  expect(component?.scopes).toEqual(["orders", "billing"]);
+  expect(component?.secretStore).toBe("vault");
+  expect(component?.at("spec", "metadata", 1, "value")).toMatchObject({ line: 14, column: 12 });
+});
+
+test("loadResources() names file, line, column, value and what would be right", async () => {
+  const errors = await errorsOf(`${store}  ignoreErorrs: true
+  initTimeout: fast
+---
+apiVersion: dapr.io/v1alpha1
+kind: Componnent
+metadata: { name: x }
+---
+apiVersion: dapr.io/v3
+kind: Subscription
+---
+apiVersion: mecha.run/v1alpha1
+kind: Pipe
+`);
+  expect(errors).toEqual([
+    'a.yaml:9:16: spec.initTimeout: invalid duration "fast": expected one like 500ms, 1h30m or PT5M',
+    'a.yaml:8:17: unknown field spec.ignoreErorrs; did you mean "ignoreErrors"?',
+    'a.yaml:12:7: kind "Componnent" of dapr.io/v1alpha1 is not known; did you mean Component?',
+    "a.yaml:15:13: apiVersion of Subscription must be dapr.io/v1alpha1 or dapr.io/v2alpha1, got dapr.io/v3",
+    'a.yaml:19:7: kind "Pipe" of mecha.run/v1alpha1 is not known',
+  ]);
+});
+
+test("loadResources() points at broken YAML", async () => {
+  const [error] = await errorsOf("kind: Component\nspec: {type: [}\n");
+  expect(error).toStartWith("a.yaml:2:");
+});
+
+test("loadResources() says all that is missing", async () => {
+  const errors = await errorsOf("apiVersion: dapr.io/v1alpha1\nkind: Component\nspec: {}\n");
+  expect(errors).toEqual(["a.yaml:1:1: metadata.name is missing", "a.yaml:3:1: spec.type is missing"]);
+});
+
+test("loadResources() passes over unknown fields in strict mode, with a warning", async () => {
+  const set = await load(`${store}  ignoreErorrs: true\n`, { isStrict: true });
+  expect(set.components).toHaveLength(1);
+  expect(lines.join()).toContain("unknown field spec.ignoreErorrs");
+});
+
+test("loadResources() takes field names without case, as Dapr does", async () => {
+  const set = await load(`apiVersion: dapr.io/v1alpha1
+kind: Subscription
+metadata: { name: s }
+spec: { pubsubName: pubsub, topic: orders, route: /orders }
+`);
+  expect(set.subscriptions[0]?.spec.pubsubname).toBe("pubsub");
+});
+
+test("loadResources() leaves foreign kinds alone and warns of kinds without effect", async () => {
+  const set = await load(`apiVersion: apps/v1
+kind: Deployment
+---
+apiVersion: dapr.io/v1alpha1
+kind: MCPServer
+metadata: { name: tools }
+spec: { endpoint: {} }
+`);
+  expect(set.others.map((one) => one.kind)).toEqual(["MCPServer"]);
+  expect(lines).toContain("debug resource of kind Deployment is not for mecha");
+  expect(lines.join()).toContain("MCPServer is not implemented yet and has no effect");
+});
+
+test("loadResources() reads subscriptions of both versions", async () => {
+  const set = await load(`apiVersion: dapr.io/v1alpha1
+kind: Subscription
+metadata: { name: one }
+spec: { pubsubname: pubsub, topic: a, route: /a, deadLetterTopic: dead }
+---
+apiVersion: dapr.io/v2alpha1
+kind: Subscription
+metadata: { name: two }
+spec:
+  pubsubname: pubsub
+  topic: b
+  routes:
+    rules:
+    - { match: event.type == "x", path: /x }
+    default: /b
+  metadata: { rawPayload: "true" }
+  bulkSubscribe: { enabled: true, maxMessagesCount: 10 }
+`);
+  expect(set.subscriptions.map((one) => one.spec)).toEqual([
+    {
+      pubsubname: "pubsub",
+      topic: "a",
+      rules: [],
+      defaultPath: "/a",
+      metadata: {},
+      deadLetterTopic: "dead",
+      bulkSubscribe: undefined,
+    },
+    {
+      pubsubname: "pubsub",
+      topic: "b",
+      rules: [{ match: 'event.type == "x"', path: "/x" }],
+      defaultPath: "/b",
+      metadata: { rawPayload: "true" },
+      deadLetterTopic: "",
+      bulkSubscribe: { enabled: true, maxMessagesCount: 10, maxAwaitDurationMs: 0 },
+    },
+  ]);
+});
+
+test("loadResources() checks a Resiliency and its references", async () => {
+  const errors = await errorsOf(`apiVersion: dapr.io/v1alpha1
+kind: Resiliency
+metadata: { name: r }
+spec:
+  policies:
+    retries:
+      often: { policy: constnat, duration: 1s, maxRetries: 3, matching: { httpStatusCodes: "5xx" } }
+    circuitBreakers:
+      breaker: { maxRequests: 1, timeout: 30s, trip: consecutiveFailures > 3 }
+  targets:
+    actors:
+      counter: { circuitBreaker: breaker }
+    components:
+      statestore: { outbound: { retry: oftn } }
+`);
+  expect(errors).toEqual([
+    'a.yaml:7:24: spec.policies.retries.often.policy must be one of constant, exponential, got "constnat"; did you mean "constant"?',
+    'a.yaml:7:92: httpStatusCodes must be codes and ranges like 429,500-599, got "5xx"',
+    "a.yaml:12:7: circuitBreakerScope is missing: it must be type, id or both where there is a circuitBreaker",
+  ]);
+  expect(lines.join()).toContain(
+    'retry policy "oftn" is not defined in this resource; did you mean "often"?',
+  );
+});
+
+test("loadResources() refuses two of a kind and name", async () => {
+  const endpoint =
+    "apiVersion: dapr.io/v1alpha1\nkind: HTTPEndpoint\nmetadata: { name: e }\nspec: { baseUrl: http://e }\n";
+  const errors = await errorsOf(`${endpoint}---\n${endpoint}`);
+  expect(errors[0]).toContain("duplicate definition of HTTPEndpoint name e with existing");
+});
+
+test("loadResources() rejects for a folder that is not there", async () => {
+  await expect(loadResources([join(folder, "none")], { isStrict: false, env: {}, log })).rejects.toThrow(
+    "ENOENT",
+  );
+});
+
+const configuration = (spec: string, name = "config") =>
+  `apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata: { name: ${name} }\nspec:\n${spec}`;
+
+test("mergeConfigurations() gives Dapr's defaults", () => {
+  const merged = mergeConfigurations([]);
+  expect(merged.tracing).toEqual({ samplingRate: 0.0001, stdout: false });
+  expect(merged.metrics.enabled).toBe(true);
+  expect(merged.metrics.http.increasedCardinality).toBe(true);
+  expect(merged.features.HotReload).toBe(true);
+  expect(merged.names).toEqual([]);
+});
+
+test("mergeConfigurations() lets later ones win, field by field", async () => {
+  const set = await load(
+    [
+      configuration(`  tracing: { samplingRate: "1", zipkin: { endpointAddress: "http://z" } }
+  metric: { enabled: false }
+  components: { deny: [state.redis] }
+`),
+      configuration(
+        `  tracing: { samplingRate: "0.5" }
+  api: { allowed: [{ name: state, version: v1, protocol: http }] }
+  secrets: { scopes: [{ storeName: vault, defaultAccess: deny, allowedSecrets: [a] }] }
+  features: [{ name: HotReload, enabled: false }]
+  logging: { apiLogging: { enabled: true } }
+`,
+        "second",
+      ),
+    ].join("---\n"),
+  );
+  const merged = mergeConfigurations(set.configurations);
+  expect(merged.tracing).toEqual({
+    samplingRate: 0.5,
+    stdout: false,
+    zipkin: { endpointAddress: "http://z" },
+  });
+  expect(merged.metrics.enabled).toBe(false);
+  expect(merged.componentsDeny).toEqual(["state.redis"]);
+  expect(merged.api.allowed).toEqual([{ name: "state", version: "v1.0", protocol: "http" }]);
+  expect(merged.secrets.scopes).toEqual([
+    { storeName: "vault", defaultAccess: "deny", allowedSecrets: ["a"], deniedSecrets: [] },
+  ]);
+  expect(merged.features.HotReload).toBe(false);
+  expect(merged.apiLogging.enabled).toBe(true);
+  expect(merged.names).toEqual(["config", "second"]);
+});
+
+test("loadResources() fills environment variables into a Configuration", async () => {
+  const text = configuration(`  tracing:
+    samplingRate: \${RATE}
+    stdout: $STDOUT
+    otel: { endpointAddress: "$HOST:4318", protocol: http, isSecure: false }
+  metrics: { rules: [{ name: m, labels: [{ name: method, regex: { orders: "orders/.+$" } }] }] }
+`);
+  const set = await load(text, { env: { RATE: "0.25", STDOUT: "true", HOST: "collector" } });
+  const { tracing, metrics } = mergeConfigurations(set.configurations);
+  expect(tracing.samplingRate).toBe(0.25);
+  expect(tracing.stdout).toBe(true);
+  expect(tracing.otel?.endpointAddress).toBe("collector:4318");
+  expect(metrics.rules[0]?.labels[0]?.regex.orders).toBe("orders/.+$");
+});
+
+test("loadResources() refuses by name what is not implemented, in strict mode it warns", async () => {
+  const text = configuration(`  mtls: { enabled: true }
+  accessControl: { defaultAction: deny }
+  httpPipeline: { handlers: [] }
+  workflow: { maxConcurrentWorkflowInvocations: 5 }
+`);
+  expect(await errorsOf(text)).toEqual([
+    "a.yaml:5:3: spec.mtls is not implemented; remove it",
+    "a.yaml:6:3: spec.accessControl is not implemented; remove it",
+    "a.yaml:8:3: spec.workflow is not implemented; remove it",
+  ]);
+  lines = [];
+  await load(text, { isStrict: true });
+  expect(lines.join()).toContain("spec.accessControl is not implemented and ignored");
+});

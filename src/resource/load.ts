@@ -1,0 +1,141 @@
+import { readdir, readFile, realpath, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Log } from "../telemetry/telemetry.ts";
+import type { ConfigurationResource } from "./configuration.ts";
+import { formatProblem, type Problem, ResourceErrors } from "./problem.ts";
+import { readResource } from "./read-resource.ts";
+import type {
+  ComponentResource,
+  HttpEndpointResource,
+  ResiliencyResource,
+  Resource,
+  SubscriptionResource,
+} from "./resource.ts";
+import { parseYamlFile } from "./yaml-document.ts";
+
+export interface LoadOptions {
+  /** `mecha daprd`: what Dapr passes over is passed over with a warning, elsewhere it is an error. */
+  isStrict: boolean;
+  /** Fills `$VAR` and `${VAR}` in Configuration files. */
+  env: Readonly<Record<string, string | undefined>>;
+  log: Log;
+}
+
+/** Everything found, by kind, in the order of the folders, their files and the documents in them. */
+export interface ResourceSet {
+  components: ComponentResource[];
+  subscriptions: SubscriptionResource[];
+  httpEndpoints: HttpEndpointResource[];
+  resiliencies: ResiliencyResource[];
+  configurations: ConfigurationResource[];
+  /** Accepted kinds without effect. */
+  others: Resource[];
+}
+
+const fileBytesMax = 4 * 1024 * 1024;
+const filesMax = 10_000;
+
+/**
+ * Reads the resources of folders (their `.yaml` and `.yml` files, not those of subfolders) and of single files.
+ * Rejects with `ResourceErrors` naming everything that is wrong; warnings are logged.
+ */
+export async function loadResources(paths: readonly string[], options: LoadOptions): Promise<ResourceSet> {
+  const files = await filesOf(paths);
+  const problems: Problem[] = [];
+  const resources: Resource[] = [];
+  for (const file of files) resources.push(...(await readFileResources(file, options, problems)));
+  refuseDuplicates(resources, problems);
+  for (const problem of problems) {
+    if (problem.severity === "warning") options.log.warn({}, formatProblem(problem));
+  }
+  const errors = problems.filter((problem) => problem.severity === "error");
+  if (errors.length > 0) throw new ResourceErrors(errors);
+  return sorted(resources);
+}
+
+export function emptyResources(): ResourceSet {
+  return {
+    components: [],
+    subscriptions: [],
+    httpEndpoints: [],
+    resiliencies: [],
+    configurations: [],
+    others: [],
+  };
+}
+
+/** The files in the order they are read. Of a folder that is named twice, or by a link, once. */
+export async function filesOf(paths: readonly string[]): Promise<string[]> {
+  const files: string[] = [];
+  const seen = new Set<string>();
+  for (const path of paths) {
+    for (const file of (await stat(path)).isDirectory() ? await yamlFilesIn(path) : [path]) {
+      const real = await realpath(file);
+      if (!seen.has(real)) files.push(file);
+      seen.add(real);
+    }
+  }
+  if (files.length > filesMax) throw new Error(`more than ${filesMax} resource files in ${paths.join(", ")}`);
+  return files;
+}
+
+async function yamlFilesIn(folder: string): Promise<string[]> {
+  const names = (await readdir(folder)).filter((name) => /\.ya?ml$/.test(name)).sort();
+  const files = names.map((name) => join(folder, name));
+  // A link counts as what it points to: Kubernetes mounts files as links.
+  const areFiles = await Promise.all(files.map(async (file) => (await stat(file)).isFile()));
+  return files.filter((_, index) => areFiles[index]);
+}
+
+async function readFileResources(
+  file: string,
+  options: LoadOptions,
+  problems: Problem[],
+): Promise<Resource[]> {
+  const bytes = await readFile(file);
+  if (bytes.byteLength > fileBytesMax) {
+    const message = `the file has ${bytes.byteLength} bytes, at most ${fileBytesMax} are read`;
+    problems.push({ severity: "error", message, source: { file, line: 1, column: 1 } });
+    return [];
+  }
+  const parsed = parseYamlFile(file, bytes.toString("utf8"), options.env);
+  problems.push(...parsed.problems);
+  const { isStrict, log } = options;
+  const onForeign = (kind: string, source: { file: string; line: number }) => {
+    log.debug(
+      { file: source.file, line: source.line },
+      `resource of kind ${kind || "(none)"} is not for mecha`,
+    );
+  };
+  return parsed.documents.flatMap(
+    (document) => readResource(document, { isStrict, problems, onForeign }) ?? [],
+  );
+}
+
+/** Components are compared when it is known which of them an app sees; Configurations of one name are merged. */
+function refuseDuplicates(resources: readonly Resource[], problems: Problem[]): void {
+  const seen = new Map<string, Resource>();
+  for (const resource of resources) {
+    const { kind, namespace, name } = resource;
+    if (kind === "Component" || kind === "Configuration") continue;
+    const key = `${kind}\n${namespace}\n${name}`;
+    const first = seen.get(key);
+    seen.set(key, first ?? resource);
+    if (!first) continue;
+    const message = `duplicate definition of ${kind} name ${name} with existing ${first.source.file}:${first.source.line}`;
+    problems.push({ severity: "error", message, source: resource.at("metadata", "name") });
+  }
+}
+
+function sorted(resources: readonly Resource[]): ResourceSet {
+  const set = emptyResources();
+  const lists: Record<string, unknown[]> = {
+    Component: set.components,
+    Subscription: set.subscriptions,
+    HTTPEndpoint: set.httpEndpoints,
+    Resiliency: set.resiliencies,
+    Configuration: set.configurations,
+  };
+  for (const resource of resources) (lists[resource.kind] ?? set.others).push(resource);
+  return set;
+}

@@ -57,17 +57,21 @@ export async function callOnInvoke(channel: AppChannel, call: MethodCall): Promi
     }),
   );
   let headers: Metadata = [];
+  let trailers: Metadata = [];
   const options = {
     metadata: [...call.metadata, ...channel.grpcMetadata(call.trace)],
     ...(call.signal && { signal: call.signal }),
     onHeaders: (received: Metadata) => {
       headers = received;
     },
+    onTrailers: (received: Metadata) => {
+      trailers = received;
+    },
   };
   try {
     const bytes = await channel.withSlot(() => grpc.unary(onInvokePath, request, options), call.signal);
     const { data, contentType } = fromBinary(InvokeResponseSchema, bytes);
-    return { ...answerOf(Code.Ok, "", headers), data: data ?? noData, contentType };
+    return { ...answerOf(Code.Ok, "", headers), data: data ?? noData, contentType, trailers };
   } catch (error) {
     if (!(error instanceof GrpcError)) throw error;
     return {

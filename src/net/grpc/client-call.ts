@@ -122,8 +122,10 @@ export class ClientCall {
     const status = headers["grpc-status"] as string | undefined;
     if (status === undefined) return;
     const code = /^[0-9]{1,9}$/.test(status) ? Number(status) : grpcCode.UNKNOWN;
-    if (code === grpcCode.OK) this.#status = "ok";
-    else this.#status = readError(code, headers, readMetadata(raw));
+    if (code === grpcCode.OK) {
+      this.#status = "ok";
+      this.options.onTrailers?.(readMetadata(raw));
+    } else this.#status = readError(code, headers, readMetadata(raw));
   }
 
   #unexpected(contentType: string | undefined): GrpcError {

@@ -66,6 +66,8 @@ export interface GrpcCallOptions {
   signal?: AbortSignal;
   /** Receives header metadata of the answer. */
   onHeaders?: (metadata: Metadata) => void;
+  /** Receives trailer metadata of an answer with status OK. */
+  onTrailers?: (metadata: Metadata) => void;
 }
 
 export interface GrpcDuplex {

@@ -35,7 +35,7 @@ async function answer(handler: HttpHandler, request: Http2Request, stream: Serve
 /** A handler may answer before the request has arrived; up to this much of the rest is read and dropped. */
 const drainBytesMax = 16 * 1024 * 1024;
 
-/** Old clients (curl 7) take the reset that follows an early answer for a failure: most uploads are let through. */
+/** Some clients take the reset that follows an early answer for a failure: most uploads are let through. */
 function drainUpload(stream: ServerHttp2Stream, body: Body): void {
   if (stream.readableEnded || !(body instanceof IncomingBody)) return;
   body.discard();

@@ -17,7 +17,9 @@ import { type GrpcContext, GrpcError, type Metadata } from "./types.ts";
 export interface PeerConnection {
   session: ServerHttp2Session;
   peer: string;
-  activeCalls: number;
+  /** Open streams: calls and other requests. */
+  openStreams: number;
+  calls: Set<ServerCall>;
 }
 
 export const plainHeaders: OutgoingHttpHeaders = { ":status": 200, "content-type": "application/grpc" };

@@ -89,15 +89,17 @@ class Http2GrpcServer implements GrpcServer {
     this.#isClosing = true;
     const stopped = [...this.#listeners].map((listener) => new Promise((resolve) => listener.close(resolve)));
     this.#listeners.clear();
-    const sessions = [...this.#connections.keys()];
-    await Promise.all(sessions.map((session) => drainSession(session, graceMs)));
+    const connections = [...this.#connections.values()];
+    await Promise.all(
+      connections.map((connection) => drainSession(connection.session, graceMs, () => giveUp(connection))),
+    );
     await Promise.all(stopped);
   }
 
   #adopt(session: ServerHttp2Session): void {
     const { socket } = session;
     const peer = socket.remoteAddress === undefined ? "unix" : `${socket.remoteAddress}:${socket.remotePort}`;
-    const connection: PeerConnection = { session, peer, activeCalls: 0 };
+    const connection: PeerConnection = { session, peer, openStreams: 0, calls: new Set() };
     this.#connections.set(session, connection);
     session.setLocalWindowSize(connectionWindowBytes);
     session.on("close", () => this.#connections.delete(session));
@@ -105,7 +107,8 @@ class Http2GrpcServer implements GrpcServer {
     if (idleMs === undefined) return;
     session.setTimeout(idleMs, () => {});
     session.on("timeout", () => {
-      if (connection.activeCalls === 0 && !session.closed) drainSession(session, 1000);
+      if (connection.openStreams === 0 && !session.closed)
+        drainSession(session, 1000, () => giveUp(connection));
     });
   }
 
@@ -116,18 +119,21 @@ class Http2GrpcServer implements GrpcServer {
       stream.destroy();
       return;
     }
-    connection.activeCalls++;
+    connection.openStreams++;
     if (!isGrpc(headers["content-type"])) {
-      stream.on("close", () => connection.activeCalls--);
+      stream.on("close", () => connection.openStreams--);
       this.#acceptOther(stream, headers, rawHeaders);
       return;
     }
     const call = this.#startCall(connection, stream, headers, rawHeaders);
     stream.on("close", () => {
-      connection.activeCalls--;
-      call?.lose();
+      connection.openStreams--;
+      if (call === undefined) return;
+      connection.calls.delete(call);
+      call.lose();
     });
     if (call === undefined) return;
+    connection.calls.add(call);
     stream.on("aborted", () => call.lose());
     stream.on("wantTrailers", () => call.sendTrailers());
     this.#dispatch(call);
@@ -182,6 +188,12 @@ class Http2GrpcServer implements GrpcServer {
       call.fail(error);
     }
   }
+}
+
+/** What still runs when the time is up ends with a status the client can act on. */
+function giveUp(connection: PeerConnection): void {
+  const reason = new GrpcError(grpcCode.UNAVAILABLE, "the server is shutting down");
+  for (const call of connection.calls) call.abort(reason);
 }
 
 function isGrpc(contentType: string | undefined): boolean {

@@ -2,8 +2,10 @@ import { closeSync, openSync, readdirSync, rmSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { feedFileEnding, feedFileStaleAfterMs, markChanged } from "./feed-file.ts";
 
-/** How often the folder is looked at for processes that began or ceased to watch, while there are commits. */
-const lookEveryMs = 250;
+/** How often the folder is looked through for processes that ceased to watch without a word. */
+const lookEveryMs = 10_000;
+/** File systems tell a folder's time of change in steps of a few milliseconds: changes so young may hide others. */
+const folderTimeStepMs = 20;
 /** Between two wake-ups of the others: a busy writer must not cost them a wake-up for each of its commits. */
 const wakeEveryMs = 4;
 
@@ -15,6 +17,7 @@ export class FeedPeers {
   #pending = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
+  #folderChangedAtMs = 0;
   #wokenAtMs = Number.NEGATIVE_INFINITY;
   #mark = Math.floor(Math.random() * 2 ** 32);
 
@@ -26,7 +29,7 @@ export class FeedPeers {
   touched(channels: ReadonlySet<string>): void {
     if (channels.size === 0) return;
     const nowMs = performance.now();
-    if (nowMs - this.#lookedAtMs >= lookEveryMs) this.#look(nowMs);
+    if (this.#mustLook(nowMs)) this.#look(nowMs);
     if (this.#peers.size === 0) return;
     for (const channel of channels) this.#pending.add(channel);
     if (this.#timer) return;
@@ -54,6 +57,14 @@ export class FeedPeers {
       }
     }
     this.#pending = new Set();
+  }
+
+  /** Processes that begin or cease to watch change the folder: one look at its time tells. */
+  #mustLook(nowMs: number): boolean {
+    const changedAtMs = statSync(this.#folder, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+    const isKnown = changedAtMs === this.#folderChangedAtMs && Date.now() - changedAtMs > folderTimeStepMs;
+    this.#folderChangedAtMs = changedAtMs;
+    return !isKnown || nowMs - this.#lookedAtMs >= lookEveryMs;
   }
 
   #look(nowMs: number): void {

@@ -44,7 +44,7 @@ export class ClientConnection implements SocketOwner, BodySource {
   constructor(socket: Socket, pool: ConnectionPool) {
     this.socket = socket;
     this.pool = pool;
-    this.parser = new HeadParser("response", pool.limits);
+    this.parser = new HeadParser("response", pool.limits, parseStatusLine);
     this.untap = tapSocket(socket, this);
   }
 

@@ -11,6 +11,7 @@ export class Exchange implements HttpRequest {
   readonly body: Body;
   /** The client waits for `100 Continue` before it sends the body. */
   awaitsContinue: boolean;
+  readonly asksUpgrade: boolean;
   /** A reply has been chosen; whatever the handler still says is ignored. */
   isReplied = false;
   /** The whole reply has been handed to the socket. */
@@ -29,6 +30,7 @@ export class Exchange implements HttpRequest {
     this.head = head;
     this.body = body;
     this.awaitsContinue = controls.expect !== undefined && line.minor === 1;
+    this.asksUpgrade = controls.hasUpgrade;
     this.closes = !isPersistent(controls, line.minor);
     this.address = address;
   }

@@ -84,8 +84,16 @@ export class HeadParser {
   private held: Buffer | undefined;
   private heldBytes = 0;
   private done: MessageHead | undefined;
+  private readonly checkLine: ((head: MessageHead) => void) | undefined;
+  private isLineChecked = false;
 
-  constructor(kind: "request" | "response" | "trailers", limits: HeadLimits) {
+  /** `checkLine` throws for a wrong start line, which is then refused before the rest of its head has come. */
+  constructor(
+    kind: "request" | "response" | "trailers",
+    limits: HeadLimits,
+    checkLine?: (head: MessageHead) => void,
+  ) {
+    this.checkLine = checkLine;
     this.limits = limits;
     this.startState = kind === "trailers" ? FIELD : kind === "request" ? START : LINE;
     this.allowsBlank = kind === "request";
@@ -101,8 +109,10 @@ export class HeadParser {
   feed(chunk: Buffer, from: number): number {
     if (this.heldBytes === 0) {
       const end = this.scan(chunk, from, from);
-      if (end === -1) this.hold(chunk, from);
-      else this.finish(chunk, from, end);
+      if (end === -1) {
+        this.hold(chunk, from);
+        this.checkEarly();
+      } else this.finish(chunk, from, end);
       return end;
     }
     const before = this.heldBytes;
@@ -110,7 +120,10 @@ export class HeadParser {
     this.hold(room < chunk.length - from ? chunk.subarray(0, from + room) : chunk, from);
     const held = this.held as Buffer;
     const end = this.scan(held.subarray(0, this.heldBytes), 0, before);
-    if (end === -1) return -1;
+    if (end === -1) {
+      this.checkEarly();
+      return -1;
+    }
     this.finish(held, 0, end);
     return from + end - before;
   }
@@ -122,8 +135,7 @@ export class HeadParser {
     return head;
   }
 
-  /** The bytes kept of an incomplete head, for a protocol that turns out not to be HTTP/1. */
-  get heldChunk(): Buffer {
+  private get heldChunk(): Buffer {
     return this.held?.subarray(0, this.heldBytes) ?? Buffer.alloc(0);
   }
 
@@ -139,6 +151,15 @@ export class HeadParser {
     this.held = undefined;
     this.heldBytes = 0;
     this.lineStart = 0;
+    this.lineEnd = 0;
+    this.isLineChecked = false;
+  }
+
+  private checkEarly(): void {
+    if (this.isLineChecked || this.lineEnd === 0) return;
+    this.isLineChecked = true;
+    const text = this.heldChunk.toString("latin1");
+    this.checkLine?.(new MessageHead(text, this.lineStart, this.lineEnd, []));
   }
 
   private hold(chunk: Buffer, from: number): void {

@@ -10,7 +10,7 @@ export function plainReply(status: number, text = STATUS_CODES[status] ?? "error
 /** A reply that cannot be sent: its body's producer is told. */
 export function abandon(reply: HttpReply | undefined): void {
   const body = reply?.body;
-  if (body === undefined || typeof body === "string" || body instanceof Uint8Array) return;
+  if (typeof body !== "object" || body instanceof Uint8Array) return;
   if (body instanceof IncomingBody) body.discard();
   else
     body[Symbol.asyncIterator]()

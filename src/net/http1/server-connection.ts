@@ -48,6 +48,7 @@ export class ServerConnection implements SocketOwner, BodySource {
   private held: Buffer = nothing;
   private isFirst: boolean;
   private isConsuming = false;
+  private isCorked = false;
   private isStopped = false;
   private isEnded = false;
   private isLingering = false;
@@ -60,7 +61,7 @@ export class ServerConnection implements SocketOwner, BodySource {
     this.host = host;
     const { maxHeaderBytes, maxFields } = host.settings;
     this.limits = { maxBytes: maxHeaderBytes, maxFields };
-    this.parser = new HeadParser("request", this.limits);
+    this.parser = new HeadParser("request", this.limits, parseRequestLine);
     this.isFirst = host.settings.onHttp2 !== undefined;
     this.deadline = host.now + host.settings.headTimeoutMs;
     this.untap = tapSocket(socket, this);
@@ -169,35 +170,53 @@ export class ServerConnection implements SocketOwner, BodySource {
   }
 
   private hold(chunk: Buffer, from: number): void {
+    if (from === chunk.length) return;
     const rest = from === 0 ? chunk : chunk.subarray(from);
     this.held = this.held.length === 0 ? rest : Buffer.concat([this.held, rest]);
   }
 
-  private consume(chunk: Buffer): void {
-    let at = 0;
-    let isCorked = false;
+  private consume(first: Buffer): void {
     this.isConsuming = true;
     try {
-      while (at < chunk.length && !this.isLingering && !this.isOver) {
-        if (this.receiver) at = this.receive(this.receiver, chunk, at);
-        else if (this.exchange) {
-          this.hold(chunk, at);
-          break;
-        } else {
-          if (at > 0 && !isCorked) {
-            isCorked = true;
-            this.socket.cork();
-          }
-          at = this.readHead(chunk, at);
-        }
+      let chunk = first;
+      while (chunk.length > 0) {
+        this.consumeChunk(chunk);
+        // A finished exchange may have left bytes behind it that were kept from its handler.
+        const mayGoOn = !this.exchange && !this.isLingering && !this.isOver;
+        chunk = mayGoOn ? this.held : nothing;
+        if (mayGoOn) this.held = nothing;
       }
     } catch (error) {
       if (!(error instanceof HttpParseError)) throw error;
       this.refuse(error);
     } finally {
       this.isConsuming = false;
-      if (isCorked) this.socket.uncork();
+      if (this.isCorked) {
+        this.isCorked = false;
+        this.socket.uncork();
+      }
     }
+  }
+
+  private consumeChunk(chunk: Buffer): void {
+    let at = 0;
+    while (at < chunk.length && !this.isLingering && !this.isOver) {
+      if (this.receiver) at = this.receive(this.receiver, chunk, at);
+      else if (this.exchange) {
+        this.hold(chunk, at);
+        return;
+      } else {
+        this.corkPipeline(at);
+        at = this.readHead(chunk, at);
+      }
+    }
+  }
+
+  /** Replies to requests that came together leave together. */
+  private corkPipeline(at: number): void {
+    if (at === 0 || this.isCorked) return;
+    this.isCorked = true;
+    this.socket.cork();
   }
 
   private readHead(chunk: Buffer, at: number): number {
@@ -220,8 +239,10 @@ export class ServerConnection implements SocketOwner, BodySource {
       throw new HttpParseError("unknown expectation", 417);
     }
     if (length === 0) {
+      // Bytes behind a request to change protocols may belong to the new one.
+      if (controls.hasUpgrade) this.hold(chunk, end);
       this.dispatch(new Exchange(head, line, controls, noBody, this.address));
-      return end;
+      return controls.hasUpgrade ? chunk.length : end;
     }
     const receiver = new BodyReceiver(length, this.limits, this);
     this.receiver = receiver;
@@ -281,10 +302,11 @@ export class ServerConnection implements SocketOwner, BodySource {
     try {
       this.send(exchange, reply);
     } catch (error) {
+      // Thrown before a byte was written: the reply was not one that can be sent.
       abandon(reply);
-      exchange.isReplied = false;
-      if (error instanceof InvalidMessage) this.fail(exchange, error);
-      else throw error;
+      exchange.isReplied = exchange.isSent;
+      if (exchange.isSent) this.socket.destroy();
+      this.fail(exchange, error);
     }
   }
 
@@ -329,7 +351,7 @@ export class ServerConnection implements SocketOwner, BodySource {
 
   private sendBytes(exchange: Exchange, reply: HttpReply, bytes: Uint8Array): void {
     const head = this.headFor(exchange, reply, bytes.length);
-    if (reply.status === 101) this.switchProtocols(reply, head.text);
+    if (reply.status === 101) this.switchProtocols(exchange, reply, head.text);
     else this.sent(exchange, writeMessage(this.socket, head.text, head.hasBody ? bytes : nothing));
   }
 
@@ -369,9 +391,10 @@ export class ServerConnection implements SocketOwner, BodySource {
     this.socket.uncork();
   }
 
-  private switchProtocols(reply: HttpReply, head: string): void {
+  private switchProtocols(exchange: Exchange, reply: HttpReply, head: string): void {
     const { takeOver } = reply;
     if (!takeOver) throw new InvalidMessage("a 101 reply without takeOver");
+    if (this.receiver || !exchange.asksUpgrade) throw new InvalidMessage("a 101 reply to a plain request");
     this.socket.write(head, "latin1");
     const early = this.held;
     this.held = nothing;
@@ -426,10 +449,8 @@ export class ServerConnection implements SocketOwner, BodySource {
     this.deadline = this.host.now + this.host.settings.keepAliveTimeoutMs;
     if (this.isConsuming) return;
     const { held } = this;
-    if (held.length > 0) {
-      this.held = nothing;
-      this.consume(held);
-    }
+    this.held = nothing;
+    this.consume(held);
     this.readOn();
   }
 

@@ -293,7 +293,7 @@ describe("an answer", () => {
     let refused = 0;
     const server = await startHttp2((stream) => {
       if (refused++ < 2) {
-        stream.close(7);
+        Object.assign(stream, { rstCode: 7 }).destroy(new Error("refused"));
         return;
       }
       stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
@@ -386,10 +386,11 @@ describe("a connection", () => {
     const calls = Array.from({ length: 20 }, () => dialled.unary("/a.B/C", one));
     expect((await Promise.all(calls)).length).toBe(20);
     expect(most).toBe(3);
-    const tooMany = Array.from({ length: 24 }, () =>
-      dialled.unary("/a.B/C", one).catch((error) => error.code),
-    );
-    expect((await Promise.all(tooMany)).filter((code) => code === 8).length).toBe(1);
+    const crowd = Array.from({ length: 40 }, () => dialled.unary("/a.B/C", one).catch((error) => error.code));
+    const refused = (await Promise.all(crowd)).filter((outcome) => outcome === 8).length;
+    // Three run and twenty wait; a stream of the calls above may not be closed yet.
+    expect(refused).toBeGreaterThanOrEqual(17);
+    expect(refused).toBeLessThanOrEqual(20);
     dialled.close();
     server.close();
   });

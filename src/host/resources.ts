@@ -3,9 +3,13 @@ import { createComponents, type ReloadableComponents } from "../component/loader
 import { realEdges } from "../edges/edges.ts";
 import { engineComponents, implicitComponents } from "../engine/defaults/engine-components.ts";
 import type { ExternalEndpoint } from "../peer/target.ts";
+import { mergeConfigurations } from "../resource/configuration.ts";
+import { isSameResources } from "../resource/diff.ts";
+import { type LoadOptions, loadResources, type ResourceSet } from "../resource/load.ts";
 import type { Configuration, Resource, SubscriptionResource } from "../resource/resource.ts";
-import { defaultLatencyBuckets } from "../telemetry/metrics.ts";
+import { type ResourceWatch, watchResources } from "../resource/watch.ts";
 import type { Log, Telemetry } from "../telemetry/telemetry.ts";
+import { resolveEndpoints } from "./endpoints.ts";
 import type { Host } from "./host.ts";
 import type { RuntimeOptions } from "./options.ts";
 import { principalOf } from "./principal.ts";
@@ -15,6 +19,7 @@ export interface RuntimeResources {
   readonly configuration: Configuration;
   readonly components: ReloadableComponents;
   readonly subscriptions: readonly SubscriptionResource[];
+  /** HTTPEndpoints and Resiliencies, for the metadata API. */
   readonly listed: readonly Resource[];
   endpoint(name: string): ExternalEndpoint | undefined;
   openComponents(telemetry: Telemetry): Promise<void>;
@@ -28,8 +33,15 @@ export interface ResourcesRequest {
   log: Log;
 }
 
+/** Reads the files; rejects with every error in them, each with its place. */
 export async function openResources(request: ResourcesRequest): Promise<RuntimeResources> {
-  return new Resources(request);
+  const { options, host, log } = request;
+  const loading: LoadOptions = { isStrict: options.isStrict, env: host.env, log };
+  const [set, configurations] = await Promise.all([
+    loadResources(options.resourcesPaths, loading),
+    loadResources(options.configPaths, loading),
+  ]);
+  return new Resources(request, loading, set, mergeConfigurations(configurations.configurations));
 }
 
 class Resources implements RuntimeResources {
@@ -37,34 +49,38 @@ class Resources implements RuntimeResources {
   components!: ReloadableComponents;
   subscriptions: readonly SubscriptionResource[] = [];
   listed: readonly Resource[] = [];
+  private set: ResourceSet;
+  private endpoints = new Map<string, ExternalEndpoint>();
   private readonly request: ResourcesRequest;
+  private readonly loading: LoadOptions;
+  private readonly watches: ResourceWatch[] = [];
+  private readonly listeners: (() => void)[] = [];
 
-  constructor(request: ResourcesRequest) {
+  constructor(
+    request: ResourcesRequest,
+    loading: LoadOptions,
+    set: ResourceSet,
+    configuration: Configuration,
+  ) {
     this.request = request;
-    this.configuration = {
-      tracing: { samplingRate: 0, stdout: false },
-      metrics: {
-        enabled: true,
-        recordErrorCodes: false,
-        http: { increasedCardinality: true, pathMatching: [], excludeVerbs: false },
-        latencyDistributionBuckets: [...defaultLatencyBuckets],
-        rules: [],
-      },
-      secrets: { scopes: [] },
-      api: { allowed: [], denied: [] },
-      componentsDeny: [],
-      features: {},
-      apiLogging: { enabled: false, obfuscateURLs: false, omitHealthChecks: false },
-      names: [],
-    };
+    this.loading = loading;
+    this.set = set;
+    this.configuration = this.withFlags(configuration);
+    for (const resource of set.configurations) {
+      const { file, line } = resource.source;
+      request.log.warn(
+        {},
+        `${file}:${line}: a Configuration has no effect in a resources folder: name its file with --config`,
+      );
+    }
   }
 
   async openComponents(telemetry: Telemetry): Promise<void> {
     const { host, options, log } = this.request;
-    const extra = engineComponents(host.store, { secretFolders: [process.cwd(), host.dataFolder] });
+    const own = engineComponents(host.store, { secretFolders: [process.cwd(), host.dataFolder] });
     this.components = await createComponents({
-      definitions: definitionsOf(extra),
-      resources: [],
+      definitions: definitionsOf(own),
+      resources: this.set.components,
       implicit: options.isStrict ? [] : implicitComponents,
       principal: principalOf(options),
       namespaceFilter: options.namespace,
@@ -75,15 +91,66 @@ class Resources implements RuntimeResources {
       edges: realEdges(),
       env: host.env,
     });
+    await this.take(this.set);
+    if (this.configuration.features.HotReload !== false) await this.watch();
   }
 
-  endpoint(_name: string): ExternalEndpoint | undefined {
-    return undefined;
+  endpoint(name: string): ExternalEndpoint | undefined {
+    return this.endpoints.get(name);
   }
 
-  onSubscriptions(_listener: () => void): void {}
+  onSubscriptions(listener: () => void): void {
+    this.listeners.push(listener);
+  }
 
-  close(): Promise<void> {
-    return this.components?.close() ?? Promise.resolve();
+  async close(): Promise<void> {
+    await Promise.all(this.watches.map((watch) => watch.close()));
+    await this.components?.close();
+  }
+
+  private async watch(): Promise<void> {
+    const { options, host } = this.request;
+    const shared = { ...this.loading, clock: host.clock, reconcileIntervalMs: options.reconcileIntervalMs };
+    const { log } = this.request;
+    const onError = (error: Error): void =>
+      log.error({}, `the changed resources can not be used, the old ones stay: ${error.message}`);
+    if (options.resourcesPaths.length > 0) {
+      const onChange = (set: ResourceSet): Promise<void> => this.reload(set);
+      this.watches.push(await watchResources(options.resourcesPaths, { ...shared, onChange, onError }));
+    }
+    if (options.configPaths.length > 0) {
+      const onChange = (set: ResourceSet): void => {
+        this.configuration = this.withFlags(mergeConfigurations(set.configurations));
+        log.info({}, `Configuration updated: ${this.configuration.names.join(", ")}`);
+      };
+      this.watches.push(await watchResources(options.configPaths, { ...shared, onChange, onError }));
+    }
+  }
+
+  private async reload(set: ResourceSet): Promise<void> {
+    const before = this.subscriptions;
+    await this.components.apply(set.components);
+    this.set = set;
+    await this.take(set);
+    if (!isSameResources(before, this.subscriptions)) for (const listener of this.listeners) listener();
+  }
+
+  private async take(set: ResourceSet): Promise<void> {
+    const endpoints = set.httpEndpoints.filter((resource) => this.isVisible(resource));
+    this.endpoints = await resolveEndpoints(endpoints, this.components);
+    this.subscriptions = set.subscriptions.filter((resource) => this.isVisible(resource));
+    this.listed = [...endpoints, ...set.resiliencies.filter((resource) => this.isVisible(resource))];
+  }
+
+  private isVisible({ scopes, namespace }: Resource): boolean {
+    const { appId, namespace: filter } = this.request.options;
+    const isHere = filter === "" || namespace === "" || namespace === filter;
+    return isHere && (scopes.length === 0 || scopes.includes(appId));
+  }
+
+  private withFlags(configuration: Configuration): Configuration {
+    const { enableApiLogging } = this.request.options;
+    if (enableApiLogging === undefined) return configuration;
+    return { ...configuration, apiLogging: { ...configuration.apiLogging, enabled: enableApiLogging } };
   }
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import type { StateFeature, StateStore } from "../../src/component/state-store.ts";
-import { put, rejection, valueOf } from "./state.ts";
+import { put, rejection, textAt } from "./state.ts";
 
 /** Deleting by prefix, listing by pattern, querying. */
 export function listingContract(store: () => StateStore, has: (feature: StateFeature) => boolean): void {
@@ -17,8 +17,8 @@ function prefixContract(store: () => StateStore): void {
   test("deletes the direct children of a prefix", async () => {
     await fill(store(), ["p||a", "p||b", "p||q||c", "pp||d", "p"]);
     expect(await store().deleteWithPrefix?.("p||")).toBe(2);
-    expect(await valueOf(store(), "p||q||c")).toBe("x");
-    expect(await valueOf(store(), "pp||d")).toBe("x");
+    expect(await textAt(store(), "p||q||c")).toBe("x");
+    expect(await textAt(store(), "pp||d")).toBe("x");
     expect(await store().deleteWithPrefix?.("p||q")).toBe(1);
     expect(await store().deleteWithPrefix?.("none")).toBe(0);
   });

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { EtagMismatch, type StateOperation, type StateStore } from "../../src/component/state-store.ts";
-import { etagOf, put, rejection, valueOf } from "./state.ts";
+import { etagOf, put, rejection, textAt } from "./state.ts";
 
 const upsert = (...args: Parameters<typeof put>): StateOperation => ({
   kind: "upsert",
@@ -18,13 +18,13 @@ export function transactionContract(store: () => StateStore): void {
   test("applies the operations of a transaction in order", async () => {
     await store().set(put("k1", "old"));
     await transact(remove("k1"), upsert("k2", "x"), remove("k2"), upsert("k3", "y"), upsert("k3", "z"));
-    expect([await valueOf(store(), "k1"), await valueOf(store(), "k2")]).toEqual([undefined, undefined]);
-    expect(await valueOf(store(), "k3")).toBe("z");
+    expect([await textAt(store(), "k1"), await textAt(store(), "k2")]).toEqual([undefined, undefined]);
+    expect(await textAt(store(), "k3")).toBe("z");
   });
 
   test("takes a transaction that deletes an unknown key, and an empty one", async () => {
     await transact(remove("never"), upsert("key", "x"));
-    expect(await valueOf(store(), "key")).toBe("x");
+    expect(await textAt(store(), "key")).toBe("x");
     await transact();
   });
 
@@ -37,9 +37,9 @@ export function transactionContract(store: () => StateStore): void {
       transact(upsert("a", "new a"), upsert("c", "new c"), upsert("b", "x", { etag: stale })),
     );
     expect(error).toBeInstanceOf(EtagMismatch);
-    expect(await valueOf(store(), "a")).toBe("old a");
-    expect(await valueOf(store(), "b")).toBe("newer b");
-    expect(await valueOf(store(), "c")).toBeUndefined();
+    expect(await textAt(store(), "a")).toBe("old a");
+    expect(await textAt(store(), "b")).toBe("newer b");
+    expect(await textAt(store(), "c")).toBeUndefined();
   });
 
   test("applies nothing when a first writer came too late", async () => {
@@ -48,14 +48,14 @@ export function transactionContract(store: () => StateStore): void {
       transact(upsert("free", "1"), upsert("taken", "2", { concurrency: "first-write" })),
     );
     expect(error).toBeInstanceOf(EtagMismatch);
-    expect(await valueOf(store(), "free")).toBeUndefined();
+    expect(await textAt(store(), "free")).toBeUndefined();
   });
 
   test("compares etags of deletes in a transaction", async () => {
     await store().set(put("key", "x"));
     const etag = await etagOf(store(), "key");
     await transact(remove("key", etag), upsert("other", "y"));
-    expect(await valueOf(store(), "key")).toBeUndefined();
+    expect(await textAt(store(), "key")).toBeUndefined();
     expect(await rejection(transact(remove("key", etag)))).toBeInstanceOf(EtagMismatch);
   });
 
@@ -64,6 +64,6 @@ export function transactionContract(store: () => StateStore): void {
       transact(upsert("x", `${index}`), upsert("y", `${index}`)),
     );
     await Promise.all(pairs);
-    expect(await valueOf(store(), "x")).toBe((await valueOf(store(), "y")) ?? "");
+    expect(await textAt(store(), "x")).toBe((await textAt(store(), "y")) ?? "");
   });
 }

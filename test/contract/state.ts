@@ -59,7 +59,7 @@ export function put(key: string, value: string, rest: Partial<SetRequest> = {}):
   return { key, value: bytes(value), metadata: {}, ...rest };
 }
 
-export async function valueOf(store: StateStore, key: string): Promise<string | undefined> {
+export async function textAt(store: StateStore, key: string): Promise<string | undefined> {
   const entry = await store.get({ key, metadata: {} });
   return entry && new TextDecoder().decode(entry.value);
 }
@@ -109,10 +109,10 @@ function valueContract(store: GetStore): void {
   test.each(keys)("takes the key %j", async (key) => {
     await store().set(put(key, "mine"));
     await store().set(put(`${key}x`, "other"));
-    expect(await valueOf(store(), key)).toBe("mine");
+    expect(await textAt(store(), key)).toBe("mine");
     await store().delete({ key, metadata: {} });
-    expect(await valueOf(store(), key)).toBeUndefined();
-    expect(await valueOf(store(), `${key}x`)).toBe("other");
+    expect(await textAt(store(), key)).toBeUndefined();
+    expect(await textAt(store(), `${key}x`)).toBe("other");
   });
 
   test("knows absent keys, and deletes them without complaint", async () => {
@@ -122,14 +122,14 @@ function valueContract(store: GetStore): void {
 
   test("keeps the last of many writes", async () => {
     for (let index = 0; index < 20; index++) await store().set(put("key", `value ${index}`));
-    expect(await valueOf(store(), "key")).toBe("value 19");
+    expect(await textAt(store(), "key")).toBe("value 19");
   });
 
   test("keeps what it was given when the caller's buffer changes", async () => {
     const value = bytes("before");
     await store().set({ key: "key", value, metadata: {} });
     value.fill(0);
-    expect(await valueOf(store(), "key")).toBe("before");
+    expect(await textAt(store(), "key")).toBe("before");
   });
 }
 
@@ -155,7 +155,7 @@ function bulkContract(store: GetStore): void {
     );
     expect(error).toBeInstanceOf(EtagMismatch);
     expect(failedKeys(error)).toEqual(["a"]);
-    expect([await valueOf(store(), "a"), await valueOf(store(), "b")]).toEqual(["new", "changed"]);
+    expect([await textAt(store(), "a"), await textAt(store(), "b")]).toEqual(["new", "changed"]);
     const refused = await rejection(
       store().bulkDelete?.([
         { key: "a", etag: stale, metadata: {} },
@@ -163,7 +163,7 @@ function bulkContract(store: GetStore): void {
       ]) ?? Promise.resolve(),
     );
     expect(failedKeys(refused)).toEqual(["a"]);
-    expect([await valueOf(store(), "a"), await valueOf(store(), "c")]).toEqual(["new", undefined]);
+    expect([await textAt(store(), "a"), await textAt(store(), "c")]).toEqual(["new", undefined]);
   });
 }
 
@@ -191,9 +191,9 @@ function etagContract(store: GetStore): void {
     expect(second).not.toBe(first);
     expectEtagError(await rejection(store().set(put("key", "third", { etag: first }))));
     expectEtagError(await rejection(store().delete({ key: "key", etag: first, metadata: {} })));
-    expect(await valueOf(store(), "key")).toBe("second");
+    expect(await textAt(store(), "key")).toBe("second");
     await store().delete({ key: "key", etag: second, metadata: {} });
-    expect(await valueOf(store(), "key")).toBeUndefined();
+    expect(await textAt(store(), "key")).toBeUndefined();
   });
 
   test("refuses an etag on an absent key", async () => {
@@ -201,7 +201,7 @@ function etagContract(store: GetStore): void {
     const etag = await etagOf(store(), "other");
     expectEtagError(await rejection(store().set(put("key", "x", { etag }))));
     expectEtagError(await rejection(store().delete({ key: "key", etag, metadata: {} })));
-    expect(await valueOf(store(), "key")).toBeUndefined();
+    expect(await textAt(store(), "key")).toBeUndefined();
   });
 
   test("compares an etag whatever the concurrency says", async () => {
@@ -220,7 +220,7 @@ function etagContract(store: GetStore): void {
     await store().set(
       put("key", "third", { concurrency: "first-write", etag: await etagOf(store(), "key") }),
     );
-    expect(await valueOf(store(), "key")).toBe("third");
+    expect(await textAt(store(), "key")).toBe("third");
   });
 
   test("has one winner among writers with the same etag", async () => {
@@ -232,7 +232,7 @@ function etagContract(store: GetStore): void {
     const results = await Promise.allSettled(writers);
     const winners = results.flatMap((result, index) => (result.status === "fulfilled" ? [index] : []));
     expect(winners).toHaveLength(1);
-    expect(await valueOf(store(), "key")).toBe(`writer ${winners[0]}`);
+    expect(await textAt(store(), "key")).toBe(`writer ${winners[0]}`);
   });
 }
 
@@ -245,12 +245,12 @@ function ttlContract(store: GetStore): void {
   test("forgets a key when its time is over", async () => {
     await store().set(put("key", "x", { ttlSeconds: 1 }));
     const etag = await etagOf(store(), "key");
-    expect(await valueOf(store(), "key")).toBe("x");
-    await eventually("the key is gone", async () => (await valueOf(store(), "key")) === undefined);
+    expect(await textAt(store(), "key")).toBe("x");
+    await eventually("the key is gone", async () => (await textAt(store(), "key")) === undefined);
     // Gone in every respect: no etag to match, and free for a first writer.
     expectEtagError(await rejection(store().set(put("key", "y", { etag }))));
     await store().set(put("key", "z", { concurrency: "first-write" }));
-    expect(await valueOf(store(), "key")).toBe("z");
+    expect(await textAt(store(), "key")).toBe("z");
   });
 
   test("tells when a key expires, and only then", async () => {

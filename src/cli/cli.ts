@@ -1,4 +1,5 @@
 import { nearest } from "../kit/nearest.ts";
+import { causeChain } from "../telemetry/log.ts";
 import type { Command, CommandContext } from "./command.ts";
 import { commands } from "./commands.ts";
 import { FlagValues, parseFlags, UsageError } from "./flags.ts";
@@ -41,7 +42,7 @@ async function runCommand(command: Command, argv: readonly string[], options: Cl
     return await command.run(context);
   } catch (error) {
     if (error instanceof CommandError) return failed(error, options);
-    if (!(error instanceof UsageError)) throw error;
+    if (!(error instanceof UsageError)) return unexpected(error, options);
     options.talk(`error: ${error.message}\n`);
     if (error.hint !== undefined) options.talk(`hint: ${error.hint}\n`);
     options.talk(`usage: ${command.usage}\n       mecha ${command.name} --help lists the flags\n`);
@@ -53,6 +54,14 @@ function failed(error: CommandError, options: CliOptions): number {
   options.talk(`error: ${error.message}\n`);
   if (error.hint !== undefined) options.talk(`hint: ${error.hint}\n`);
   return error.exitCode;
+}
+
+/** What the outside world did: said in one line with its cause. Resource files that can not be used are exit code 3. */
+function unexpected(error: unknown, options: CliOptions): number {
+  if (!(error instanceof Error)) throw error;
+  options.talk(`error: ${causeChain(error)}\n`);
+  if (options.env.MECHA_DEBUG !== undefined) options.talk(`${error.stack}\n`);
+  return error.name === "ResourceErrors" ? 3 : 1;
 }
 
 /** `--help` counts only before `--` and before the app's own words. */

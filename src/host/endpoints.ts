@@ -19,20 +19,20 @@ async function resolveEndpoint(
 ): Promise<ExternalEndpoint> {
   const { baseUrl, headers, clientTLS } = resource.spec;
   const resolved = await components.resolve(resource, headers);
-  const lines = headers.map(({ name }): [string, string] => [name, valueOf(resolved, name)]);
+  const lines = headers.map(({ name }): [string, string] => [name, textOf(resolved, name)]);
   if (clientTLS === undefined) return { baseUrl, headers: lines };
   const { rootCA, certificate, privateKey } = clientTLS;
   const parts = [rootCA, certificate, privateKey].filter((part): part is MetadataItem => part !== undefined);
   const texts = await components.resolve(resource, parts);
   const tls: HttpTls = {
-    ...(rootCA !== undefined && { ca: valueOf(texts, rootCA.name) }),
-    ...(certificate !== undefined && { cert: valueOf(texts, certificate.name) }),
-    ...(privateKey !== undefined && { key: valueOf(texts, privateKey.name) }),
+    ...(rootCA !== undefined && { ca: textOf(texts, rootCA.name) }),
+    ...(certificate !== undefined && { cert: textOf(texts, certificate.name) }),
+    ...(privateKey !== undefined && { key: textOf(texts, privateKey.name) }),
   };
   return { baseUrl, headers: lines, tls };
 }
 
 /** Resolved items go by lower-case names. */
-function valueOf(resolved: ReadonlyMap<string, string>, name: string): string {
+function textOf(resolved: ReadonlyMap<string, string>, name: string): string {
   return resolved.get(name.toLowerCase()) ?? resolved.get(name) ?? "";
 }

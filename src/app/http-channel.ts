@@ -31,25 +31,23 @@ export class HttpChannel {
     return waiting === undefined ? this.#send(request) : waiting.then(() => this.#send(request));
   }
 
-  async #send(request: AppHttpRequest): Promise<AppHttpResponse> {
-    const { client, address, limiter, onOutcome } = this.#options;
-    let response: HttpResponse;
-    try {
-      response = await client.request(address, {
-        method: request.method,
-        target: request.target,
-        headers: this.#headers(request),
-        body: request.body,
-        signal: request.signal,
-        timeoutMs: request.timeoutMs,
-      });
-    } catch (error) {
-      limiter.release();
-      if (!request.signal?.aborted) onOutcome(false);
-      throw error;
-    }
-    onOutcome(true);
+  #send(request: AppHttpRequest): Promise<AppHttpResponse> {
+    const { client, address } = this.#options;
+    const { method, target, body, signal, timeoutMs } = request;
+    return client
+      .request(address, { method, target, headers: this.#headers(request), body, signal, timeoutMs })
+      .then(this.#answered, (error) => this.#failed(error, signal));
+  }
+
+  readonly #answered = (response: HttpResponse): AppHttpResponse => {
+    this.#options.onOutcome(true);
     return this.#hold(response);
+  };
+
+  #failed(error: unknown, signal: AbortSignal | undefined): never {
+    this.#options.limiter.release();
+    if (!signal?.aborted) this.#options.onOutcome(false);
+    throw error;
   }
 
   /** The slot goes back when the app has nothing left to do for this request. */

@@ -11,6 +11,7 @@ import {
   forwardToLocal,
   forwardToPeer,
   forwardToSelf,
+  type OutgoingCall,
 } from "./forward-http.ts";
 import { methodOutside, methodToLocal, methodToPeer, methodToSelf } from "./forward-method.ts";
 import { createGrpcProxy } from "./grpc-proxy.ts";
@@ -57,7 +58,7 @@ class AppInvoker implements Invoker {
   readonly #links: PeerLinks;
   readonly #metrics: InvocationMetrics;
   readonly #proxy: GrpcProxyTarget;
-  readonly #targets = new Map<string, Target>();
+  readonly #targets = new Map<string, { target: Target; endpoint: ExternalEndpoint | undefined }>();
 
   constructor(options: InvokerOptions) {
     const { principal, channel, registry, httpClient, clock, settings, telemetry } = options;
@@ -78,23 +79,15 @@ class AppInvoker implements Invoker {
     this.#proxy = createGrpcProxy({ ...this.#forward, telemetry, resolveTarget, links: this.#links });
   }
 
-  async invokeHttp({ id, target, request, span }: InvokeHttpRequest): Promise<HttpReply> {
+  invokeHttp({ id, target, request, span }: InvokeHttpRequest): Promise<HttpReply> {
+    const fail = (error: unknown): never => {
+      throw asFault(id, error);
+    };
     try {
       const call = { request, target: canonicalPath(target), trace: span.context };
-      const callee = this.#target(id);
-      if (callee.kind === "external") {
-        return await this.#measured(id, () => forwardOutside(call, callee, this.#forward), statusOf);
-      }
-      if (this.#isSelf(callee.name)) return await forwardToSelf(call, this.#forward);
-      const local = this.#options.registry.local.get(callee.name);
-      return await this.#measured(
-        callee.name.appId,
-        () =>
-          local ? forwardToLocal(call, local, this.#forward) : forwardToPeer(call, callee, this.#forward),
-        statusOf,
-      );
+      return this.#callHttp(id, call).then(undefined, fail);
     } catch (error) {
-      throw asFault(id, error);
+      return Promise.reject(asFault(id, error));
     }
   }
 
@@ -114,6 +107,20 @@ class AppInvoker implements Invoker {
 
   async close(): Promise<void> {
     this.#links.close();
+  }
+
+  #callHttp(id: string, call: OutgoingCall): Promise<HttpReply> {
+    const callee = this.#target(id);
+    if (callee.kind === "external") {
+      return this.#measured(id, () => forwardOutside(call, callee, this.#forward), statusOf);
+    }
+    if (this.#isSelf(callee.name)) return forwardToSelf(call, this.#forward);
+    const local = this.#options.registry.local.get(callee.name);
+    return this.#measured(
+      callee.name.appId,
+      () => (local ? forwardToLocal(call, local, this.#forward) : forwardToPeer(call, callee, this.#forward)),
+      statusOf,
+    );
   }
 
   async #callMethod(request: InvokeUnaryRequest): Promise<MethodAnswer> {
@@ -146,13 +153,14 @@ class AppInvoker implements Invoker {
     return appId === principal.appId && namespace === principal.namespace;
   }
 
-  /** Apps and URLs are remembered; endpoints may change and are looked up each time. */
+  /** What ids stand for is remembered, until an endpoint of the name comes, changes or goes. */
   #target(id: string): Target {
     const { principal, httpEndpoint } = this.#options;
+    const endpoint = httpEndpoint(id);
     const known = this.#targets.get(id);
-    if (known && (known.kind === "app" || known.headers.length === 0) && !httpEndpoint(id)) return known;
-    const target = parseTarget(id, principal.namespace, httpEndpoint);
-    if (this.#targets.size < targetsMax && !httpEndpoint(id)) this.#targets.set(id, target);
+    if (known && known.endpoint === endpoint) return known.target;
+    const target = parseTarget(id, principal.namespace, () => endpoint);
+    if (known || this.#targets.size < targetsMax) this.#targets.set(id, { target, endpoint });
     return target;
   }
 

@@ -24,7 +24,7 @@ export interface HttpDelivery {
 }
 
 /** Hands an HTTP call to an app of this process, whichever protocol it speaks. Errors are failures to reach it. */
-export async function deliverHttp(
+export function deliverHttp(
   channel: AppChannel,
   call: HttpDelivery,
   bodyBytesMax: number,
@@ -32,7 +32,7 @@ export async function deliverHttp(
   if (!channel.isHealthy) throw unhealthy();
   if (channel.protocol === "grpc") return deliverToGrpc(channel, call, bodyBytesMax);
   if (call.method === "CONNECT") throw new GrpcError(Code.InvalidArgument, "invalid HTTP verb");
-  return passAnswer(await channel.http(call), call.method);
+  return channel.http(call).then((answer) => passAnswer(answer, call.method));
 }
 
 /** Hands a legacy call to an app of this process, whichever protocol it speaks. */

@@ -43,7 +43,8 @@ export function forwardToSelf(call: OutgoingCall, options: ForwardOptions): Prom
   const { channel, principal, bodyBytesMax } = options;
   if (!channel) throw new Error(noOwnChannel);
   const headers = outgoingHeaders(call.request);
-  headers.push(...identityLines(principal, principal.appId));
+  const { appId, namespace } = principal;
+  headers.push("dapr-caller-app-id", appId, "dapr-caller-namespace", namespace, "dapr-callee-app-id", appId);
   return deliverHttp(channel, deliveryOf(call, headers), bodyBytesMax);
 }
 

@@ -112,7 +112,11 @@ async function servePlain(
   if (protocol !== undefined) headers.push("Connection", "Upgrade", "Upgrade", protocol);
   const { method, body, signal } = request;
   const delivery = { method, target, headers, body, trace: span.context, signal };
-  return await deliverHttp(channel, delivery, options.settings.maxBodyBytes).catch(rethrowAppFailure);
+  try {
+    return await deliverHttp(channel, delivery, options.settings.maxBodyBytes);
+  } catch (error) {
+    throw appCallFailure(error);
+  }
 }
 
 /** A legacy method call, its answer always 200: what the app said is inside. */

@@ -249,8 +249,8 @@ describe.each([
     });
     expect(up).toBe("a+b+c");
     const down: string[] = [];
-    for await (const part of client.down?.(Buffer.from("n"), metadata) as AsyncIterable<Buffer>)
-      down.push(String(part));
+    const parts = client.down?.(Buffer.from("n"), metadata) as AsyncIterable<Buffer>;
+    for await (const part of parts) down.push(String(part));
     expect(down).toEqual(["n0", "n1", "n2"]);
     const both = client.both?.(metadata) as grpc.ClientDuplexStream<Buffer, Buffer>;
     const answers = both[Symbol.asyncIterator]();

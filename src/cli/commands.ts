@@ -13,6 +13,7 @@ export const commands: Record<string, () => Promise<{ default: Command }>> = {
   publish: () => import("./commands/publish.ts"),
   state: () => import("./commands/state.ts"),
   store: () => import("./commands/store.ts"),
+  configuration: () => import("./commands/configuration.ts"),
   doctor: () => import("./commands/doctor.ts"),
   completion: () => import("./commands/completion.ts"),
   version: () => import("./commands/version.ts"),

@@ -303,7 +303,8 @@ function appHealth(values: FlagValues): RuntimeOptions["appHealth"] {
 function port(values: FlagValues, name: string): number {
   const value = values.number(name);
   if (Number.isInteger(value) && value >= 0 && value <= 65535) return value;
-  if (value === -1) return 0;
+  // `auto`, for the app's port: chosen when the app is started.
+  if (value === -1) return name === "app-port" ? -1 : 0;
   throw new UsageError(
     `invalid argument "${value}" for --${name}: not a port`,
     "use 1 to 65535, or 0 to have one chosen",

@@ -18,6 +18,7 @@ import { createGrpcProxy } from "./grpc-proxy.ts";
 import { type AppName, forwardedLines, thisHost } from "./identity.ts";
 import { InvocationMetrics } from "./invocation-metrics.ts";
 import type { InvokeHttpRequest, Invoker, InvokeUnaryReply, InvokeUnaryRequest } from "./invoker.ts";
+import { limitBody } from "./limited-body.ts";
 import { unaryReply } from "./method-answer.ts";
 import { canonicalMethod, canonicalTarget, InvalidMethod } from "./method-path.ts";
 import type { MethodAnswer, MethodCall } from "./on-invoke.ts";
@@ -84,7 +85,8 @@ class AppInvoker implements Invoker {
       throw asFault(id, error);
     };
     try {
-      const call = { request, target: canonicalPath(target), trace: span.context };
+      const body = limitBody(request.body, this.#options.settings.maxBodyBytes);
+      const call = { request, body, target: canonicalPath(target), trace: span.context };
       return this.#callHttp(id, call).then(undefined, fail);
     } catch (error) {
       return Promise.reject(asFault(id, error));

@@ -1,6 +1,7 @@
 import { Code, errors, type Fault } from "../errors.ts";
 import { grpcCodeGoName } from "../net/grpc/status.ts";
 import { GrpcError } from "../net/grpc/types.ts";
+import { BodyTooLarge } from "../net/http1/errors.ts";
 
 /** Texts that callers and tests of Dapr compare (dapr-api.md §12). */
 export const appUnhealthy = "app is not in a healthy state";
@@ -15,7 +16,13 @@ export function unhealthy(): GrpcError {
 export function failureText(error: unknown): string {
   if (error instanceof GrpcError)
     return `rpc error: code = ${grpcCodeGoName(error.code)} desc = ${error.message}`;
+  if (isTooLarge(error)) return "stream too large";
   return error instanceof Error ? error.message : String(error);
+}
+
+/** The request's body went over the limit: at once, or while it was being sent. */
+function isTooLarge(error: unknown): boolean {
+  return error instanceof BodyTooLarge || (error instanceof Error && error.cause instanceof BodyTooLarge);
 }
 
 /** What the caller of `/v1.0/invoke` sees when its call did not get to an answer of the app. */

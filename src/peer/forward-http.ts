@@ -3,7 +3,14 @@ import type { Clock } from "../edges/clock.ts";
 import { Code } from "../errors.ts";
 import { GrpcError } from "../net/grpc/types.ts";
 import { readyBytes } from "../net/http1/body.ts";
-import type { HttpClient, HttpReply, HttpRequest, HttpResponse, RawHeaders } from "../net/http1/types.ts";
+import type {
+  Body,
+  HttpClient,
+  HttpReply,
+  HttpRequest,
+  HttpResponse,
+  RawHeaders,
+} from "../net/http1/types.ts";
 import { spliceSockets } from "../net/splice.ts";
 import { formatTraceparent } from "../telemetry/propagation.ts";
 import type { SpanContext } from "../telemetry/telemetry.ts";
@@ -21,6 +28,8 @@ import type { Target } from "./target.ts";
 /** An HTTP call whose target is known, on its way out. */
 export interface OutgoingCall {
   request: HttpRequest;
+  /** The request's, within the size limit. */
+  body: Body;
   /** Canonical. */
   target: string;
   trace: SpanContext;
@@ -79,7 +88,7 @@ export function forwardToPeer(
   headers.push(...forwarded, ...identityLines(principal, name.appId));
   headers.push(...traceLines(call.trace), peerFields.app, appField(name));
   // Bytes that are here already can be sent to one instance after the other.
-  const body = readyBytes(request.body) ?? request.body;
+  const body = readyBytes(call.body) ?? call.body;
   const { signal } = request;
   const send = async (instance: Instance): Promise<HttpReply> => {
     const response = await options.httpClient.request(instance.address, {
@@ -108,7 +117,7 @@ export async function forwardOutside(
     method: request.method,
     target: externalPath(target, call.target),
     headers: externalHeaders(outgoingHeaders(request), target, call.trace),
-    body: request.body,
+    body: call.body,
     signal: request.signal,
   });
   return passAnswer(withTakeOver(response), request.method);
@@ -140,9 +149,8 @@ export function traceLines(trace: SpanContext | undefined): string[] {
   return lines;
 }
 
-function deliveryOf(call: OutgoingCall, headers: RawHeaders) {
-  const { request, target, trace } = call;
-  return { method: request.method, target, headers, body: request.body, trace, signal: request.signal };
+function deliveryOf({ request, body, target, trace }: OutgoingCall, headers: RawHeaders) {
+  return { method: request.method, target, headers, body, trace, signal: request.signal };
 }
 
 function outgoingHeaders(request: HttpRequest): RawHeaders {

@@ -6,6 +6,7 @@ import { Machine, type Sidecar, send, until } from "./invoke-fixture.ts";
 
 const machine = new Machine();
 let caller: Sidecar;
+let strict: Sidecar;
 /** Requests whose client has left, by path. */
 const abandoned: string[] = [];
 let arrived = 0;
@@ -89,7 +90,8 @@ function acceptUpgrade(request: http.IncomingMessage, socket: net.Socket): void 
 beforeAll(async () => {
   const { port, server } = await machine.app(app);
   server.on("upgrade", acceptUpgrade);
-  caller = await machine.sidecar({ appId: "caller", appPort: port });
+  caller = await machine.sidecar({ appId: "caller", appPort: port, maxBodyBytes: 1 << 30 });
+  strict = await machine.sidecar({ appId: "strict", appPort: port, maxBodyBytes: 100_000 });
   await machine.sidecar({ appId: "callee", appPort: port });
 });
 afterAll(() => machine.close());
@@ -171,6 +173,20 @@ describe.each([
     // App, two runtimes and client are all in this process.
     expect((peak - before) / 1024 / 1024).toBeLessThan(150);
   }, 60_000);
+
+  test("a body over the limit is refused with 500, announced or found out on the way", async () => {
+    const body = Buffer.alloc(200_000);
+    for (const headers of [{ "Content-Length": body.length }, { "Transfer-Encoding": "chunked" }]) {
+      const reply = await send(strict.url, `${prefix.replace("caller", "strict")}/hash`, {
+        method: "POST",
+        body,
+        headers,
+      });
+      expect(reply.status).toBe(500);
+      expect(JSON.parse(reply.text)).toMatchObject({ errorCode: "ERR_DIRECT_INVOKE" });
+      expect(reply.text).toContain("stream too large");
+    }
+  });
 
   test("a client that leaves ends the app's work, before and during the answer", async () => {
     abandoned.length = 0;

@@ -82,6 +82,13 @@ export function readSchemaVersion(db: Database): number {
   return pragmaNumber(db, "user_version");
 }
 
+/** Refuses what this mecha cannot read: another program's file, or a newer mecha's. */
+export function refuseUnknownFile(db: Database, path: string): void {
+  const found = readSchemaVersion(db);
+  refuseForeign(db, path, found);
+  refuseNewer(path, found, schemaVersion);
+}
+
 /** Brings the file to this mecha's schema, or refuses it. Safe when several processes do it at once. */
 export function migrate(db: Database, path: string, steps: readonly string[] = migrations): void {
   const found = readSchemaVersion(db);

@@ -21,13 +21,15 @@ export interface ConfigurationTarget extends Target<"configuration"> {
 
 const subscriptionsMax = 10_000;
 
-const find = targetsOf(
-  "configuration",
-  (_app, target): ConfigurationTarget => ({
-    ...target,
-    subscriptions: createSubscriptions(),
-  }),
-);
+const find = targetsOf("configuration", (app, target): ConfigurationTarget => {
+  const subscriptions = createSubscriptions();
+  const stop = app.components.onChange(({ kind, name }) => {
+    if (kind !== "configuration" || name !== target.name) return;
+    stop();
+    subscriptions.endAll();
+  });
+  return { ...target, subscriptions };
+});
 
 /** The store of that name; throws the faults of a missing one. */
 export function configurationTarget(app: AppScope, name: string): ConfigurationTarget {

@@ -18,9 +18,8 @@ import { createHttpServer } from "../../src/net/http1/server.ts";
 import type { HttpReply, HttpRequest } from "../../src/net/http1/types.ts";
 import { createInvoker } from "../../src/peer/app-invoker.ts";
 import type { Invoker } from "../../src/peer/invoker.ts";
-import { openPeerPort, type PeerPort } from "../../src/peer/port.ts";
 import { createRegistry, type Registry } from "../../src/peer/registry.ts";
-import { createPeerHandlers } from "../../src/peer/server.ts";
+import { createPeerHandlers, type PeerHandlers } from "../../src/peer/server.ts";
 import type { ExternalEndpoint } from "../../src/peer/target.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
 import { extractContext } from "../../src/telemetry/propagation.ts";
@@ -49,6 +48,12 @@ export interface SidecarOptions {
   /** Node mode: apps of one process share a registry. */
   registry?: Registry;
   maxBodyBytes?: number;
+}
+
+/** The internal port: HTTP/1.1 and, told apart by its first bytes, HTTP/2. */
+interface PeerPort {
+  port: number;
+  close(): Promise<void>;
 }
 
 export interface Sidecar {
@@ -141,7 +146,7 @@ async function startSidecar(options: SidecarOptions, openStore: () => Promise<St
   });
   const peerToken = randomUUID();
   const handlers = createPeerHandlers({ apps: registry.local, token: peerToken, settings, telemetry });
-  const peerPort = await openPeerPort({ handlers, host: "127.0.0.1", port: 0 });
+  const peerPort = await openPeerPort(handlers);
   const registration = await registry.register({
     ...principal,
     instanceId: randomUUID(),
@@ -174,6 +179,18 @@ async function startSidecar(options: SidecarOptions, openStore: () => Promise<St
       await registration.close();
       await stopOnce();
       if (!options.registry) await registry.close();
+    },
+  };
+}
+
+async function openPeerPort(handlers: PeerHandlers): Promise<PeerPort> {
+  const grpc = createGrpcServer({ lookup: handlers.grpc });
+  const server = createHttpServer({ handler: handlers.http, onHttp2: (socket) => grpc.handleSocket(socket) });
+  const bound = await server.listen({ host: "127.0.0.1", port: 0 });
+  return {
+    port: "port" in bound ? bound.port : 0,
+    close: async () => {
+      await Promise.all([server.close(), grpc.close()]);
     },
   };
 }

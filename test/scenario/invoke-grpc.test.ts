@@ -196,10 +196,12 @@ function callUnary(
   });
 }
 
-describe.each([
+const routes = [
   ["own app", () => own, "own"],
   ["peer", () => caller, "own.default"],
-] as const)("gRPC proxying, %s", (name, sidecar, id) => {
+] as const;
+
+describe.each(routes)("gRPC proxying, %s", (name, sidecar, id) => {
   const callerId = name === "peer" ? "caller" : "own";
 
   test("unary: metadata passes both ways, identity and token are stated", async () => {
@@ -236,7 +238,9 @@ describe.each([
   test("the alias dapr-callee-app-id names the app too", async () => {
     expect((await callUnary(sidecar(), { "dapr-callee-app-id": id })).error).toBeNull();
   });
+});
 
+describe.each(routes)("gRPC streams and limits, %s", (_, sidecar, id) => {
   test("client, server and bidirectional streaming", async () => {
     const client = clientOf(sidecar());
     const metadata = metadataOf({ "dapr-app-id": id });
@@ -270,6 +274,10 @@ describe.each([
     for (const { error } of await Promise.all(calls)) expect(error).toBeNull();
     expect(slow.highest).toBe(2);
   });
+});
+
+describe.each(routes)("OnInvoke, %s", (name, sidecar, id) => {
+  const callerId = name === "peer" ? "caller" : "own";
 
   test("HTTP calls reach OnInvoke, its answer and its errors come back as HTTP", async () => {
     const path = `/v1.0/invoke/${id}/method`;

@@ -99,10 +99,12 @@ afterAll(() => machine.close());
 const get = (path: string, options: http.RequestOptions = {}): http.ClientRequest =>
   http.request({ host: "127.0.0.1", port: caller.port, path, agent: false, ...options });
 
-describe.each([
+const routes = [
   ["own app", "/v1.0/invoke/caller/method"],
   ["peer", "/v1.0/invoke/callee/method"],
-])("streaming, %s", (_, prefix) => {
+] as const;
+
+describe.each(routes)("streaming, %s", (_, prefix) => {
   test("server-sent events arrive one by one", async () => {
     seenFirst = Promise.withResolvers();
     const pieces: string[] = [];
@@ -142,7 +144,9 @@ describe.each([
       `chunked ${sha1}`,
     );
   });
+});
 
+describe.each(routes)("large and broken bodies, %s", (_, prefix) => {
   test("200 MB pass through in bounded memory, up and down, at the reader's pace", async () => {
     const bytes = 200 * 1024 * 1024;
     Bun.gc(true);
@@ -187,7 +191,9 @@ describe.each([
       expect(reply.text).toContain("stream too large");
     }
   });
+});
 
+describe.each(routes)("ends, %s", (_, prefix) => {
   test("a client that leaves ends the app's work, before and during the answer", async () => {
     abandoned.length = 0;
     const before = arrived;
@@ -212,7 +218,9 @@ describe.each([
     expect(stale).toMatchObject({ status: 200, text: '"ok"' });
     await expect(send(caller.url, `${prefix}/broken`)).rejects.toThrow();
   });
+});
 
+describe.each(routes)("upgrades, %s", (_, prefix) => {
   test("WebSocket: the handshake and then bytes pass both ways, and the end of one side ends the other", async () => {
     const { socket, text } = await handshake(`${prefix}/chat`);
     await until(() => text().endsWith("hello"));

@@ -1,0 +1,17 @@
+import { expect, test } from "bun:test";
+import { runCrashRounds } from "./store-crash/run.ts";
+
+const rounds = Number(process.env.MECHA_CRASH_ROUNDS ?? 50);
+const seed = Number(process.env.MECHA_CRASH_SEED ?? Math.floor(Math.random() * 1e6));
+
+test(
+  `the store loses nothing it acknowledged in ${rounds} rounds of kill -9 (MECHA_CRASH_SEED=${seed})`,
+  async () => {
+    const report = await runCrashRounds(rounds, seed);
+    console.log(`seed ${seed}: ${report.kills} kills, ${report.acknowledged} acknowledged operations`);
+    expect(report.faults).toEqual([]);
+    expect(report.rounds).toBe(rounds);
+    expect(report.acknowledged).toBeGreaterThan(rounds * 50);
+  },
+  { timeout: 60_000 + rounds * 5_000 },
+);

@@ -1,0 +1,158 @@
+import { Database } from "bun:sqlite";
+import { join } from "node:path";
+import { checkStore } from "../../../src/engine/store/maintenance.ts";
+import { openSqliteStore } from "../../../src/engine/store/sqlite.ts";
+import type { Store } from "../../../src/engine/store/store.ts";
+import {
+  batchSpace,
+  batchTopic,
+  effectKey,
+  effectSpace,
+  groups,
+  type Journal,
+  keySpace,
+  ordersTopic,
+} from "./journal.ts";
+
+/** Compares the file with what was promised; the faults found, in sentences. */
+export async function verify(folder: string, journal: Journal): Promise<string[]> {
+  const { problems } = await checkStore(folder);
+  const store = await openSqliteStore({ folder });
+  const db = new Database(join(folder, "mecha.db"), { readonly: true });
+  try {
+    const faults = [...problems, ...journal.broken];
+    faults.push(...(await verifyKeys(store, journal)));
+    faults.push(...(await verifyBatches(store, db, journal)));
+    faults.push(...(await verifyMessages(store, db, journal)));
+    return faults;
+  } finally {
+    db.close();
+    await store.close();
+  }
+}
+
+/** Takes every message that is left, as a consumer would, and compares again. */
+export async function verifyDrained(folder: string, journal: Journal): Promise<string[]> {
+  const store = await openSqliteStore({ folder });
+  const faults: string[] = [];
+  try {
+    for (const group of groups) {
+      const left = await drain(store, group);
+      for (const id of left.keys()) {
+        if (journal.acked.get(effectKey(group, id)) === "done")
+          faults.push(`${id} came to ${group} after its ack`);
+      }
+      for (const [id, state] of journal.published) {
+        const handled = await store.get(effectSpace, effectKey(group, id));
+        if (state === "done" && !handled && !left.has(id)) faults.push(`${id} never came to ${group}`);
+        if (handled && left.has(id)) faults.push(`${id} came to ${group} though its effect is there`);
+      }
+    }
+    return faults;
+  } finally {
+    await store.close();
+  }
+}
+
+async function verifyKeys(store: Store, journal: Journal): Promise<string[]> {
+  const faults: string[] = [];
+  for (const [key, { known, maybe }] of journal.keys) {
+    const entry = await store.get(keySpace, key);
+    const found = entry ? decode(entry.value) : null;
+    if (found !== known && !maybe.includes(found)) {
+      faults.push(
+        `key ${key} is ${found}; acknowledged was ${known}, possible ${maybe.join(", ") || "nothing else"}`,
+      );
+    }
+    journal.found(key, found);
+  }
+  return faults;
+}
+
+/** Each batch is there with all four parts or with none. */
+async function verifyBatches(store: Store, db: Database, journal: Journal): Promise<string[]> {
+  const events = setOf(db, "SELECT event FROM history");
+  const messages = setOf(
+    db,
+    "SELECT data FROM messages JOIN topics ON id = topic WHERE name = ?",
+    batchTopic,
+  );
+  const faults: string[] = [];
+  for (const [id, state] of journal.batches) {
+    const key = (await store.get(batchSpace, id)) !== undefined;
+    const timer = (await store.getTimer(batchSpace, id)) !== undefined;
+    const parts = { key, message: messages.has(id), timer, event: events.has(id) };
+    const count = Object.values(parts).filter(Boolean).length;
+    if (count !== 0 && count !== 4) faults.push(`batch ${id} is torn: ${JSON.stringify(parts)}`);
+    if (count === 0 && state === "done") faults.push(`batch ${id} was acknowledged and is lost`);
+    if (count === 4) journal.batches.set(id, "done");
+  }
+  const torn = await store.list(batchSpace, { prefix: "torn-", limit: 1 });
+  if (torn.length > 0 || [...messages].some((id) => id.startsWith("torn-")))
+    faults.push("a refused commit left traces");
+  return faults;
+}
+
+/** Each acknowledged message has had its effect in each group, or waits for it; never both. */
+async function verifyMessages(store: Store, db: Database, journal: Journal): Promise<string[]> {
+  const faults: string[] = [];
+  for (const group of groups) {
+    const waiting = setOf(
+      db,
+      `SELECT data FROM messages JOIN topics ON topics.id = messages.topic
+         JOIN consumers ON consumers.topic = topics.id
+       WHERE topics.name = ? AND consumers.name = ? AND (offset > cursor OR EXISTS
+         (SELECT 1 FROM claims WHERE consumer = consumers.id AND claims.offset = messages.offset))`,
+      ordersTopic,
+      group,
+    );
+    const isThere = (await store.topicStats(ordersTopic)).some((topic) =>
+      topic.groups.some((other) => other.group === group),
+    );
+    for (const [id, state] of journal.published) {
+      const handled = (await store.get(effectSpace, effectKey(group, id))) !== undefined;
+      if (isThere && state === "done" && !handled && !waiting.has(id))
+        faults.push(`message ${id} is lost to ${group}`);
+      if (handled && waiting.has(id)) faults.push(`message ${id} waits for ${group} after its effect`);
+      if (!handled && journal.acked.get(effectKey(group, id)) === "done")
+        faults.push(`ack of ${id} in ${group} is lost`);
+    }
+  }
+  return faults;
+}
+
+async function drain(store: Store, group: string): Promise<Map<string, number>> {
+  const seen = new Map<string, number>();
+  for (;;) {
+    const [stats] = await store.topicStats(ordersTopic);
+    const state = stats?.groups.find((other) => other.group === group);
+    if (!state || state.pending + state.inFlight === 0) return seen;
+    const deliveries = await store.claim({
+      topic: ordersTopic,
+      group,
+      owner: "verify",
+      max: 500,
+      leaseMs: 60_000,
+      waitMs: 2000,
+    });
+    for (const delivery of deliveries) {
+      const id = decode(delivery.data);
+      seen.set(id, (seen.get(id) ?? 0) + 1);
+    }
+    await store.commit(deliveries.map((delivery) => ({ kind: "ack", delivery })));
+    if (deliveries.length === 0) throw new Error(`${group} has messages that never become ready`);
+  }
+}
+
+function setOf(db: Database, sql: string, ...values: string[]): Set<string> {
+  return new Set(
+    db
+      .prepare(sql)
+      .values(...values)
+      .map(([data]) => decode(data as Uint8Array)),
+  );
+}
+
+function decode(value: Uint8Array): string {
+  return new TextDecoder().decode(value).replace(/\.*$/, "");
+}

@@ -92,7 +92,7 @@ function match<T>(
     }
   }
   const byRest = pick(at.rest, verb);
-  if (byRest === undefined || segment === "") return undefined;
+  if (byRest === undefined) return undefined;
   values.length = depth;
   values[depth] = path.slice(from);
   return byRest;

@@ -1,0 +1,274 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { Code } from "../../src/errors.ts";
+import type { ApiRule } from "../../src/resource/resource.ts";
+import { Dapr } from "../../src/wire/dapr/proto/runtime/v1/dapr_pb.js";
+import { testConfiguration, testSettings } from "./parts.ts";
+import { failureOf, startServer, type TestServer } from "./server.ts";
+
+const servers: TestServer[] = [];
+const { method } = Dapr;
+
+async function start(...options: Parameters<typeof startServer>): Promise<TestServer> {
+  const server = await startServer(...options);
+  servers.push(server);
+  return server;
+}
+afterEach(async () => {
+  for (const server of servers.splice(0)) await server.close();
+});
+
+describe("API token", () => {
+  const settings = testSettings({ apiToken: "s3cret" });
+  const right = { headers: { "dapr-api-token": "s3cret" } };
+
+  test("refuses calls without it or with another", async () => {
+    const server = await start({ settings });
+    for (const headers of [
+      { accept: "*/*" },
+      { "dapr-api-token": "wrong" },
+      { "dapr-api-token": "s3cret2" },
+    ] as Record<string, string>[]) {
+      const answer = await server.http("GET /v1.0/state/store/a", { headers });
+      expect([answer.status, answer.body]).toEqual([401, "invalid api token\n"]);
+      expect(answer.headers["content-type"]).toBe("text/plain; charset=utf-8");
+    }
+    expect((await server.http("GET /v1.0/state/store/a?dapr-api-token=s3cret")).status).toBe(401);
+    expect((await server.http("GET /v1.0/state/store/a", right)).status).toBe(204);
+  });
+
+  test("guards unknown paths too", async () => {
+    const server = await start({ settings });
+    expect((await server.http("GET /anything")).status).toBe(401);
+    expect((await server.http("GET /anything", right)).status).toBe(404);
+  });
+
+  test("leaves GET health probes alone, and nothing that only looks like one", async () => {
+    const server = await start({ settings });
+    for (const path of ["/v1.0/healthz", "/v1.0/healthz/", "/v1.0/healthz/outbound"]) {
+      expect((await server.http(`GET ${path}`)).status).toBe(204);
+    }
+    expect((await server.http("POST /v1.0/healthz")).status).toBe(401);
+    expect((await server.http("GET /v1.0/healthz/../metadata")).status).toBe(401);
+  });
+
+  test("guards gRPC, streams and proxying, with Dapr's texts", async () => {
+    const server = await start({ settings });
+    const missing = await failureOf(server.call(method.getMetadata, {}));
+    expect([missing.code, missing.message]).toEqual([
+      Code.Unauthenticated,
+      "missing api token in request metadata",
+    ]);
+    const wrong = { metadata: [["dapr-api-token", "x"]] as [string, string][] };
+    const mismatch = await failureOf(server.call(method.getMetadata, {}, wrong));
+    expect([mismatch.code, mismatch.message]).toEqual([
+      Code.Unauthenticated,
+      "authentication error: api token mismatch",
+    ]);
+    const proxied = await failureOf(server.grpc.unary("/shop.Cart/Get", new Uint8Array(0)));
+    expect(proxied.code).toBe(Code.Unauthenticated);
+    const stream = server.grpc.stream("/dapr.proto.runtime.v1.Dapr/SubscribeTopicEventsAlpha1");
+    expect((await failureOf(stream.responses[Symbol.asyncIterator]().next())).code).toBe(
+      Code.Unauthenticated,
+    );
+    const right = { metadata: [["dapr-api-token", "s3cret"]] as [string, string][] };
+    expect((await server.call(method.getMetadata, {}, right)).id).toBe("shop");
+  });
+});
+
+describe("API lists", () => {
+  const rule = (name: string, protocol: ApiRule["protocol"], version = "v1.0"): ApiRule => ({
+    name,
+    protocol,
+    version,
+  });
+
+  test("a denied HTTP API is as if it were not there", async () => {
+    const api = { allowed: [], denied: [rule("state", "http")] };
+    const server = await start({ configuration: testConfiguration({ api }) });
+    const denied = await server.http("GET /v1.0/state/store/a");
+    expect([denied.status, JSON.parse(denied.body).errorCode]).toEqual([404, "ERR_DIRECT_INVOKE"]);
+    expect((await server.http("POST /v1.0-alpha1/state/store/query", { body: "{}" })).status).toBe(204);
+    expect((await server.call(method.getState, { storeName: "store", key: "a" })).etag).toBe("");
+  });
+
+  test("only what is allowed is there, and health always", async () => {
+    const api = { allowed: [rule("state", "http")], denied: [] };
+    const server = await start({ configuration: testConfiguration({ api }) });
+    expect((await server.http("GET /v1.0/state/store/a")).status).toBe(204);
+    expect((await server.http("GET /v1.0/healthz")).status).toBe(204);
+    const gone = await server.http("GET /v1.0/metadata");
+    expect([gone.status, gone.body]).toEqual([404, "404 page not found\n"]);
+  });
+
+  test("a denied gRPC method is unimplemented", async () => {
+    const api = { allowed: [], denied: [rule("state", "grpc"), rule("publish", "grpc", "v1.0-alpha1")] };
+    const server = await start({ configuration: testConfiguration({ api }) });
+    const denied = await failureOf(server.call(method.getState, { storeName: "store", key: "a" }));
+    expect([denied.code, denied.message]).toEqual([
+      Code.Unimplemented,
+      "requested endpoint is not available",
+    ]);
+    const request = { pubsubName: "pubsub", topic: "t", entries: [] };
+    expect((await failureOf(server.call(method.bulkPublishEventAlpha1, request))).code).toBe(
+      Code.Unimplemented,
+    );
+    expect((await server.call(method.bulkPublishEvent, request)).failedEntries).toEqual([]);
+    expect((await server.http("GET /v1.0/state/store/a")).status).toBe(204);
+  });
+
+  test("a reload of the Configuration takes effect at once", async () => {
+    const server = await start();
+    expect((await server.http("GET /v1.0/state/store/a")).status).toBe(204);
+    const api = { allowed: [], denied: [rule("state", "http"), rule("state", "grpc")] };
+    server.app.configuration = testConfiguration({ api });
+    expect((await server.http("GET /v1.0/state/store/a")).status).toBe(404);
+    expect((await failureOf(server.call(method.getState, { storeName: "store", key: "a" }))).code).toBe(
+      Code.Unimplemented,
+    );
+  });
+});
+
+describe("CORS", () => {
+  const origin = "https://shop.example";
+
+  test("is silent without allowed origins", async () => {
+    const server = await start();
+    const answer = await server.http("GET /v1.0/healthz", { headers: { origin } });
+    expect(answer.headers["access-control-allow-origin"]).toBeUndefined();
+  });
+
+  test("answers preflights before the token is asked for, and marks replies", async () => {
+    const server = await start({ settings: testSettings({ allowedOrigins: origin, apiToken: "t" }) });
+    const preflight = await server.http("OPTIONS /v1.0/state/store", {
+      headers: {
+        origin,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "dapr-api-token",
+      },
+    });
+    expect(preflight.status).toBe(204);
+    expect(preflight.headers).toMatchObject({
+      "access-control-allow-origin": origin,
+      "access-control-allow-methods": "POST",
+      "access-control-allow-headers": "dapr-api-token",
+    });
+    const answer = await server.http("GET /v1.0/state/store/a", { headers: { origin } });
+    expect([answer.status, answer.headers["access-control-allow-origin"]]).toEqual([401, origin]);
+    const other = await server.http("GET /v1.0/healthz", { headers: { origin: "https://evil.example" } });
+    expect([other.status, other.headers["access-control-allow-origin"]]).toEqual([204, undefined]);
+  });
+});
+
+describe("API log", () => {
+  const apiLogging = { enabled: true, obfuscateURLs: false, omitHealthChecks: true };
+
+  test("has a line per call with Dapr's fields", async () => {
+    const server = await start({ configuration: testConfiguration({ apiLogging }) });
+    await server.http("GET /v1.0/state/store/secret-key?x=1", { headers: { "user-agent": "curl" } });
+    await server.http("GET /v1.0/healthz");
+    await server.call(method.getMetadata, {});
+    const lines = server.app.telemetry.lines.filter(({ level }) => level === "info");
+    expect(lines.map(({ message }) => message)).toEqual(["HTTP API Called", "gRPC API Called"]);
+    expect(lines[0]?.fields).toMatchObject({
+      method: "GET /v1.0/state/store/secret-key",
+      code: 204,
+      useragent: "curl",
+      size: 0,
+    });
+    expect(lines[0]?.fields.duration).toBeNumber();
+    expect(lines[1]?.fields).toMatchObject({ method: "/dapr.proto.runtime.v1.Dapr/GetMetadata", code: 0 });
+  });
+
+  test("names the operation instead of the path when asked", async () => {
+    const obfuscated = { ...apiLogging, obfuscateURLs: true, omitHealthChecks: false };
+    const server = await start({ configuration: testConfiguration({ apiLogging: obfuscated }) });
+    await server.http("GET /v1.0/state/store/secret-key");
+    await server.http("GET /v1.0/healthz");
+    const lines = server.app.telemetry.lines.filter(({ level }) => level === "info");
+    expect(lines.map(({ fields }) => fields.method)).toEqual(["GetState", "Healthz"]);
+  });
+});
+
+describe("metrics", () => {
+  test("count and time calls under Dapr's names", async () => {
+    const server = await start();
+    await server.http("GET /v1.0/state/store/a");
+    await server.http("GET /v1.0/state/store/b");
+    await server.http("GET /v1.0/state/nope/b");
+    await server.call(method.getState, { storeName: "store", key: "a" });
+    await failureOf(server.call(method.getState, { storeName: "nope", key: "a" }));
+    const text = server.app.telemetry.metrics.text();
+    const http = (path: string, status: string) =>
+      `{app_id="shop",method="GET",path="${path}",status="${status}"}`;
+    expect(text).toContain(`dapr_http_server_request_count${http("/v1.0/state/store", "204")} 2\n`);
+    expect(text).toContain(`dapr_http_server_request_count${http("/v1.0/state/nope", "400")} 1\n`);
+    expect(text).toContain(`dapr_http_server_latency_count${http("/v1.0/state/store", "204")} 2\n`);
+    const rpc = (status: string) =>
+      `{app_id="shop",grpc_server_method="/dapr.proto.runtime.v1.Dapr/GetState",grpc_server_status="${status}"}`;
+    expect(text).toContain(`dapr_grpc_io_server_completed_rpcs${rpc("OK")} 1\n`);
+    expect(text).toContain(`dapr_grpc_io_server_completed_rpcs${rpc("InvalidArgument")} 1\n`);
+    const component = '{app_id="shop",component="store",namespace="default",operation="get",success="true"}';
+    expect(text).toContain(`dapr_component_state_count${component} 3\n`);
+    const code = '{app_id="shop",category="state",error_code="ERR_STATE_STORE_NOT_FOUND"}';
+    expect(text).toContain(`dapr_error_code_total${code} 2\n`);
+  });
+
+  test("leave paths out at low cardinality, but for those asked for", async () => {
+    const configuration = testConfiguration();
+    configuration.metrics.http = {
+      increasedCardinality: false,
+      pathMatching: ["/v1.0/metadata"],
+      excludeVerbs: true,
+    };
+    const server = await start({ configuration });
+    await server.http("GET /v1.0/state/store/a");
+    await server.http("GET /v1.0/metadata");
+    const text = server.app.telemetry.metrics.text();
+    expect(text).toContain(
+      'dapr_http_server_request_count{app_id="shop",method="",path="",status="204"} 1\n',
+    );
+    expect(text).toContain('{app_id="shop",method="",path="/v1.0/metadata",status="200"} 1\n');
+  });
+
+  test("cost nothing when they are off", async () => {
+    const configuration = testConfiguration();
+    configuration.metrics.enabled = false;
+    const server = await start({ configuration });
+    await server.http("GET /v1.0/state/nope/a");
+    await server.http("GET /v1.0/state/store/a");
+    expect(server.app.telemetry.metrics.text().trim()).toBe("");
+  });
+});
+
+describe("requests", () => {
+  test("of unknown services end in the proxy, of unknown methods unimplemented", async () => {
+    const server = await start();
+    const none = await failureOf(
+      server.grpc.unary("/dapr.proto.runtime.v1.Dapr/RegisterActorTimer", new Uint8Array(0)),
+    );
+    expect(none.code).toBe(Code.Unimplemented);
+    const hub = await failureOf(server.grpc.unary("/TaskHubSidecarService/Hello", new Uint8Array(0)));
+    expect(hub.code).toBe(Code.Unimplemented);
+    const proxied = await failureOf(server.grpc.unary("/shop.Cart/Get", new Uint8Array(0)));
+    expect(proxied.message).toBe("no invoker in this test");
+  });
+
+  test("that can not be decoded are refused", async () => {
+    const server = await start();
+    const failure = await failureOf(
+      server.grpc.unary("/dapr.proto.runtime.v1.Dapr/GetState", Uint8Array.of(0xff)),
+    );
+    expect(failure.code).toBe(Code.Internal);
+    expect(failure.message).toStartWith("grpc: error unmarshalling request:");
+  });
+
+  test("answer health checks over gRPC", async () => {
+    const server = await start();
+    const check = () => server.grpc.unary("/grpc.health.v1.Health/Check", new Uint8Array(0));
+    expect([...(await check())]).toEqual([8, 1]);
+    server.app.health.set("runtime", false);
+    expect([...(await check())]).toEqual([8, 2]);
+    const unknown = server.grpc.unary("/grpc.health.v1.Health/Check", Uint8Array.of(10, 1, 120));
+    expect((await failureOf(unknown)).code).toBe(Code.NotFound);
+  });
+});

@@ -72,6 +72,9 @@ function checkAppId(appId: string): void {
   if (appId.includes(".")) throw new Error("parameter app-id cannot contain dots");
 }
 
+/** On its way to a peer a head grows by identity, trace and forwarding, and the caller's limit may be higher. */
+const peerHeaderBytes = 64 << 10;
+
 class Runtime implements AppRuntime {
   readonly options: RuntimeOptions;
   readonly ports: RuntimePorts = { http: 0, grpc: 0, internal: 0, metrics: 0 };
@@ -305,8 +308,10 @@ class Runtime implements AppRuntime {
     const listener = createListener({
       ...handlers,
       maxBodyBytes: this.options.maxBodyBytes,
-      readBufferBytes: this.options.readBufferBytes,
-      isH2cOff: /^(1|t|true|y|yes)$/i.test(this.host.env.DAPR_HTTP_DISABLE_H2C ?? ""),
+      readBufferBytes: this.options.readBufferBytes + (handlers.http && handlers.grpc ? peerHeaderBytes : 0),
+      // gRPC is HTTP/2: the switch is for the HTTP API alone.
+      isH2cOff:
+        handlers.grpc === undefined && /^(1|t|true|y|yes)$/i.test(this.host.env.DAPR_HTTP_DISABLE_H2C ?? ""),
       onError: (error) => this.log.error({ error }, "a handler failed"),
     });
     this.listeners.push(listener);

@@ -45,7 +45,7 @@ function dataBytes(event: CloudEvent): Uint8Array {
   const base64 = event.text("data_base64");
   if (base64 !== "") return Buffer.from(base64, "base64");
   const { data } = event.attributes;
-  if (data === undefined || data === null) return new Uint8Array(0);
+  if (data === undefined) return new Uint8Array(0);
   const contentType = event.text("datacontenttype");
   const isJson = contentType === "" || isJsonType(contentType) || isCloudEventType(contentType);
   if (typeof data === "string" && !isJson) return Buffer.from(data);

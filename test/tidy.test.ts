@@ -7,7 +7,7 @@ import { currentCatalog, renderCatalog } from "../scripts/catalog.ts";
 import { brokenLinks, changelogFaults, commandsIn, documentPaths, read } from "./tidy/documents.ts";
 import { areaOf, layerBreaks, moduleBreaks } from "./tidy/layers.ts";
 import { deadFiles, eagerLoads } from "./tidy/reachability.ts";
-import { packageOf, readSourceFile, root, type SourceFile } from "./tidy/source-file.ts";
+import { isTest, packageOf, readSourceFile, root, type SourceFile } from "./tidy/source-file.ts";
 
 const fileLinesMax = 500;
 const functionLinesMax = 70;
@@ -18,7 +18,8 @@ const typescript = files.filter((file) => file.path.endsWith(".ts"));
 
 describe("imports", () => {
   test("go downwards only", () => none(files.flatMap(layerBreaks)));
-  test("open HTTP where it belongs", () => none(files.filter((file) => !isTest(file)).flatMap(moduleBreaks)));
+  test("open HTTP where it belongs", () =>
+    none(files.filter((file) => !isTest(file.path)).flatMap(moduleBreaks)));
   test("load heavy packages on use", () => none(eagerLoads(files)));
   test("name packages that package.json holds", () => none(files.flatMap(unknownPackages)));
   test("reach every file", () => none(deadFiles(files)));
@@ -47,7 +48,7 @@ describe("files", () => {
 });
 
 describe("the product", () => {
-  const product = files.filter((file) => areaOf(file.path) !== undefined && !isTest(file));
+  const product = files.filter((file) => areaOf(file.path) !== undefined && !isTest(file.path));
   test("reads the environment only in cli, host and main", () => {
     const mayRead = /^src\/(cli\/|host\/|main\.ts$)/;
     none(
@@ -107,10 +108,6 @@ function filesBelow(folder: string): string[] {
   });
 }
 
-function isTest(file: SourceFile): boolean {
-  return file.path.endsWith(".test.ts");
-}
-
 function over(all: SourceFile[], look: (file: SourceFile) => string[] | false): string[] {
   return all.flatMap((file) => look(file) || []);
 }
@@ -123,12 +120,13 @@ function members(all: SourceFile[], pattern: RegExp): string[] {
   });
 }
 
-/** The body of a `describe` is a chapter, not a function. */
+/** A function that holds tests, such as the body of a `describe`, is a chapter. */
 function longFunctions(file: SourceFile): string[] {
+  const tests = file.calls.filter(({ text }) => /^(test|it)$/.test(text)).map(({ line }) => line);
+  const holdsTests = (from: number, lines: number) =>
+    tests.some((line) => line > from && line < from + lines);
   return file.functions
-    .filter(
-      ({ lineCount, argumentOf }) => lineCount > functionLinesMax && !/^describe/.test(argumentOf ?? ""),
-    )
+    .filter(({ line, lineCount }) => lineCount > functionLinesMax && !holdsTests(line, lineCount))
     .map(({ line, lineCount }) => `${file.path}:${line} has a function of ${lineCount} lines`);
 }
 
@@ -154,7 +152,7 @@ function badNames(path: string): string[] {
 }
 
 function unknownPackages(file: SourceFile): string[] {
-  const isShipped = areaOf(file.path) !== undefined && !isTest(file);
+  const isShipped = areaOf(file.path) !== undefined && !isTest(file.path);
   const known = isShipped ? manifest.dependencies : { ...manifest.dependencies, ...manifest.devDependencies };
   // An example is a project of its own; the SDK tests drive such projects.
   if (/^(examples|test\/sdk)\//.test(file.path)) return [];

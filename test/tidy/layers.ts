@@ -7,7 +7,7 @@ const below = "resource telemetry errors.ts kit edges wire";
 const mayImport: Record<string, string> = {
   "main.ts": "cli",
   cli: `host dashboard control engine engine/store component net ${below}`,
-  dashboard: `host api net ${below}`,
+  dashboard: `host api type:engine/store net ${below}`,
   host: `transport api engine engine/store policy app peer control component components net ${below}`,
   transport: `api policy net ${below}`,
   api: `engine component app peer policy type:net ${below}`,

@@ -1,6 +1,6 @@
 // What loads what: files that nobody imports, and packages that every start would pay for.
 import { areaOf } from "./layers.ts";
-import { packageOf, type SourceFile, targetOf } from "./source-file.ts";
+import { isTest, packageOf, type SourceFile, targetOf } from "./source-file.ts";
 
 /** Files of src that no entry reaches. An entry is what a person, npm, a worker or another repository starts from. */
 export function deadFiles(files: SourceFile[]): string[] {
@@ -19,7 +19,9 @@ export function deadFiles(files: SourceFile[]): string[] {
   }
   return files
     .map((file) => file.path)
-    .filter((path) => path.startsWith("src/") && !isTest(path) && !reached.has(path));
+    .filter(
+      (path) => path.startsWith("src/") && !path.endsWith(".d.ts") && !isTest(path) && !reached.has(path),
+    );
 }
 
 /** Tests are no entry: what only its own test uses is dead. */
@@ -27,10 +29,6 @@ function isEntry(path: string): boolean {
   if (path === "src/main.ts" || path.endsWith(".worker.ts")) return true;
   if (path.startsWith("src/testing/") && !isTest(path)) return true;
   return /^(scripts|bench|examples)\//.test(path);
-}
-
-function isTest(path: string): boolean {
-  return path.endsWith(".test.ts") || path.endsWith("-typecheck.ts");
 }
 
 /** Small, or needed by every start. All other packages are loaded when something asks for them. */

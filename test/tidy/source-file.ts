@@ -15,8 +15,6 @@ export interface Import {
 export interface FunctionSpan {
   line: number;
   lineCount: number;
-  /** The callee when the function is an argument: `describe`, `test`. */
-  argumentOf?: string;
 }
 
 export interface SourceFile {
@@ -32,6 +30,11 @@ export interface SourceFile {
   calls: { line: number; text: string }[];
   /** Lines with the type `any`. */
   anyLines: number[];
+}
+
+/** Tests, what only tests use, and checks that the compiler makes. None of it is shipped. */
+export function isTest(path: string): boolean {
+  return /(\.test|-typecheck)\.ts$/.test(path) || /(^|\/)fixture-[^/]*\.ts$/.test(path);
 }
 
 interface Node {
@@ -56,19 +59,15 @@ export function readSourceFile(path: string): SourceFile {
     calls: [],
     anyLines: [],
   };
-  visit(parsed.program as unknown as Node, undefined, (node, parent) => collect(file, node, parent, lineOf));
+  visit(parsed.program as unknown as Node, (node) => collect(file, node, lineOf));
   return file;
 }
 
-function visit(
-  node: Node,
-  parent: Node | undefined,
-  see: (node: Node, parent: Node | undefined) => void,
-): void {
-  see(node, parent);
+function visit(node: Node, see: (node: Node) => void): void {
+  see(node);
   for (const value of Object.values(node)) {
     for (const child of Array.isArray(value) ? value : [value]) {
-      if (isNode(child)) visit(child, node, see);
+      if (isNode(child)) visit(child, see);
     }
   }
 }
@@ -77,17 +76,11 @@ function isNode(value: unknown): value is Node {
   return typeof value === "object" && value !== null && typeof (value as Node).type === "string";
 }
 
-function collect(
-  file: SourceFile,
-  node: Node,
-  parent: Node | undefined,
-  lineOf: (at: number) => number,
-): void {
+function collect(file: SourceFile, node: Node, lineOf: (at: number) => number): void {
   const line = lineOf(node.start);
   if (node.type === "TSAnyKeyword") file.anyLines.push(line);
   if (functionTypes.has(node.type) && isNode(node.body)) {
-    const lineCount = lineOf(node.end) - line + 1;
-    file.functions.push({ line, lineCount, ...argumentOf(node, parent) });
+    file.functions.push({ line, lineCount: lineOf(node.end) - line + 1 });
   }
   if (node.type === "MemberExpression") {
     const text = memberText(node);
@@ -101,13 +94,6 @@ function collect(
 }
 
 const functionTypes = new Set(["FunctionDeclaration", "FunctionExpression", "ArrowFunctionExpression"]);
-
-function argumentOf(node: Node, parent: Node | undefined): { argumentOf?: string } {
-  if (parent?.type !== "CallExpression" || parent.callee === node) return {};
-  const callee = parent.callee as Node;
-  const name = callee.type === "Identifier" ? String(callee.name) : (memberText(callee) ?? "");
-  return { argumentOf: name };
-}
 
 function memberText(node: Node): string | undefined {
   const object = node.object as Node | undefined;

@@ -26,6 +26,8 @@ export interface WriteThreadOptions {
   busyTimeoutMs: number;
   /** Called after each batch with the channels it touched. */
   onTouched(channels: readonly string[]): void;
+  /** Bytes that may wait for the disk before writes are refused. Default 256 MiB. */
+  queueBytesMax?: number;
   /** Another script for the thread: tests make it fail. */
   workerUrl?: URL;
 }
@@ -42,7 +44,7 @@ const batchOperationsMax = 1_000;
 const batchBytesMax = 8 * 1024 * 1024;
 /** What may wait in memory before writes are refused. */
 const queueOperationsMax = 50_000;
-const queueBytesMax = 256 * 1024 * 1024;
+const queueBytesMaxDefault = 256 * 1024 * 1024;
 
 /**
  * The event loop's side of the writing thread. All writes of one tick, and those that come while a batch is being
@@ -69,6 +71,7 @@ export class WriteThread {
   ): Promise<{ value: Packed<Answers[O]>; bytes: Uint8Array }> {
     if (this.#closing) return Promise.reject(new StoreUnavailable("closed", "the store is closed"));
     const bytes = operationBytes(operation);
+    const { queueBytesMax = queueBytesMaxDefault } = this.#options;
     if (this.#queue.length >= queueOperationsMax || this.#queueBytes + bytes > queueBytesMax) {
       return Promise.reject(new StoreUnavailable("overloaded", "too many writes wait for the disk"));
     }

@@ -54,7 +54,11 @@ export function methodToPeer(
 ): Promise<MethodAnswer> {
   const { registry, clock, httpClient, bodyBytesMax } = options;
   const body = encodeMethodCall(stamp(call, name.appId, options));
-  const headers = [peerFields.app, appField(name), peerFields.call, "method", ...traceLines(call.trace)];
+  const headers = [
+    ...identityLines(options.principal, name.appId),
+    ...[peerFields.app, appField(name), peerFields.call, "method"],
+    ...traceLines(call.trace),
+  ];
   const send = async (instance: Instance): Promise<MethodAnswer> => {
     const response = await httpClient.request(instance.address, {
       method: "POST",

@@ -37,7 +37,7 @@ export async function callPeer<T>(
   for (let round = 0; ; round++) {
     const known = registry.resolve(name, signal);
     const instances = known instanceof Promise ? await known : known;
-    if (instances.length === 0) throw failure ?? new UnknownApp(id);
+    if (instances.length === 0) throw failure ? unreachable(id, round, failure) : new UnknownApp(id);
     const tried = new Set<Instance>();
     for (let next = registry.pick(instances); next; next = registry.pick(instances, tried)) {
       try {

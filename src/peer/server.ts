@@ -1,3 +1,4 @@
+import { realClock } from "../edges/clock.ts";
 import { Code } from "../errors.ts";
 import { GrpcError, type GrpcLookup, type GrpcProxyTarget, type Metadata } from "../net/grpc/types.ts";
 import type { HttpHandler, HttpReply, HttpRequest } from "../net/http1/types.ts";
@@ -8,6 +9,7 @@ import { appCallFailure, failureText, noRemoteChannel } from "./failure.ts";
 import { connectToApp } from "./grpc-proxy.ts";
 import { peerRules, upgradeOf } from "./header-rules.ts";
 import type { AppName } from "./identity.ts";
+import { InvocationMetrics } from "./invocation-metrics.ts";
 import type { InboundCall, LocalTarget, LocalTargets } from "./local-targets.ts";
 import { canonicalTarget } from "./method-path.ts";
 import {
@@ -77,16 +79,30 @@ async function serveHttp(
   const { callee, caller } = calleeOf(field, token, options.apps);
   const name = `CallLocal/${callee.name.appId}${request.target.split("?", 1)[0]}`;
   const span = options.telemetry.tracer.start(name, "server", extractContext(field));
+  const answered = metricsOf(callee, options).received(caller.appId);
   try {
     const isMethod = field(peerFields.call) === "method";
     const serve = isMethod ? serveMethod : servePlain;
     const reply = await serve(request, callee, { caller, span, options });
     span.end();
+    answered(String(reply.status));
     return reply;
   } catch (error) {
     span.end({ code: Code.Internal, message: failureText(error) });
+    answered(String(error instanceof GrpcError ? error.code : Code.Internal));
     throw error;
   }
+}
+
+const metricsByApp = new WeakMap<LocalTarget, InvocationMetrics>();
+
+function metricsOf(callee: LocalTarget, { telemetry }: PeerHandlersOptions): InvocationMetrics {
+  let metrics = metricsByApp.get(callee);
+  if (!metrics) {
+    metrics = new InvocationMetrics(telemetry.metrics, callee.name.appId, realClock);
+    metricsByApp.set(callee, metrics);
+  }
+  return metrics;
 }
 
 interface Inbound {
@@ -123,13 +139,13 @@ async function servePlain(
 async function serveMethod(
   request: HttpRequest,
   callee: LocalTarget,
-  { span, options }: Inbound,
+  { caller, span, options }: Inbound,
 ): Promise<HttpReply> {
   const { maxBodyBytes } = options.settings;
   const bytes = await request.body.bytes(maxBodyBytes + methodOverheadBytes);
   const call = decodeMethodCall(bytes, span.context, request.signal);
   const channel = admit(callee, {
-    caller: callerOf(call.metadata),
+    caller,
     operation: `/${call.method}`,
     verb: call.verb,
   });
@@ -143,11 +159,6 @@ async function serveMethod(
 
 /** Room for metadata and framing beside the data. */
 const methodOverheadBytes = 256 * 1024;
-
-function callerOf(metadata: Metadata): AppName {
-  const value = (wanted: string): string => metadata.find(([name]) => name === wanted)?.[1] ?? "";
-  return { appId: value("dapr-caller-app-id"), namespace: value("dapr-caller-namespace") };
-}
 
 function admit(callee: LocalTarget, call: InboundCall): NonNullable<LocalTarget["channel"]> {
   callee.authorize?.(call);

@@ -66,6 +66,8 @@ export interface Sidecar {
   channel: AppChannel | undefined;
   peerToken: string;
   peerPort: PeerPort;
+  /** What /metrics would show. */
+  metrics(): string;
   /** Stops without taking the announcement back, as a crash would. */
   crash(): Promise<void>;
   close(): Promise<void>;
@@ -174,6 +176,7 @@ async function startSidecar(options: SidecarOptions, openStore: () => Promise<St
     channel,
     peerToken,
     peerPort,
+    metrics: () => telemetry.metrics.text(),
     crash: stopOnce,
     close: async () => {
       await registration.close();

@@ -151,3 +151,18 @@ test("an access rule of the callee refuses with 403", async () => {
     { caller: { namespace: "default", appId: "caller" }, operation: "/a/b", verb: "DELETE" },
   ]);
 });
+
+test("both sides count a call under Dapr's names", async () => {
+  const { port } = await machine.app((_, response) => response.end());
+  const counted = await machine.sidecar({ appId: "counted", appPort: port });
+  await send(caller.url, "/v1.0/invoke/counted/method/x");
+  const name = "dapr_runtime_service_invocation";
+  const sent = caller.metrics();
+  expect(sent).toContain(`${name}_req_sent_total{app_id="caller",dst_app_id="counted",type="unary"} 1`);
+  expect(sent).toContain(
+    `${name}_res_recv_total{app_id="caller",src_app_id="counted",status="200",type="unary"} 1`,
+  );
+  const received = counted.metrics();
+  expect(received).toContain(`${name}_req_recv_total{app_id="counted",src_app_id="caller"} 1`);
+  expect(received).toContain(`${name}_res_sent_total{app_id="counted",dst_app_id="caller",status="200"} 1`);
+});

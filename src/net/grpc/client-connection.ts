@@ -1,7 +1,9 @@
 import http2, { type ClientHttp2Session } from "node:http2";
 import net from "node:net";
+import type { Duplex } from "node:stream";
 import tls from "node:tls";
 import type { HttpTls } from "../http1/types.ts";
+import { batched } from "./batched-socket.ts";
 import { connectionWindowBytes, sessionLimits, streamWindowBytes } from "./limits.ts";
 import { grpcCode } from "./status.ts";
 import { GrpcError } from "./types.ts";
@@ -116,10 +118,10 @@ function startSession(address: GrpcAddress, tlsOptions: HttpTls | undefined): Cl
   } as http2.ClientSessionOptions);
 }
 
-function openSocket(address: GrpcAddress, tlsOptions: HttpTls | undefined): net.Socket {
+function openSocket(address: GrpcAddress, tlsOptions: HttpTls | undefined): Duplex {
   const target =
     "socketPath" in address ? { path: address.socketPath } : { host: address.host, port: address.port };
-  if (tlsOptions === undefined) return net.connect({ ...target, noDelay: true });
+  if (tlsOptions === undefined) return batched(net.connect({ ...target, noDelay: true }));
   const { serverName, ...rest } = tlsOptions;
   const fallback = "host" in address && net.isIP(address.host) === 0 ? address.host : undefined;
   const name = serverName ?? fallback;

@@ -1,6 +1,7 @@
 import http2, { type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import net, { type AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
+import { batched } from "./batched-socket.ts";
 import { acceptedEncodings } from "./compression.ts";
 import { connectionWindowBytes, defaultMaxMessageBytes, sessionLimits, streamWindowBytes } from "./limits.ts";
 import { parseGrpcTimeout } from "./metadata.ts";
@@ -82,7 +83,7 @@ class Http2GrpcServer implements GrpcServer {
 
   handleSocket(socket: Duplex): void {
     if (this.#isClosing) socket.destroy();
-    else this.#http2.emit("connection", socket);
+    else this.#http2.emit("connection", batched(socket));
   }
 
   async close({ graceMs = 0 }: { graceMs?: number } = {}): Promise<void> {

@@ -12,7 +12,7 @@ import {
   statSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { bunPath, root, toolEnvironment, tools } from "./install.mjs";
 
 const laneCount = 2;
@@ -135,7 +135,7 @@ async function runJob(job, { live, env, print, running, home }) {
     cwd: root,
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
-    env: toolEnvironment({ ...env, MECHA_HOME: home, NO_COLOR: "1", FORCE_COLOR: undefined }),
+    env: environmentOf(env, home),
   });
   const entry = { job, child, startedMs };
   child.once("error", (error) => log.write(`${error.message}\n`));
@@ -166,6 +166,12 @@ async function runJob(job, { live, env, print, running, home }) {
     tookMs: Date.now() - startedMs,
     ...countOf(job, output, outcome),
   };
+}
+
+/** `bun` on the PATH is the pinned one, before the stub in node_modules/.bin that npm puts first. */
+function environmentOf(settings, home) {
+  const env = toolEnvironment({ ...settings, MECHA_HOME: home, NO_COLOR: "1", FORCE_COLOR: undefined });
+  return { ...env, PATH: `${dirname(bunPath)}:${env.PATH}` };
 }
 
 function prefixLines(child, name, print) {

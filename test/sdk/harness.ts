@@ -1,0 +1,198 @@
+// Runs the programs of one SDK against one runtime: a client and the server apps that the SDK can write.
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { bunPath } from "../../scripts/install.mjs";
+
+const root = resolve(import.meta.dirname, "../..");
+const deadlineMs = 60_000;
+
+export interface SdkProgram {
+  /** Name of the language, for folder names and messages. */
+  language: string;
+  /** Command of the program in a role; absent roles are not started. */
+  roles: { http?: string[]; grpc?: string[]; client: string[] };
+  env?: Record<string, string>;
+  folder?: string;
+}
+
+/** What the client printed: check → `ok`, or the reason why not. */
+export type SdkResult = Map<string, string>;
+
+/** Starts the apps, waits until they are subscribed, runs the client to its end and stops everything. */
+export async function runSdk(program: SdkProgram): Promise<SdkResult> {
+  const folder = mkdtempSync(join(tmpdir(), `mecha-sdk-${program.language}-`));
+  const run = new SdkRun(program, folder);
+  try {
+    return await run.execute();
+  } catch (error) {
+    process.stderr.write(run.output.slice(-6000));
+    throw error;
+  } finally {
+    await run.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+class SdkRun {
+  output = "";
+  private readonly program: SdkProgram;
+  private readonly folder: string;
+  private readonly data: string;
+  private readonly children: ChildProcess[] = [];
+
+  constructor(program: SdkProgram, folder: string) {
+    this.program = program;
+    this.folder = folder;
+    this.data = join(folder, "data");
+  }
+
+  async execute(): Promise<SdkResult> {
+    this.writeFiles();
+    this.spawnMecha(["run", "-f", join(this.folder, "mecha.yaml")]);
+    await this.cli(["configuration", "set", "sdk-item", "one"]);
+    await this.cli(["configuration", "set", "sdk-live", "before"]);
+    const apps = ["http", "grpc"].filter((role) => role in this.program.roles).map((role) => `${role}-app`);
+    for (const app of apps) await this.waitFor(`subscriptions of ${app}`, () => this.isInitialised(app));
+    return this.runClient();
+  }
+
+  async stop(): Promise<void> {
+    for (const child of this.children) {
+      if (child.exitCode !== null || child.signalCode !== null) continue;
+      const ended = new Promise((done) => child.once("exit", done));
+      child.kill("SIGTERM");
+      const timer = setTimeout(() => child.kill("SIGKILL"), 15_000);
+      await ended;
+      clearTimeout(timer);
+    }
+  }
+
+  private writeFiles(): void {
+    const resources = join(this.folder, "resources");
+    mkdirSync(resources, { recursive: true });
+    const secrets = join(this.folder, "secrets.json");
+    writeFileSync(secrets, JSON.stringify({ "sdk-secret": "hush", nested: { inner: "deep" } }));
+    writeFileSync(join(resources, "secrets.yaml"), secretStore(secrets));
+    const { roles, folder = this.folder } = this.program;
+    const apps = Object.entries({ ...roles, client: undefined }).filter(
+      ([, command]) => command !== undefined,
+    );
+    const text = apps.map(([role, command]) => appEntry(role, command as string[], folder)).join("");
+    writeFileSync(
+      join(this.folder, "mecha.yaml"),
+      `version: 1\ncommon:\n  resourcesPath: ${resources}\n  appLogDestination: console\n  daprdLogDestination: console\napps:\n${text}  - appID: client\n    appDirPath: ${folder}\n`,
+    );
+  }
+
+  private spawnMecha(words: string[]): ChildProcess {
+    const child = spawn(bunPath, [join(root, "src/main.ts"), ...words, "--data-dir", this.data], {
+      env: { ...(process.env as Record<string, string>), ...this.program.env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    this.children.push(child);
+    const keep = (chunk: Buffer): void => {
+      this.output += chunk.toString();
+    };
+    child.stdout?.on("data", keep);
+    child.stderr?.on("data", keep);
+    return child;
+  }
+
+  private async cli(words: string[]): Promise<string> {
+    const child = spawn(bunPath, [join(root, "src/main.ts"), ...words, "--data-dir", this.data], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let text = "";
+    child.stdout.on("data", (chunk) => (text += chunk));
+    child.stderr.on("data", (chunk) => (text += chunk));
+    const code = await new Promise((done) => child.once("exit", done));
+    if (code !== 0) throw new Error(`mecha ${words.join(" ")} ended with ${code}: ${text}`);
+    return text;
+  }
+
+  private async isInitialised(app: string): Promise<boolean> {
+    const health = await fetch(`http://127.0.0.1:${await this.port(app)}/v1.0/healthz`);
+    return health.status === 204;
+  }
+
+  private async port(app: string, name: "httpPort" | "grpcPort" = "httpPort"): Promise<number> {
+    const apps = JSON.parse(await this.cli(["list", "--json"])) as {
+      appId: string;
+      httpPort: number;
+      grpcPort: number;
+    }[];
+    const found = apps.find((each) => each.appId === app);
+    if (found === undefined) throw new Error(`${app} is not listed`);
+    return found[name];
+  }
+
+  private async runClient(): Promise<SdkResult> {
+    const [program = "", ...words] = this.program.roles.client;
+    const env = {
+      ...(process.env as Record<string, string>),
+      ...this.program.env,
+      DAPR_HTTP_PORT: String(await this.port("client")),
+      DAPR_GRPC_PORT: String(await this.port("client", "grpcPort")),
+    };
+    const child = spawn(program, words, { env, cwd: this.program.folder, stdio: ["ignore", "pipe", "pipe"] });
+    this.children.push(child);
+    const result: SdkResult = new Map();
+    let text = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      text += chunk.toString();
+      const lines = text.split("\n");
+      text = lines.pop() ?? "";
+      for (const line of lines) this.readLine(line, result);
+    });
+    child.stderr.on("data", (chunk: Buffer) => {
+      this.output += `client: ${chunk.toString()}`;
+    });
+    const timer = setTimeout(() => child.kill("SIGKILL"), deadlineMs);
+    const code = await new Promise((done) => child.once("close", (exit, signal) => done(exit ?? signal)));
+    clearTimeout(timer);
+    if (code !== 0)
+      throw new Error(
+        `the ${this.program.language} client ended with ${code}; it printed ${[...result.keys()].join(", ")}`,
+      );
+    return result;
+  }
+
+  private readLine(line: string, result: SdkResult): void {
+    this.output += `client: ${line}\n`;
+    if (line === "want sdk-live") void this.cli(["configuration", "set", "sdk-live", "after"]);
+    const match = /^(ok|not ok|skip) ([\w-]+)(?:: (.*))?$/.exec(line.trim());
+    if (match === null) return;
+    const [, word, name = "", reason = ""] = match;
+    result.set(name, word === "ok" ? "ok" : `${word}: ${reason}`);
+  }
+
+  private async waitFor(what: string, check: () => Promise<boolean>): Promise<void> {
+    const deadline = Date.now() + deadlineMs;
+    while (Date.now() < deadline) {
+      if (await check().catch(() => false)) return;
+      await Bun.sleep(200);
+    }
+    throw new Error(`waited ${deadlineMs / 1000} s for the ${what}`);
+  }
+}
+
+function appEntry(role: string, command: string[], folder: string): string {
+  const protocol = role === "grpc" ? "grpc" : "http";
+  return `  - appID: ${role}-app\n    appDirPath: ${folder}\n    appPort: auto\n    appProtocol: ${protocol}\n    command: ${JSON.stringify(command)}\n`;
+}
+
+function secretStore(file: string): string {
+  return `apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata:
+  name: filesecrets
+spec:
+  type: secretstores.local.file
+  version: v1
+  metadata:
+    - name: secretsFile
+      value: ${file}
+`;
+}

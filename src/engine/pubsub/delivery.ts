@@ -89,7 +89,10 @@ export class Delivery {
       this.#record(outcome, context.edges.clock.monotonicMs() - startMs);
       return outcome;
     };
-    const outcome = await context.inbound(subscription.pubsubName, attempt, lifetime.ended);
+    const outcome = await context.inbound(subscription.pubsubName, attempt, lifetime.ended).catch((error) => {
+      span.end({ code: 2, message: messageOf(error) });
+      throw error;
+    });
     endSpan(span, outcome);
     if (outcome.kind !== "success") await this.settle(message, outcome);
   }

@@ -6,6 +6,7 @@ import type { PubSubEngine } from "./engine.ts";
 import { httpApp, type StubAnswer } from "./fixture-app.ts";
 import { eventually, recordedTelemetry, StubBroker, stubComponents } from "./fixture-parts.ts";
 import { createPubSub, type PubSubOptions } from "./pubsub.ts";
+import { StreamEnded } from "./stream-target.ts";
 
 const engines: PubSubEngine[] = [];
 afterEach(async () => {
@@ -289,8 +290,21 @@ describe("openStream()", () => {
     // Bun's `rejects` blocks until the promise settles: it must not see one that is still open.
     const outcome = broker.deliver({ topic: "s", data: event }).catch((error) => error as Error);
     await stream.close();
-    expect(await outcome).toMatchObject({ name: "Redelivery", message: "the subscription is closing" });
+    expect(await outcome).toBeInstanceOf(StreamEnded);
     expect(broker.published).toEqual([]);
+  });
+
+  test("takes silence for a failure, after a time", async () => {
+    const { engine, broker, edges } = engineWith({ channel: undefined, limits: { deliveryTimeoutMs: 1000 } });
+    const deliver = (_event: TopicEventRequest, signal: AbortSignal) =>
+      new Promise<never>((_resolve, reject) =>
+        signal.addEventListener("abort", () => reject(new Error("late"))),
+      );
+    await engine.openStream({ ...request, deadLetterTopic: "dead", deliver });
+    const delivery = broker.deliver({ topic: "s", data: event });
+    edges.clock.advance(1000);
+    await delivery;
+    expect(broker.published.map(({ topic }) => topic)).toEqual(["dead"]);
   });
 
   test("refuses what cannot be subscribed to", async () => {

@@ -5,6 +5,14 @@ import type { Outcome } from "./outcome.ts";
 import type { DeliveryTarget, OutgoingEvent } from "./target.ts";
 import { topicEvent } from "./topic-event.ts";
 
+/** Nobody is there to answer any more: the event goes back, whatever the subscription says of failures. */
+export class StreamEnded extends Error {
+  constructor(id: string, cause: unknown) {
+    super(`the stream ended while processing pub/sub event ${id}`, { cause });
+    this.name = "StreamEnded";
+  }
+}
+
 /** Delivers to a client that opened a subscription stream; the client answers in its own time, within a bound. */
 export class StreamTarget implements DeliveryTarget {
   readonly readsEvent = true;
@@ -24,16 +32,17 @@ export class StreamTarget implements DeliveryTarget {
     const abort = (): void => call.abort(closing.reason);
     closing.addEventListener("abort", abort, { once: true });
     if (closing.aborted) abort();
-    const timer = this.#clock.setTimer(this.#timeoutMs, () => call.abort(new Error("no answer in time")));
+    let isLate = false;
+    const timer = this.#clock.setTimer(this.#timeoutMs, () => {
+      isLate = true;
+      call.abort(new Error("no answer in time"));
+    });
     try {
       const status = await this.#deliver(topicEvent(event, { topic, pubsubName, path }), call.signal);
       return outcomeOfStatus(status, event.idForLog);
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      return {
-        kind: "retry",
-        reason: `error from the stream while processing pub/sub event ${event.idForLog}: ${why}`,
-      };
+      if (!isLate) throw new StreamEnded(event.idForLog, error);
+      return { kind: "retry", reason: `no answer in time while processing pub/sub event ${event.idForLog}` };
     } finally {
       timer.cancel();
       closing.removeEventListener("abort", abort);

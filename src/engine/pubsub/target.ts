@@ -31,7 +31,7 @@ export interface BulkEntry {
   metadata: Record<string, string>;
 }
 
-/** Where events go: an HTTP app, a gRPC app, a stream. Failures are outcomes, only programming errors throw. */
+/** Where events go: an HTTP app, a gRPC app, a stream. Failures are outcomes; only the end of a stream throws. */
 export interface DeliveryTarget {
   /** Whether it takes the event apart, so that broken envelopes must be found before. */
   readonly readsEvent: boolean;

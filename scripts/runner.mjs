@@ -50,10 +50,18 @@ function jobsOf(suite, { names, words, bunFlags }) {
 /** The test files among and below `paths`, sorted. */
 export function testFiles(paths) {
   return paths
+    .flatMap((path) => (path.endsWith("/*") ? filesIn(path.slice(0, -2)) : [path]))
     .filter((path) => existsSync(join(root, path)))
     .flatMap((path) => (statSync(join(root, path)).isDirectory() ? filesBelow(path) : [path]))
     .filter((file) => file.endsWith(".test.ts"))
     .sort();
+}
+
+function filesIn(folder) {
+  const entries = existsSync(join(root, folder))
+    ? readdirSync(join(root, folder), { withFileTypes: true })
+    : [];
+  return entries.filter((entry) => entry.isFile()).map((entry) => `${folder}/${entry.name}`);
 }
 
 function filesBelow(folder) {

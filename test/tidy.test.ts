@@ -122,11 +122,13 @@ function members(all: SourceFile[], pattern: RegExp): string[] {
 
 /** A function that holds tests, such as the body of a `describe`, is a chapter. */
 function longFunctions(file: SourceFile): string[] {
-  const tests = file.calls.filter(({ text }) => /^(test|it)$/.test(text)).map(({ line }) => line);
-  const holdsTests = (from: number, lines: number) =>
-    tests.some((line) => line > from && line < from + lines);
+  const uses = [...file.calls, ...file.members];
+  const tests = uses.filter(({ text }) => /^(test|it)(\.|$)/.test(text)).map(({ line }) => line);
+  const chapters = new Set(uses.filter(({ text }) => /^describe(\.|$)/.test(text)).map(({ line }) => line));
+  const isChapter = (from: number, lineCount: number) =>
+    chapters.has(from) || tests.some((line) => line > from && line < from + lineCount);
   return file.functions
-    .filter(({ line, lineCount }) => lineCount > functionLinesMax && !holdsTests(line, lineCount))
+    .filter(({ line, lineCount }) => lineCount > functionLinesMax && !isChapter(line, lineCount))
     .map(({ line, lineCount }) => `${file.path}:${line} has a function of ${lineCount} lines`);
 }
 

@@ -1,5 +1,5 @@
 import type { ComponentKind } from "./component.ts";
-import { type Fields, flag, list, number, text } from "./fields.ts";
+import { choice, type Fields, flag, list, text } from "./fields.ts";
 
 /**
  * Fields that every component of a kind takes because the layer above reads them, not the component: they are known
@@ -28,7 +28,10 @@ export const commonFields: Record<ComponentKind, Fields> = {
     publishingScopes: text({ description: "app1=topic1,topic2;app2= : what each app may publish to" }),
     subscriptionScopes: text({ description: "app1=topic1;app2= : what each app may subscribe to" }),
     protectedTopics: list({ description: "topics that need an explicit scope" }),
-    concurrency: number({ description: "messages handled at once per subscription", min: 1 }),
+    concurrencyMode: choice(["parallel", "single"], {
+      description: "single: one message at a time per subscription, in order",
+    }),
+    concurrency: text({ description: "an older name of concurrencyMode" }),
   },
   secretstores: {},
   configuration: {},

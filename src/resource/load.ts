@@ -11,7 +11,6 @@ import type {
   Resource,
   SubscriptionResource,
 } from "./resource.ts";
-import { parseYamlFile } from "./yaml-document.ts";
 
 export interface LoadOptions {
   /** `mecha daprd`: what Dapr passes over is passed over with a warning, elsewhere it is an error. */
@@ -98,6 +97,8 @@ async function readFileResources(
     problems.push({ severity: "error", message, source: { file, line: 1, column: 1 } });
     return [];
   }
+  // The YAML package is dear to load, and many starts have no files.
+  const { parseYamlFile } = await import("./yaml-document.ts");
   const parsed = parseYamlFile(file, bytes.toString("utf8"), options.env);
   problems.push(...parsed.problems);
   const { isStrict, log } = options;

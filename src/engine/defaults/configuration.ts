@@ -16,7 +16,7 @@ export function configurationOnStore(store: Store) {
     type: "configuration.mecha",
     version: "v1",
     status: "stable",
-    summary: "Configuration items in mecha's own durable store, written by `mecha configuration set`",
+    summary: "Configuration items in mecha's own durable store; subscribers hear of changes",
     metadata: {},
     async open(_options, { name, namespace, log }): Promise<ConfigurationStore> {
       return new MechaConfigurationStore(store, configurationSpace(namespace, name), log);

@@ -1,6 +1,5 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parse } from "yaml";
 import { component } from "../../component/component.ts";
 import { flag, text } from "../../component/fields.ts";
 import { type Secrets, secretsOf } from "../../component/secret-file.ts";
@@ -45,7 +44,7 @@ export function secretsByDefault({ secretFolders }: SecretDefaults) {
       if (file) log.debug({ file: file.path }, "secrets are read from a file");
       const { nestedSeparator, multiValued } = options;
       const fromFile = file
-        ? secretsOf(parseFile(file), { nestedSeparator, isMultiValued: multiValued })
+        ? secretsOf(await parseFile(file), { nestedSeparator, isMultiValued: multiValued })
         : {};
       return storeOf(fromEnvironment(env, options.envPrefix), fromFile, multiValued);
     },
@@ -91,12 +90,14 @@ async function findFile(folders: readonly string[]): Promise<{ path: string; con
   return undefined;
 }
 
-function parseFile({ path, content }: { path: string; content: string }): unknown {
+async function parseFile({ path, content }: { path: string; content: string }): Promise<unknown> {
   try {
-    // JSON is YAML too.
+    if (path.endsWith(".json")) return JSON.parse(content) as unknown;
+    const { parse } = await import("yaml");
     return parse(content) as unknown;
   } catch {
     // The parser's message could quote the file, and so a secret.
-    throw new Error(`the secrets file ${JSON.stringify(path)} is neither JSON nor YAML`);
+    const wanted = path.endsWith(".json") ? "JSON" : "YAML";
+    throw new Error(`the secrets file ${JSON.stringify(path)} is not ${wanted}`);
   }
 }

@@ -1,30 +1,34 @@
 import { type BodySink, IncomingBody } from "./body.ts";
 import { CHUNKED, UNTIL_CLOSE } from "./controls.ts";
 import { InvalidMessage } from "./errors.ts";
-import type { ByteSink } from "./head-writer.ts";
+import { type ByteSink, writeChunk } from "./message-writer.ts";
 
-/** Chunks up to this are copied between their size and end, to be one write. */
-const joinedBytesMax = 16 * 1024;
+export interface BodyWriterEvents {
+  /**
+   * Called once: without an error when the last byte has been handed to the socket, with one when the message
+   * cannot be completed and its connection must go.
+   */
+  done(error: Error | undefined): void;
+  /** The peer does not read as fast as the body comes. */
+  stalled?(): void;
+}
 
-/**
- * Sends a streamed body in its framing with back-pressure. `done` is called once: without an error when the last
- * byte has been handed to the socket, with one when the message cannot be completed and its connection must go.
- */
+/** Sends a streamed body in its framing, with back-pressure. */
 export class BodyWriter implements BodySink {
   private readonly socket: ByteSink;
   private readonly isChunked: boolean;
   private remaining: number;
-  private readonly done: (error: Error | undefined) => void;
+  private readonly events: BodyWriterEvents;
   private isSettled = false;
   private incoming: IncomingBody | undefined = undefined;
   private iterator: AsyncIterator<Uint8Array> | undefined = undefined;
   private wake: (() => void) | undefined = undefined;
 
-  constructor(socket: ByteSink, length: number, done: (error: Error | undefined) => void) {
+  constructor(socket: ByteSink, length: number, events: BodyWriterEvents) {
     this.socket = socket;
     this.isChunked = length === CHUNKED;
     this.remaining = length === CHUNKED || length === UNTIL_CLOSE ? Number.POSITIVE_INFINITY : length;
-    this.done = done;
+    this.events = events;
   }
 
   /** Begins sending; another connection's body flows over without a promise per piece. */
@@ -65,11 +69,10 @@ export class BodyWriter implements BodySink {
       this.fail(new InvalidMessage("body is longer than its Content-Length"));
       return true;
     }
-    if (!this.isChunked) {
-      this.remaining -= length;
-      return this.socket.write(chunk);
-    }
-    return this.writeChunk(chunk);
+    if (!this.isChunked) this.remaining -= length;
+    const hasRoom = this.isChunked ? writeChunk(this.socket, chunk) : this.socket.write(chunk);
+    if (!hasRoom) this.events.stalled?.();
+    return hasRoom;
   }
 
   end(): void {
@@ -80,37 +83,20 @@ export class BodyWriter implements BodySink {
     }
     this.isSettled = true;
     if (this.isChunked) this.socket.write("0\r\n\r\n", "latin1");
-    this.done(undefined);
+    this.events.done(undefined);
   }
 
   fail(error: Error): void {
     if (this.isSettled) return;
     this.isSettled = true;
     this.stopProducer();
-    this.done(error);
+    this.events.done(error);
   }
 
   private stopProducer(): void {
     this.incoming?.discard();
     // Not awaited: a generator answers return() only when its pending step has ended.
     this.iterator?.return?.()?.then(undefined, () => {});
-  }
-
-  private writeChunk(chunk: Uint8Array): boolean {
-    const size = `${chunk.length.toString(16)}\r\n`;
-    if (chunk.length > joinedBytesMax) {
-      this.socket.cork();
-      this.socket.write(size, "latin1");
-      this.socket.write(chunk);
-      const hasRoom = this.socket.write("\r\n", "latin1");
-      this.socket.uncork();
-      return hasRoom;
-    }
-    const framed = Buffer.allocUnsafe(size.length + chunk.length + 2);
-    framed.write(size, 0, "latin1");
-    framed.set(chunk, size.length);
-    framed.write("\r\n", size.length + chunk.length, "latin1");
-    return this.socket.write(framed);
   }
 
   private async pump(body: AsyncIterable<Uint8Array>): Promise<void> {

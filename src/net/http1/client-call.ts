@@ -1,7 +1,7 @@
 import type { ClientConnection } from "./client-connection.ts";
 import { RequestAborted, ResponseTimeout } from "./errors.ts";
 import { type PreparedRequest, prepareRequest } from "./request-head.ts";
-import type { HttpAddress, HttpClientRequest, HttpResponse } from "./types.ts";
+import type { Cancellation, HttpAddress, HttpClientRequest, HttpResponse } from "./types.ts";
 
 /** One request of the client from its queue to the last byte of its response. */
 export class ClientCall {
@@ -15,7 +15,10 @@ export class ClientCall {
   private readonly resolve: (response: HttpResponse) => void;
   private readonly reject: (error: Error) => void;
   private readonly signal: AbortSignal | undefined;
-  private timer: NodeJS.Timeout | undefined = undefined;
+  private readonly cancellation: Cancellation | undefined;
+  /** On the pool's clock; 0 when there is none. */
+  deadline = 0;
+  private readonly timeoutMs: number;
   /** Takes the call out of its queue. */
   private readonly withdraw: (call: ClientCall) => void;
 
@@ -31,18 +34,20 @@ export class ClientCall {
     this.resolve = settle.resolve;
     this.reject = settle.reject;
     this.withdraw = withdraw;
-    const { signal, timeoutMs } = request;
+    const { signal, cancellation, timeoutMs } = request;
     this.signal = signal;
+    this.cancellation = cancellation;
+    cancellation?.listen(this.onAbort);
     signal?.addEventListener("abort", this.onAbort);
-    if (timeoutMs !== undefined)
-      this.timer = setTimeout(() => this.give(new ResponseTimeout(timeoutMs)), timeoutMs);
+    this.timeoutMs = timeoutMs ?? 0;
+    if (timeoutMs !== undefined) this.deadline = performance.now() + timeoutMs;
   }
 
   /** The response head has arrived. */
   answer(response: HttpResponse): void {
     if (this.isSettled) return;
     this.isSettled = true;
-    if (this.timer) clearTimeout(this.timer);
+    this.deadline = 0;
     this.resolve(response);
   }
 
@@ -56,8 +61,14 @@ export class ClientCall {
 
   /** The exchange is over: nothing can be aborted any more. */
   finish(): void {
-    if (this.timer) clearTimeout(this.timer);
+    this.deadline = 0;
     this.signal?.removeEventListener("abort", this.onAbort);
+    this.cancellation?.listen(undefined);
+  }
+
+  /** The sweep has found `deadline` in the past. */
+  expire(): void {
+    this.give(new ResponseTimeout(this.timeoutMs));
   }
 
   private readonly onAbort = (): void => this.give(new RequestAborted(this.signal?.reason));

@@ -7,7 +7,7 @@ import type { ClientCall } from "./client-call.ts";
 import { type Controls, isPersistent, readControls, responseLength, UNTIL_CLOSE } from "./controls.ts";
 import { ConnectionLost, HttpParseError } from "./errors.ts";
 import { type HeadLimits, HeadParser, type MessageHead } from "./head.ts";
-import { writeMessage } from "./head-writer.ts";
+import { writeMessage } from "./message-writer.ts";
 import { readOn, type SocketOwner, tapSocket } from "./socket-tap.ts";
 import { parseStatusLine, type StatusLine } from "./start-line.ts";
 
@@ -53,6 +53,11 @@ export class ClientConnection implements SocketOwner, BodySource {
     return !this.isOver && !this.call && !this.socket.destroyed;
   }
 
+  /** The call under way. */
+  get current(): ClientCall | undefined {
+    return this.call;
+  }
+
   send(call: ClientCall): void {
     const { prepared } = call;
     this.call = call;
@@ -64,7 +69,7 @@ export class ClientConnection implements SocketOwner, BodySource {
       writeMessage(this.socket, prepared.head, prepared.bytes);
       return;
     }
-    const writer = new BodyWriter(this.socket, prepared.length, (error) => this.requestSent(error));
+    const writer = new BodyWriter(this.socket, prepared.length, { done: (error) => this.requestSent(error) });
     this.writer = writer;
     this.socket.cork();
     this.socket.write(prepared.head, "latin1");

@@ -24,7 +24,7 @@ export class ClientPool implements ConnectionPool {
   /** The last to become idle is the first to be used: the others may grow old and go. */
   private readonly idle: ClientConnection[] = [];
   private readonly waiting = new Set<ClientCall>();
-  private connecting = 0;
+  private readonly connecting = new Set<ClientCall>();
   private isClosed = false;
 
   constructor(address: HttpAddress, settings: PoolSettings) {
@@ -34,7 +34,7 @@ export class ClientPool implements ConnectionPool {
   }
 
   get isEmpty(): boolean {
-    return this.connections.size + this.connecting + this.waiting.size === 0;
+    return this.connections.size + this.connecting.size + this.waiting.size === 0;
   }
 
   start(call: ClientCall): void {
@@ -45,7 +45,7 @@ export class ClientPool implements ConnectionPool {
       }
     }
     const { maxSocketsPerAddress, maxQueued } = this.settings;
-    if (this.connections.size + this.connecting < maxSocketsPerAddress) this.open(call);
+    if (this.connections.size + this.connecting.size < maxSocketsPerAddress) this.open(call);
     else if (this.waiting.size < maxQueued) this.waiting.add(call);
     else call.fail(new ConnectError(`too many requests wait for ${this.name}`, "EPOOLFULL"));
   }
@@ -83,6 +83,20 @@ export class ClientPool implements ConnectionPool {
     while ((this.idle[0]?.idleSince ?? now) < oldest) this.idle.shift()?.socket.destroy();
   }
 
+  /** Ends calls whose time is over; answers whether any other has a deadline. */
+  expire(now: number): boolean {
+    let hasDeadline = false;
+    const check = (call: ClientCall | undefined): void => {
+      if (call === undefined || call.deadline === 0) return;
+      if (call.deadline < now) call.expire();
+      else hasDeadline = true;
+    };
+    for (const call of this.waiting) check(call);
+    for (const call of this.connecting) check(call);
+    for (const connection of this.connections) check(connection.current);
+    return hasDeadline;
+  }
+
   close(): void {
     this.isClosed = true;
     const error = new ConnectError("client is closed", "ECANCELED");
@@ -104,12 +118,12 @@ export class ClientPool implements ConnectionPool {
   private open(call: ClientCall): void {
     const { connectTimeoutMs } = this.settings;
     const socket = openSocket(this.address);
-    this.connecting++;
+    this.connecting.add(call);
     const settle = (error: Error | undefined): void => {
       clearTimeout(timer);
       socket.off("error", onError);
       socket.off("close", onClose);
-      this.connecting--;
+      this.connecting.delete(call);
       if (error) this.refused(socket, call, error);
       else this.opened(socket, call);
     };

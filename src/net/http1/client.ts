@@ -30,12 +30,16 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
   });
 }
 
+const clockTickMs = 15;
+const clockIdleTicksMax = 100;
+
 class PooledClient implements HttpClient {
   private readonly settings: PoolSettings;
   private readonly pools = new Map<string, ClientPool>();
   /** Callers mostly pass the same address object again: no key to build then. */
   private recent = new WeakMap<HttpAddress, ClientPool>();
   private sweeper: NodeJS.Timeout | undefined = undefined;
+  private clock: NodeJS.Timeout | undefined = undefined;
   private isClosed = false;
 
   constructor(settings: PoolSettings) {
@@ -46,7 +50,9 @@ class PooledClient implements HttpClient {
     return new Promise((resolve, reject) => {
       if (this.isClosed) throw new ConnectError("client is closed", "ECANCELED");
       if (request.signal?.aborted) throw new RequestAborted(request.signal.reason);
+      if (request.cancellation?.isCancelled) throw new RequestAborted(undefined);
       const pool = this.poolOf(address);
+      if (request.timeoutMs !== undefined && !this.clock) this.startClock();
       pool.start(new ClientCall(address, request, { resolve, reject }, (call) => pool.withdraw(call)));
     });
   }
@@ -54,6 +60,7 @@ class PooledClient implements HttpClient {
   close(): void {
     this.isClosed = true;
     clearInterval(this.sweeper);
+    clearInterval(this.clock);
     for (const pool of this.pools.values()) pool.close();
     this.pools.clear();
     this.recent = new WeakMap();
@@ -71,6 +78,21 @@ class PooledClient implements HttpClient {
     }
     this.recent.set(address, pool);
     return pool;
+  }
+
+  /** One timer for the timeouts of all calls, instead of one each; it ends when none has had any for a while. */
+  private startClock(): void {
+    let idleTicks = 0;
+    this.clock = setInterval(() => {
+      const now = performance.now();
+      let hasDeadline = false;
+      for (const pool of this.pools.values()) hasDeadline = pool.expire(now) || hasDeadline;
+      idleTicks = hasDeadline ? 0 : idleTicks + 1;
+      if (idleTicks < clockIdleTicksMax) return;
+      clearInterval(this.clock);
+      this.clock = undefined;
+    }, clockTickMs);
+    this.clock.unref();
   }
 
   private startSweeping(): void {

@@ -1,10 +1,10 @@
 import { type Controls, isPersistent } from "./controls.ts";
 import type { MessageHead } from "./head.ts";
 import type { RequestLine } from "./start-line.ts";
-import type { Body, HttpRequest, RawHeaders } from "./types.ts";
+import type { Body, Cancellation, HttpRequest, RawHeaders } from "./types.ts";
 
 /** One request on a server connection, and how far its answer is. */
-export class Exchange implements HttpRequest {
+export class Exchange implements HttpRequest, Cancellation {
   readonly method: string;
   readonly target: string;
   readonly minor: number;
@@ -22,6 +22,7 @@ export class Exchange implements HttpRequest {
   private readonly address: () => string;
   private controller: AbortController | undefined = undefined;
   private isAborted = false;
+  private listener: (() => void) | undefined = undefined;
 
   constructor(head: MessageHead, line: RequestLine, controls: Controls, body: Body, address: () => string) {
     this.method = line.method;
@@ -55,10 +56,23 @@ export class Exchange implements HttpRequest {
     return this.controller.signal;
   }
 
+  get cancellation(): Cancellation {
+    return this;
+  }
+
+  get isCancelled(): boolean {
+    return this.isAborted;
+  }
+
+  listen(listener: (() => void) | undefined): void {
+    this.listener = listener;
+  }
+
   /** The client has gone away. */
   abort(): void {
     if (this.isAborted) return;
     this.isAborted = true;
     this.controller?.abort();
+    this.listener?.();
   }
 }

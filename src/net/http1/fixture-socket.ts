@@ -6,6 +6,8 @@ export class FixtureSocket extends EventEmitter {
   destroyed = false;
   isEnded = false;
   writableNeedDrain = false;
+  readonly writableLength = 0;
+  readonly writableCorked = 0;
   readonly remoteAddress = "127.0.0.1";
   private written: Buffer[] = [];
 

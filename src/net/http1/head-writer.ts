@@ -101,27 +101,3 @@ export function dateLine(): string {
   }
   return dateText;
 }
-
-/** Bodies up to this are copied behind their head, so that a message is one write. */
-const joinedBytesMax = 32 * 1024;
-
-/** Something with `write`, `cork` and `uncork` as a socket has them. */
-export interface ByteSink {
-  write(data: string | Uint8Array, encoding?: BufferEncoding): boolean;
-  cork(): void;
-  uncork(): void;
-}
-
-/** Writes head and body, in one piece when small. */
-export function writeMessage(sink: ByteSink, head: string, body: Uint8Array): boolean {
-  const { length } = body;
-  if (length === 0) return sink.write(head, "latin1");
-  if (length > joinedBytesMax) {
-    sink.write(head, "latin1");
-    return sink.write(body);
-  }
-  const message = Buffer.allocUnsafe(head.length + length);
-  message.write(head, 0, "latin1");
-  message.set(body, head.length);
-  return sink.write(message);
-}

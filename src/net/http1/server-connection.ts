@@ -6,7 +6,7 @@ import { readControls, requestLength } from "./controls.ts";
 import { BodyAborted, HttpParseError, InvalidMessage } from "./errors.ts";
 import { Exchange } from "./exchange.ts";
 import { type HeadLimits, HeadParser } from "./head.ts";
-import { writeMessage } from "./head-writer.ts";
+import { writeLatin1, writeMessage } from "./message-writer.ts";
 import { abandon, plainReply } from "./reply.ts";
 import { type ReplyHead, replyHead } from "./reply-head.ts";
 import type { ServerSettings } from "./server-options.ts";
@@ -26,7 +26,7 @@ export interface ConnectionHost {
 
 const preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
 const nothing = Buffer.alloc(0);
-const lingerMs = 2_000;
+const lingerMs = 5_000;
 
 /** One client connection: requests in order, one handled at a time, each answered before the next is parsed. */
 export class ServerConnection implements SocketOwner, BodySource {
@@ -86,12 +86,13 @@ export class ServerConnection implements SocketOwner, BodySource {
   }
 
   onDrain(): void {
+    if (!this.writer && !this.awaitsDrain) return;
     this.deadline = 0;
     this.writer?.drained();
-    if (this.awaitsDrain) {
-      this.awaitsDrain = false;
-      this.endExchange();
-    }
+    if (!this.awaitsDrain) return;
+    this.awaitsDrain = false;
+    if (this.exchange?.closes) this.shutdown();
+    else this.endExchange();
   }
 
   onClose(error: Error | undefined): void {
@@ -265,7 +266,8 @@ export class ServerConnection implements SocketOwner, BodySource {
       this.deadline = 0;
       if (exchange) exchange.closes = true;
       if (exchange?.isSent) this.shutdown();
-    } else this.deadline = receiver.isFull ? 0 : this.host.now + this.host.settings.stallTimeoutMs;
+    } else if (receiver.isFull) this.deadline = 0;
+    else this.startStallTimer();
     return end;
   }
 
@@ -346,7 +348,7 @@ export class ServerConnection implements SocketOwner, BodySource {
       return;
     }
     const head = this.headFor(exchange, reply, size);
-    this.sent(exchange, this.socket.write(head.hasBody ? head.text + text : head.text, "latin1"));
+    this.sent(exchange, writeLatin1(this.socket, head.hasBody ? head.text + text : head.text));
   }
 
   private sendBytes(exchange: Exchange, reply: HttpReply, bytes: Uint8Array): void {
@@ -363,10 +365,13 @@ export class ServerConnection implements SocketOwner, BodySource {
       this.sent(exchange, socket.write(head.text, "latin1"));
       return;
     }
-    const writer = new BodyWriter(this, head.length, (error) => {
-      this.writer = undefined;
-      if (error) socket.destroy();
-      else this.sent(exchange, !socket.writableNeedDrain);
+    const writer = new BodyWriter(socket, head.length, {
+      done: (error) => {
+        this.writer = undefined;
+        if (error) socket.destroy();
+        else this.sent(exchange, !socket.writableNeedDrain);
+      },
+      stalled: () => this.startStallTimer(),
     });
     this.writer = writer;
     // The head leaves together with what the body has at once, and not later than this turn.
@@ -376,19 +381,8 @@ export class ServerConnection implements SocketOwner, BodySource {
     process.nextTick(() => socket.uncork());
   }
 
-  // The connection stands before its socket as the writer's sink, to time a peer that does not read.
-  write(data: string | Uint8Array, encoding?: BufferEncoding): boolean {
-    const hasRoom = this.socket.write(data, encoding);
-    if (!hasRoom) this.deadline = this.host.now + this.host.settings.stallTimeoutMs;
-    return hasRoom;
-  }
-
-  cork(): void {
-    this.socket.cork();
-  }
-
-  uncork(): void {
-    this.socket.uncork();
+  private startStallTimer(): void {
+    this.deadline = this.host.now + this.host.settings.stallTimeoutMs;
   }
 
   private switchProtocols(exchange: Exchange, reply: HttpReply, head: string): void {
@@ -416,14 +410,11 @@ export class ServerConnection implements SocketOwner, BodySource {
   /** The reply is with the socket; a peer that does not read holds up its next request, not our memory. */
   private sent(exchange: Exchange, hasRoom: boolean): void {
     exchange.isSent = true;
-    if (exchange.closes) {
-      this.shutdown();
-      return;
-    }
     if (!hasRoom) {
       this.awaitsDrain = true;
-      this.deadline = this.host.now + this.host.settings.stallTimeoutMs;
-    }
+      this.startStallTimer();
+    } else if (exchange.closes) this.shutdown();
+    if (exchange.closes) return;
     this.giveUpBody();
     this.endExchange();
   }

@@ -25,6 +25,15 @@ export interface HttpRequest {
   readonly remoteAddress: string;
   /** Aborts when the client goes away before the reply ended. Created on first use. */
   readonly signal: AbortSignal;
+  /** The same for the hot path: an AbortSignal that is listened to costs 6 µs of CPU in Bun, this costs nothing. */
+  readonly cancellation?: Cancellation | undefined;
+}
+
+/** A stand-in for AbortSignal with room for one listener at a time. */
+export interface Cancellation {
+  readonly isCancelled: boolean;
+  /** Takes the place of the listener before; `undefined` takes it away. Not called when it is too late already. */
+  listen(listener: (() => void) | undefined): void;
 }
 
 export interface HttpReply {
@@ -73,6 +82,8 @@ export interface HttpClientRequest {
   headers: RawHeaders;
   body?: Uint8Array | string | Body | AsyncIterable<Uint8Array> | undefined;
   signal?: AbortSignal | undefined;
+  /** Instead of `signal`; listened to until the response has ended. */
+  cancellation?: Cancellation | undefined;
   /** Until the response head has arrived. */
   timeoutMs?: number | undefined;
   /**

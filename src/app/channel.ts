@@ -1,5 +1,5 @@
 import type { GrpcClient, Metadata } from "../net/grpc/types.ts";
-import type { Body, HttpReply, RawHeaders } from "../net/http1/types.ts";
+import type { Body, Cancellation, HttpReply, RawHeaders } from "../net/http1/types.ts";
 import type { SpanContext } from "../telemetry/telemetry.ts";
 
 /** How mecha calls one application: over HTTP or gRPC, within its concurrency limit, with its token. */
@@ -31,6 +31,8 @@ export interface AppHttpRequest {
   body?: Uint8Array | string | Body | AsyncIterable<Uint8Array> | undefined;
   trace?: SpanContext | undefined;
   signal?: AbortSignal | undefined;
+  /** In place of `signal`, which is then only looked at when the call has to wait for a slot. */
+  cancellation?: Cancellation | undefined;
   timeoutMs?: number | undefined;
 }
 

@@ -10,6 +10,8 @@ export class QueueFull extends Error {
 export interface Limiter {
   readonly active: number;
   readonly queued: number;
+  /** Takes a slot when one is free. */
+  tryAcquire(): boolean;
   /** `undefined` when the slot is taken at once. Rejects when the signal aborts first or the queue is full. */
   acquire(signal?: AbortSignal): Promise<void> | undefined;
   /** Once per slot taken. */
@@ -29,7 +31,13 @@ export function createLimiter({ max, queuedMax = defaultQueuedMax }: LimiterOpti
   return max > 0 ? new FairLimiter(max, queuedMax) : unlimited;
 }
 
-const unlimited: Limiter = { active: 0, queued: 0, acquire: () => undefined, release: () => {} };
+const unlimited: Limiter = {
+  active: 0,
+  queued: 0,
+  tryAcquire: () => true,
+  acquire: () => undefined,
+  release: () => {},
+};
 
 interface Waiter {
   start(): void;
@@ -55,12 +63,15 @@ class FairLimiter implements Limiter {
     return this.#waiting.size;
   }
 
+  tryAcquire(): boolean {
+    if (this.#active >= this.#max) return false;
+    this.#active++;
+    return true;
+  }
+
   acquire(signal?: AbortSignal): Promise<void> | undefined {
     if (signal?.aborted) return Promise.reject(signal.reason);
-    if (this.#active < this.#max) {
-      this.#active++;
-      return undefined;
-    }
+    if (this.tryAcquire()) return undefined;
     if (this.#waiting.size >= this.#queuedMax) return Promise.reject(new QueueFull(this.#queuedMax));
     return new Promise((resolve, reject) => {
       const leave = (): void => {

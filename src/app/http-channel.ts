@@ -27,16 +27,28 @@ export class HttpChannel {
   }
 
   request(request: AppHttpRequest): Promise<AppHttpResponse> {
-    const waiting = this.#options.limiter.acquire(request.signal);
-    return waiting === undefined ? this.#send(request) : waiting.then(() => this.#send(request));
+    const { limiter } = this.#options;
+    if (limiter.tryAcquire()) return this.#send(request);
+    const waiting = limiter.acquire(request.signal) ?? Promise.resolve();
+    return waiting.then(() => this.#send(request));
   }
 
   #send(request: AppHttpRequest): Promise<AppHttpResponse> {
     const { client, address } = this.#options;
-    const { method, target, body, signal, timeoutMs } = request;
+    const { method, target, body, cancellation, timeoutMs } = request;
+    // The getter of a server request's signal makes one: not touched when there is something cheaper.
+    const signal = cancellation === undefined ? request.signal : undefined;
     return client
-      .request(address, { method, target, headers: this.#headers(request), body, signal, timeoutMs })
-      .then(this.#answered, (error) => this.#failed(error, signal));
+      .request(address, {
+        method,
+        target,
+        headers: this.#headers(request),
+        body,
+        signal,
+        cancellation,
+        timeoutMs,
+      })
+      .then(this.#answered, (error) => this.#failed(error, cancellation?.isCancelled ?? signal?.aborted));
   }
 
   readonly #answered = (response: HttpResponse): AppHttpResponse => {
@@ -44,9 +56,9 @@ export class HttpChannel {
     return this.#hold(response);
   };
 
-  #failed(error: unknown, signal: AbortSignal | undefined): never {
+  #failed(error: unknown, isGivenUp: boolean | undefined): never {
     this.#options.limiter.release();
-    if (!signal?.aborted) this.#options.onOutcome(false);
+    if (!isGivenUp) this.#options.onOutcome(false);
     throw error;
   }
 

@@ -32,7 +32,9 @@ class Http2Client implements HttpClient {
   async request(address: HttpAddress, request: HttpClientRequest): Promise<HttpResponse> {
     const authority = `${address.host.includes(":") ? `[${address.host}]` : address.host}:${address.port}`;
     const session = await this.#session(authority);
-    if (request.signal?.aborted) throw new RequestAborted(request.signal.reason);
+    if (request.signal?.aborted || request.cancellation?.isCancelled) {
+      throw new RequestAborted(request.signal?.reason);
+    }
     const stream = session.request(requestHeaders(authority, request), { endStream: isEmpty(request.body) });
     const response = awaitResponse(stream, request);
     sendBody(stream, request.body);
@@ -105,7 +107,7 @@ function isEmpty(body: HttpClientRequest["body"]): boolean {
 }
 
 function awaitResponse(stream: ClientHttp2Stream, request: HttpClientRequest): Promise<HttpResponse> {
-  const { signal, timeoutMs } = request;
+  const { signal, cancellation, timeoutMs } = request;
   return new Promise((resolve, reject) => {
     let body: IncomingBody | undefined;
     let failure: Error | undefined;
@@ -119,6 +121,7 @@ function awaitResponse(stream: ClientHttp2Stream, request: HttpClientRequest): P
         ? undefined
         : setTimeout(() => giveUp(new ResponseTimeout(timeoutMs)), timeoutMs);
     signal?.addEventListener("abort", onAbort, { once: true });
+    cancellation?.listen(onAbort);
     stream.on("response", (headers) => {
       clearTimeout(timer);
       body = receiveBody(stream, headers, request.method === "HEAD");
@@ -130,6 +133,7 @@ function awaitResponse(stream: ClientHttp2Stream, request: HttpClientRequest): P
     stream.on("close", () => {
       clearTimeout(timer);
       signal?.removeEventListener("abort", onAbort);
+      cancellation?.listen(undefined);
       if (body) body.fail(failure ?? new BodyAborted());
       else reject(failure ?? new ConnectionLost("connection closed before the answer", false));
     });

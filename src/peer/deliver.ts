@@ -3,7 +3,7 @@ import type { AppChannel } from "../app/channel.ts";
 import { Code, httpStatusOf } from "../errors.ts";
 import { encodeRpcStatus } from "../net/grpc/status-details.ts";
 import { GrpcError } from "../net/grpc/types.ts";
-import type { Body, HttpReply, RawHeaders } from "../net/http1/types.ts";
+import type { Body, Cancellation, HttpReply, HttpRequest, RawHeaders } from "../net/http1/types.ts";
 import type { SpanContext } from "../telemetry/telemetry.ts";
 import { StatusSchema } from "../wire/dapr/proto/internals/v1/status_pb.js";
 import { unhealthy } from "./failure.ts";
@@ -20,7 +20,34 @@ export interface HttpDelivery {
   headers: RawHeaders;
   body: Body;
   trace: SpanContext | undefined;
-  signal: AbortSignal;
+  /** May be made when it is first looked at. */
+  readonly signal: AbortSignal;
+  cancellation: Cancellation | undefined;
+}
+
+/** The delivery of a server's request: its signal stays unmade unless somebody needs one. */
+export class RequestDelivery implements HttpDelivery {
+  readonly method: string;
+  readonly target: string;
+  readonly headers: RawHeaders;
+  readonly body: Body;
+  readonly trace: SpanContext | undefined;
+  readonly cancellation: Cancellation | undefined;
+  readonly #request: HttpRequest;
+
+  constructor(request: HttpRequest, parts: Pick<HttpDelivery, "target" | "headers" | "body" | "trace">) {
+    this.#request = request;
+    this.method = request.method;
+    this.target = parts.target;
+    this.headers = parts.headers;
+    this.body = parts.body;
+    this.trace = parts.trace;
+    this.cancellation = request.cancellation;
+  }
+
+  get signal(): AbortSignal {
+    return this.#request.signal;
+  }
 }
 
 /** Hands an HTTP call to an app of this process, whichever protocol it speaks. Errors are failures to reach it. */

@@ -14,7 +14,7 @@ import type {
 import { spliceSockets } from "../net/splice.ts";
 import { formatTraceparent } from "../telemetry/propagation.ts";
 import type { SpanContext } from "../telemetry/telemetry.ts";
-import { deliverHttp } from "./deliver.ts";
+import { deliverHttp, type HttpDelivery, RequestDelivery } from "./deliver.ts";
 import { appCallFailure, noOwnChannel, noRemoteChannel } from "./failure.ts";
 import { callerRules, upgradeOf, withoutNamed } from "./header-rules.ts";
 import { passAnswer } from "./http-answer.ts";
@@ -89,21 +89,20 @@ export function forwardToPeer(
   headers.push(...traceLines(call.trace), peerFields.app, appField(name));
   // Bytes that are here already can be sent to one instance after the other.
   const body = readyBytes(call.body) ?? call.body;
-  const { signal } = request;
   const send = async (instance: Instance): Promise<HttpReply> => {
     const response = await options.httpClient.request(instance.address, {
       method: request.method,
       target: call.target,
       headers: headers.concat(peerFields.token, instance.token),
       body,
-      signal,
+      ...departureOf(request),
     });
     const failure = errorOfAnswer((lowerName) => response.header(lowerName));
     if (failure) throw failure;
     return passAnswer(withTakeOver(response), request.method);
   };
   const retry = options.connectRetry(id);
-  return callPeer({ registry, clock, retry, name, id, signal }, send);
+  return callPeer({ registry, clock, retry, name, id, request }, send);
 }
 
 /** To an HTTPEndpoint or URL: the outside world learns nothing of apps and tokens. */
@@ -118,7 +117,7 @@ export async function forwardOutside(
     target: externalPath(target, call.target),
     headers: externalHeaders(outgoingHeaders(request), target, call.trace),
     body: call.body,
-    signal: request.signal,
+    ...departureOf(request),
   });
   return passAnswer(withTakeOver(response), request.method);
 }
@@ -149,8 +148,14 @@ export function traceLines(trace: SpanContext | undefined): string[] {
   return lines;
 }
 
-function deliveryOf({ request, body, target, trace }: OutgoingCall, headers: RawHeaders) {
-  return { method: request.method, target, headers, body, trace, signal: request.signal };
+function deliveryOf({ request, body, target, trace }: OutgoingCall, headers: RawHeaders): HttpDelivery {
+  return new RequestDelivery(request, { target, headers, body, trace });
+}
+
+/** How a client hears that the caller has left: the cheap way where there is one. */
+function departureOf(request: HttpRequest): Partial<Pick<HttpRequest, "signal" | "cancellation">> {
+  const { cancellation } = request;
+  return cancellation === undefined ? { signal: request.signal } : { cancellation };
 }
 
 function outgoingHeaders(request: HttpRequest): RawHeaders {

@@ -71,7 +71,7 @@ export function methodToPeer(
     if (failure) throw failure;
     return decodeMethodAnswer(await response.body.bytes(bodyBytesMax + answerOverheadBytes));
   };
-  return callPeer({ registry, clock, retry: options.connectRetry(id), name, id, signal: call.signal }, send);
+  return callPeer({ registry, clock, retry: options.connectRetry(id), name, id, request: call }, send);
 }
 
 /** To an HTTPEndpoint or URL. */

@@ -95,7 +95,7 @@ function peer(
     ...traceMetadata(span.context),
     [peerFields.app, appField(name)],
   ];
-  const attempt = { registry, clock, retry: options.connectRetry(id), name, id, signal };
+  const attempt = { registry, clock, retry: options.connectRetry(id), name, id, request: context };
   const client: GrpcClient = {
     unary: unproxied,
     stream: unproxied,

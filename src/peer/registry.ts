@@ -19,7 +19,7 @@ export interface Registry {
   /** Announces an instance until the registration is closed. Resolves when others can see it. */
   register(record: InstanceRecord): Promise<Registration>;
   /** The live instances of an app; a known app costs no wait and no look at the store. */
-  resolve(name: AppName, signal?: AbortSignal): readonly Instance[] | Promise<readonly Instance[]>;
+  resolve(name: AppName, call?: WaitingCall): readonly Instance[] | Promise<readonly Instance[]>;
   /** Chooses one to call; `undefined` when all were tried. */
   pick(instances: readonly Instance[], tried?: ReadonlySet<Instance>): Instance | undefined;
   /** A call could not reach the instance: others are preferred for a while; a dead one is forgotten everywhere. */
@@ -27,6 +27,11 @@ export interface Registry {
   /** Everything announced, for the CLI. */
   list(): Promise<Instance[]>;
   close(): Promise<void>;
+}
+
+/** Ends the wait for an unknown app; looked at only then. */
+export interface WaitingCall {
+  readonly signal: AbortSignal;
 }
 
 export interface Registration {
@@ -89,9 +94,9 @@ class StoreRegistry implements Registry {
     return registration;
   }
 
-  resolve(name: AppName, signal?: AbortSignal): readonly Instance[] | Promise<readonly Instance[]> {
+  resolve(name: AppName, call?: WaitingCall): readonly Instance[] | Promise<readonly Instance[]> {
     const known = this.#live(name);
-    return known.length > 0 ? known : this.#find(name, signal);
+    return known.length > 0 ? known : this.#find(name, call?.signal);
   }
 
   pick(instances: readonly Instance[], tried?: ReadonlySet<Instance>): Instance | undefined {

@@ -21,7 +21,8 @@ export interface PeerAttempt {
   name: AppName;
   /** The id as the caller gave it, for the error text. */
   id: string;
-  signal: AbortSignal;
+  /** Whose signal ends the attempts; only looked at when there is something to wait for. */
+  request: { readonly signal: AbortSignal };
 }
 
 /**
@@ -32,10 +33,10 @@ export async function callPeer<T>(
   attempt: PeerAttempt,
   call: (instance: Instance) => Promise<T>,
 ): Promise<T> {
-  const { registry, clock, retry, name, id, signal } = attempt;
+  const { registry, clock, retry, name, id, request } = attempt;
   let failure: unknown;
   for (let round = 0; ; round++) {
-    const known = registry.resolve(name, signal);
+    const known = registry.resolve(name, request);
     const instances = known instanceof Promise ? await known : known;
     if (instances.length === 0) throw failure ? unreachable(id, round, failure) : new UnknownApp(id);
     const tried = new Set<Instance>();
@@ -49,8 +50,8 @@ export async function callPeer<T>(
         failure = error;
       }
     }
-    if (round === retry.retries || signal.aborted) throw unreachable(id, round, failure);
-    await sleep(clock, retry.delayMs, signal);
+    if (round === retry.retries || request.signal.aborted) throw unreachable(id, round, failure);
+    await sleep(clock, retry.delayMs, request.signal);
   }
 }
 

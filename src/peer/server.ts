@@ -4,7 +4,7 @@ import { GrpcError, type GrpcLookup, type GrpcProxyTarget, type Metadata } from 
 import type { HttpHandler, HttpReply, HttpRequest } from "../net/http1/types.ts";
 import { extractContext } from "../telemetry/propagation.ts";
 import type { Span, Telemetry } from "../telemetry/telemetry.ts";
-import { deliverHttp, deliverMethod } from "./deliver.ts";
+import { deliverHttp, deliverMethod, RequestDelivery } from "./deliver.ts";
 import { appCallFailure, failureText, noRemoteChannel } from "./failure.ts";
 import { connectToApp } from "./grpc-proxy.ts";
 import { peerRules, upgradeOf } from "./header-rules.ts";
@@ -126,8 +126,7 @@ async function servePlain(
   const headers = peerRules.copy(request.rawHeaders);
   const protocol = upgradeOf((lowerName) => request.header(lowerName));
   if (protocol !== undefined) headers.push("Connection", "Upgrade", "Upgrade", protocol);
-  const { method, body, signal } = request;
-  const delivery = { method, target, headers, body, trace: span.context, signal };
+  const delivery = new RequestDelivery(request, { target, headers, body: request.body, trace: span.context });
   try {
     return await deliverHttp(channel, delivery, options.settings.maxBodyBytes);
   } catch (error) {

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readdir, readFile, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../telemetry/telemetry.ts";
@@ -29,6 +30,14 @@ export interface ResourceSet {
   configurations: ConfigurationResource[];
   /** Accepted kinds without effect. */
   others: Resource[];
+  /** Of the contents they were read from: tells a watch what is known already. */
+  print: string;
+}
+
+/** Resource files as they were read. */
+export interface ReadFiles {
+  files: { path: string; bytes: Uint8Array }[];
+  print: string;
 }
 
 const fileBytesMax = 4 * 1024 * 1024;
@@ -39,20 +48,38 @@ const filesMax = 10_000;
  * Rejects with `ResourceErrors` naming everything that is wrong; warnings are logged.
  */
 export async function loadResources(paths: readonly string[], options: LoadOptions): Promise<ResourceSet> {
-  const files = await filesOf(paths);
+  return checkResources(await readResourceFiles(paths), options);
+}
+
+export async function readResourceFiles(paths: readonly string[]): Promise<ReadFiles> {
+  const files: ReadFiles["files"] = [];
+  const hash = createHash("sha256");
+  for (const path of await filesOf(paths)) {
+    const bytes = await readFile(path);
+    hash.update(`\n${path}\n`).update(bytes);
+    files.push({ path, bytes });
+  }
+  return { files, print: hash.digest("hex") };
+}
+
+/** The second half of `loadResources`. */
+export async function checkResources(
+  { files, print }: ReadFiles,
+  options: LoadOptions,
+): Promise<ResourceSet> {
   const problems: Problem[] = [];
   const resources: Resource[] = [];
-  for (const file of files) resources.push(...(await readFileResources(file, options, problems)));
+  for (const file of files) resources.push(...(await parseResources(file, options, problems)));
   refuseDuplicates(resources, problems);
   for (const problem of problems) {
     if (problem.severity === "warning") options.log.warn({}, formatProblem(problem));
   }
   const errors = problems.filter((problem) => problem.severity === "error");
   if (errors.length > 0) throw new ResourceErrors(errors);
-  return sorted(resources);
+  return sorted(resources, print);
 }
 
-export function emptyResources(): ResourceSet {
+function emptyResources(): Omit<ResourceSet, "print"> {
   return {
     components: [],
     subscriptions: [],
@@ -64,7 +91,7 @@ export function emptyResources(): ResourceSet {
 }
 
 /** The files in the order they are read. Of a folder that is named twice, or by a link, once. */
-export async function filesOf(paths: readonly string[]): Promise<string[]> {
+async function filesOf(paths: readonly string[]): Promise<string[]> {
   const files: string[] = [];
   const seen = new Set<string>();
   for (const path of paths) {
@@ -86,20 +113,19 @@ async function yamlFilesIn(folder: string): Promise<string[]> {
   return files.filter((_, index) => areFiles[index]);
 }
 
-async function readFileResources(
-  file: string,
+async function parseResources(
+  { path, bytes }: ReadFiles["files"][number],
   options: LoadOptions,
   problems: Problem[],
 ): Promise<Resource[]> {
-  const bytes = await readFile(file);
   if (bytes.byteLength > fileBytesMax) {
     const message = `the file has ${bytes.byteLength} bytes, at most ${fileBytesMax} are read`;
-    problems.push({ severity: "error", message, source: { file, line: 1, column: 1 } });
+    problems.push({ severity: "error", message, source: { file: path, line: 1, column: 1 } });
     return [];
   }
   // The YAML package is dear to load, and many starts have no files.
   const { parseYamlFile } = await import("./yaml-document.ts");
-  const parsed = parseYamlFile(file, bytes.toString("utf8"), options.env);
+  const parsed = parseYamlFile(path, Buffer.from(bytes).toString("utf8"), options.env);
   problems.push(...parsed.problems);
   const { isStrict, log } = options;
   const onForeign = (kind: string, source: { file: string; line: number }) => {
@@ -128,8 +154,8 @@ function refuseDuplicates(resources: readonly Resource[], problems: Problem[]): 
   }
 }
 
-function sorted(resources: readonly Resource[]): ResourceSet {
-  const set = emptyResources();
+function sorted(resources: readonly Resource[], print: string): ResourceSet {
+  const set = { ...emptyResources(), print };
   const lists: Record<string, unknown[]> = {
     Component: set.components,
     Subscription: set.subscriptions,

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { realClock } from "../edges/clock.ts";
 import type { Log } from "../telemetry/telemetry.ts";
-import type { ResourceSet } from "./load.ts";
+import { loadResources, type ResourceSet } from "./load.ts";
 import { type ResourceWatch, watchResources } from "./watch.ts";
 
 const log = { debug() {}, info() {}, warn() {}, error() {}, fatal() {}, scope: () => log } as unknown as Log;
@@ -24,7 +24,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function start(path = folder, reconcileIntervalMs = 60_000): Promise<ResourceWatch> {
+async function start(path = folder, reconcileIntervalMs = 60_000, since?: string): Promise<ResourceWatch> {
   watch = await watchResources([path], {
     isStrict: false,
     env: {},
@@ -32,6 +32,7 @@ async function start(path = folder, reconcileIntervalMs = 60_000): Promise<Resou
     clock: realClock,
     settleMs: 10,
     reconcileIntervalMs,
+    since,
     onChange: (set: ResourceSet) => void sets.push(set.components.map((one) => one.name)),
     onError: (error) => void errors.push(error.message),
   });
@@ -76,6 +77,14 @@ test("watchResources() does not report what it knows, nor a rewrite of the same 
   await writeFile(join(folder, "a.yaml"), component("a"));
   await watch?.reconcile();
   expect(sets).toEqual([]);
+});
+
+test("watchResources() reports at once what changed since the set that is in use", async () => {
+  await writeFile(join(folder, "a.yaml"), component("a"));
+  const { print } = await loadResources([folder], { isStrict: false, env: {}, log });
+  await writeFile(join(folder, "a.yaml"), component("b"));
+  await start(folder, 60_000, print);
+  await until(() => sets.at(-1)?.join() === "b");
 });
 
 test("watchResources() sees how Kubernetes swaps mounted files", async () => {

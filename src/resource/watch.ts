@@ -1,12 +1,18 @@
-import { createHash } from "node:crypto";
 import { type FSWatcher, statSync, watch } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Clock, ClockTimer } from "../edges/clock.ts";
-import { filesOf, type LoadOptions, loadResources, type ResourceSet } from "./load.ts";
+import {
+  checkResources,
+  type LoadOptions,
+  type ReadFiles,
+  type ResourceSet,
+  readResourceFiles,
+} from "./load.ts";
 
 export interface WatchOptions extends LoadOptions {
   clock: Clock;
+  /** `print` of the set that is in use. What changed since is reported at once; absent: what is there now is known. */
+  since?: string;
   /** A full look without any event: what the system's notification missed. Default 60 s. */
   reconcileIntervalMs?: number;
   /** How long after an event it waits for more. Default 200 ms. */
@@ -27,8 +33,7 @@ const reconcileDefaultMs = 60_000;
 const settleDefaultMs = 200;
 
 /**
- * Watches folders and files of resources. The set at the start counts as known: call it right after `loadResources`
- * with the same paths. Each state of the files is reported once.
+ * Watches folders and files of resources. Each state of the files is reported once, as a set or as an error.
  */
 export async function watchResources(
   paths: readonly string[],
@@ -55,9 +60,11 @@ class Watching implements ResourceWatch {
   }
 
   async start(): Promise<void> {
+    const { since } = this.#options;
     this.#watchAll();
-    this.#known = await this.#print();
+    this.#known = since ?? (await this.#read()).print;
     this.#reconcileLater();
+    if (since !== undefined) void this.reconcile();
   }
 
   reconcile(): Promise<void> {
@@ -77,30 +84,26 @@ class Watching implements ResourceWatch {
   async #look(): Promise<void> {
     if (this.#isClosed) return;
     this.#watchAll();
-    const print = await this.#print();
-    if (print === this.#known) return;
-    this.#known = print;
+    const read = await this.#read();
+    if (read.print === this.#known) return;
+    this.#known = read.print;
     const { onChange, onError } = this.#options;
     try {
-      const resources = await loadResources(this.#paths, this.#options);
-      // The files may have changed while they were read; then the next look finds another print.
+      if ("error" in read) throw read.error;
+      const resources = await checkResources(read, this.#options);
       if (!this.#isClosed) await onChange(resources);
     } catch (error) {
       onError(error instanceof Error ? error : new Error(String(error)));
     }
   }
 
-  /** Of all contents, so that a rewrite of the same bytes is no change. What can not be read is part of it. */
-  async #print(): Promise<string> {
-    const hash = createHash("sha256");
+  /** That the files can not be read is a state too. */
+  async #read(): Promise<ReadFiles | { print: string; error: unknown }> {
     try {
-      for (const file of await filesOf(this.#paths)) {
-        hash.update(`\n${file}\n`).update(await readFile(file));
-      }
+      return await readResourceFiles(this.#paths);
     } catch (error) {
-      hash.update(String(error));
+      return { print: String(error), error };
     }
-    return hash.digest("hex");
   }
 
   /** A folder that went and came back needs a new watch, so this is done before each look. */

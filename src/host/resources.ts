@@ -116,7 +116,9 @@ class Resources implements RuntimeResources {
       log.error({}, `the changed resources can not be used, the old ones stay: ${error.message}`);
     if (options.resourcesPaths.length > 0) {
       const onChange = (set: ResourceSet): Promise<void> => this.reload(set);
-      this.watches.push(await watchResources(options.resourcesPaths, { ...shared, onChange, onError }));
+      this.watches.push(
+        await watchResources(options.resourcesPaths, { ...shared, since: this.set.print, onChange, onError }),
+      );
     }
     if (options.configPaths.length > 0) {
       const onChange = (set: ResourceSet): void => {

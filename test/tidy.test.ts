@@ -1,9 +1,12 @@
 // The habits of this repository, held by a test. Each rule prints every place that breaks it.
 import { describe, expect, test } from "bun:test";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import manifest from "../package.json";
 import { currentCatalog, renderCatalog } from "../scripts/catalog.ts";
+import { cliPath, renderCliReference } from "../scripts/cli-reference.ts";
+import { errorsPath, renderErrorReference } from "../scripts/error-reference.ts";
+import { errors } from "../src/errors.ts";
 import { brokenLinks, changelogFaults, commandsIn, documentPaths, read } from "./tidy/documents.ts";
 import { areaOf, layerBreaks, moduleBreaks } from "./tidy/layers.ts";
 import { deadFiles, eagerLoads } from "./tidy/reachability.ts";
@@ -64,6 +67,10 @@ describe("the product", () => {
     );
     none([...members(product, /^Bun\.(serve|fetch|connect|listen)$/), ...fetches]);
   });
+  test("throws every error of its table", () => {
+    const thrown = new Set(product.flatMap((file) => file.members.map(({ text }) => text)));
+    none(Object.keys(errors).filter((name) => !thrown.has(`errors.${name}`)));
+  });
   test("has an up-to-date catalog of components", async () => {
     expect(await renderCatalog(), "run `npm run catalog`").toBe(currentCatalog());
   });
@@ -94,6 +101,10 @@ describe("documents", () => {
     const text = read("docs/internals/dependencies.md");
     const names = Object.keys({ ...manifest.dependencies, ...manifest.devDependencies });
     none(names.filter((name) => !text.includes(`\`${name}\``)));
+  });
+  test("show the commands and errors as they are", async () => {
+    expect(readFileSync(cliPath, "utf8"), "run `npm run docs`").toBe(await renderCliReference());
+    expect(readFileSync(errorsPath, "utf8"), "run `npm run docs`").toBe(renderErrorReference());
   });
   test("keep the changelog's form", () => none(changelogFaults(read("CHANGELOG.md"))));
 });

@@ -60,7 +60,9 @@ describe.each(["https", "h2c"] as const)("an app that speaks %s", (protocol) => 
     const path = `/v1.0/invoke/app-${protocol}/method/x`;
     const bodies = Array.from({ length: 50 }, (_, i) => `body ${i}`);
     const replies = await Promise.all(
-      bodies.map((body) => send(sidecar.url, path, { method: "POST", body, headers: { "Content-Length": body.length } })),
+      bodies.map((body) =>
+        send(sidecar.url, path, { method: "POST", body, headers: { "Content-Length": body.length } }),
+      ),
     );
     expect(replies.map(({ text }) => text)).toEqual(bodies);
   });
@@ -193,7 +195,9 @@ test("invocation is refused while the app is unhealthy, here and from a peer, an
   await channel.waitUntilReachable(new AbortController().signal);
   await until(() => probes > 1);
   const path = "/v1.0/invoke/sick/method/x";
-  expect((await send(sick.url, path)).text).toContain("rpc error: code = Internal desc = app is not in a healthy state");
+  expect((await send(sick.url, path)).text).toContain(
+    "rpc error: code = Internal desc = app is not in a healthy state",
+  );
   expect((await send(other.url, path)).text).toContain("app is not in a healthy state");
   isWell = true;
   await until(() => channel.isHealthy);

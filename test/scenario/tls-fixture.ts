@@ -20,7 +20,19 @@ export function createAuthority(name: string): Authority {
   const at = (file: string): string => join(folder, file);
   const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
   try {
-    openssl("req", "-x509", ...curve, "-days", "2", "-subj", `/CN=${name}`, "-keyout", at("ca.key"), "-out", at("ca.pem"));
+    openssl(
+      "req",
+      "-x509",
+      ...curve,
+      "-days",
+      "2",
+      "-subj",
+      `/CN=${name}`,
+      "-keyout",
+      at("ca.key"),
+      "-out",
+      at("ca.pem"),
+    );
     openssl("req", ...curve, "-subj", "/CN=localhost", "-keyout", at("leaf.key"), "-out", at("leaf.csr"));
     writeFileSync(at("ext"), "subjectAltName=DNS:localhost,IP:127.0.0.1\n");
     const signer = ["-CA", at("ca.pem"), "-CAkey", at("ca.key"), "-CAcreateserial", "-extfile", at("ext")];

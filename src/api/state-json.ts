@@ -1,4 +1,5 @@
 import { Code, errors } from "../errors.ts";
+import { looseMembers } from "../kit/loose-members.ts";
 import type { TransactionalStateOperation } from "../wire/dapr/proto/runtime/v1/state_pb.js";
 import { JsonCursor } from "./json-cursor.ts";
 import type { Fields } from "./operation.ts";
@@ -111,12 +112,12 @@ function rawRequestValues(text: string): (string | undefined)[] {
   const raws: (string | undefined)[] = [];
   const cursor = new JsonCursor(text);
   cursor.object((name) => {
-    if (name !== "operations" || !cursor.isArray) return cursor.skip();
+    if (name.toLowerCase() !== "operations" || !cursor.isArray) return cursor.skip();
     raws.length = 0;
     cursor.array(() => {
       let raw: string | undefined;
       const visit = (member: string): void => {
-        if (member === "request" && cursor.isObject) raw = rawMember(cursor, "value");
+        if (member.toLowerCase() === "request" && cursor.isObject) raw = rawMember(cursor, "value");
         else cursor.skip();
       };
       if (cursor.isObject) cursor.object(visit);
@@ -131,7 +132,7 @@ function rawRequestValues(text: string): (string | undefined)[] {
 export function rawMember(cursor: JsonCursor, wanted: string): string | undefined {
   let raw: string | undefined;
   cursor.object((name) => {
-    if (name === wanted) raw = cursor.value();
+    if (name === wanted || name.toLowerCase() === wanted) raw = cursor.value();
     else cursor.skip();
   });
   return raw;
@@ -147,6 +148,10 @@ function optionCode(store: string, option: string, texts: readonly string[], giv
 }
 
 export function members(value: unknown, what: string): Members {
+  return looseMembers(objectOf(value, what));
+}
+
+function objectOf(value: unknown, what: string): Members {
   if (value === null) return {};
   if (typeof value !== "object" || Array.isArray(value)) throw malformed(`${what} has to be an object`);
   return value as Members;
@@ -161,7 +166,7 @@ export function textOf(value: unknown, what: string): string {
 export function metadataOf(value: unknown): Metadata {
   if (value == null) return {};
   const metadata: Metadata = {};
-  for (const [name, entry] of Object.entries(members(value, "metadata"))) {
+  for (const [name, entry] of Object.entries(objectOf(value, "metadata"))) {
     const isText = typeof entry === "string" || typeof entry === "number" || typeof entry === "boolean";
     if (!isText) throw malformed(`metadata "${name}" has to be a string`);
     metadata[name] = String(entry);

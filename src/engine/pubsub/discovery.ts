@@ -2,6 +2,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import type { AppChannel } from "../../app/channel.ts";
 import { type Clock, sleep } from "../../edges/clock.ts";
 import { Code } from "../../errors.ts";
+import { looseMembers } from "../../kit/loose-members.ts";
 import { GrpcError } from "../../net/grpc/types.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import {
@@ -78,13 +79,13 @@ function parseList(bytes: Uint8Array): Record<string, unknown>[] {
   if (list === null) return [];
   const isList = Array.isArray(list) && list.every((one) => typeof one === "object" && one !== null);
   if (!isList) throw new InvalidList("error getting topics from app: not an array of subscriptions");
-  return list as Record<string, unknown>[];
+  return (list as Record<string, unknown>[]).map(looseMembers);
 }
 
 function httpSubscription(entry: Record<string, unknown>): Subscription {
-  const routes = recordOf(entry.routes);
+  const routes = looseMembers(recordOf(entry.routes));
   const rules = (Array.isArray(routes.rules) ? routes.rules : []).map((rule): Route => {
-    const { match, path } = recordOf(rule);
+    const { match, path } = looseMembers(recordOf(rule));
     return { match: textOf(match), path: textOf(path) };
   });
   const metadata = Object.entries(recordOf(entry.metadata)).map(([name, value]) => [name, String(value)]);
@@ -94,7 +95,7 @@ function httpSubscription(entry: Record<string, unknown>): Subscription {
     metadata: Object.fromEntries(metadata),
     rules: orderedRoutes(rules, textOf(routes.default) || textOf(entry.route)),
     deadLetterTopic: textOf(entry.deadLetterTopic),
-    bulk: bulkLimits(recordOf(entry.bulkSubscribe)),
+    bulk: bulkLimits(looseMembers(recordOf(entry.bulkSubscribe))),
     type: "PROGRAMMATIC",
   };
 }

@@ -41,9 +41,10 @@ export class ClientCall {
     const { timeoutMs, signal } = options;
     if (timeoutMs !== undefined) {
       this.#deadlineMs = Date.now() + timeoutMs;
-      if (timeoutMs <= timerMaxMs) this.#timer = setTimeout(expire, Math.max(0, timeoutMs), this);
+      if (timeoutMs <= 0) expire(this);
+      else if (timeoutMs <= timerMaxMs) this.#timer = setTimeout(expire, timeoutMs, this);
     }
-    if (signal !== undefined) this.#follow(signal);
+    if (signal !== undefined && !this.isEnded) this.#follow(signal);
   }
 
   /** Opens the stream on a connection; the caller listens for data and writes. */
@@ -179,7 +180,7 @@ export class ClientCall {
       );
     };
     this.#onSignal = onSignal;
-    if (signal.aborted) queueMicrotask(onSignal);
+    if (signal.aborted) onSignal();
     else signal.addEventListener("abort", onSignal, { once: true });
   }
 }

@@ -4,7 +4,7 @@ import type { Duplex } from "node:stream";
 import tls from "node:tls";
 import type { HttpTls } from "../http1/types.ts";
 import { batched } from "./batched-socket.ts";
-import { connectionWindowBytes, sessionLimits, streamWindowBytes } from "./limits.ts";
+import { connectionWindowBytes, sessionOptions, streamWindowBytes } from "./limits.ts";
 import { grpcCode } from "./status.ts";
 import { GrpcError } from "./types.ts";
 
@@ -112,7 +112,7 @@ export class ClientConnection {
 function startSession(address: GrpcAddress, tlsOptions: HttpTls | undefined): ClientHttp2Session {
   const scheme = tlsOptions === undefined ? "http" : "https";
   return http2.connect(`${scheme}://${authorityOf(address)}`, {
-    ...sessionLimits,
+    ...sessionOptions,
     settings: { enablePush: false, initialWindowSize: streamWindowBytes },
     createConnection: () => openSocket(address, tlsOptions),
   } as http2.ClientSessionOptions);

@@ -47,6 +47,15 @@ test("addMetadata() cannot replace the headers of the transport", () => {
   expect(headers).toEqual({ ":path": "/a/b", "x-a": ["0", "1"] });
 });
 
+test("addMetadata() sends what HTTP/2 can carry", () => {
+  const headers = addMetadata({}, [
+    ["bad name", "x"],
+    ["line", "a\r\nb"],
+    ["wide", "日"],
+  ]);
+  expect(headers).toEqual({ line: "a  b", wide: Buffer.from("日").toString("latin1") });
+});
+
 test("forwardedHeaders() passes the status on and connection headers not", () => {
   expect(
     forwardedHeaders([":status", "200", "grpc-status", "5", "connection", "close", "a", "1", "a", "2"]),

@@ -50,6 +50,16 @@ export function addMetadata(headers: HeaderObject, metadata: Metadata): HeaderOb
   return headers;
 }
 
+const headerName = /^[0-9a-z!#$%&'*+.^_`|~-]+$/;
+const plainValue = /^[\t\x20-\x7e\x80-\xff]*$/;
+
+/** Text beyond Latin-1 goes out as UTF-8 bytes; what would break the header block becomes a space. */
+function sendableValue(value: string): string {
+  return Buffer.from(value, "utf8")
+    .toString("latin1")
+    .replace(/[^\t\x20-\x7e\x80-\xff]/g, " ");
+}
+
 const connectionHeaders = new Set([
   "connection",
   "keep-alive",
@@ -70,7 +80,9 @@ export function forwardedHeaders(rawHeaders: readonly string[]): HeaderObject {
   return headers;
 }
 
-function appendHeader(headers: HeaderObject, name: string, value: string): void {
+function appendHeader(headers: HeaderObject, name: string, text: string): void {
+  if (!headerName.test(name)) return;
+  const value = plainValue.test(text) ? text : sendableValue(text);
   const present = headers[name];
   if (present === undefined) headers[name] = value;
   else if (Array.isArray(present)) present.push(value);

@@ -246,6 +246,31 @@ describe("an upstream", () => {
     plain.close();
   });
 
+  test("that refuses the stream unseen is asked again", async () => {
+    let refused = 0;
+    const shy = http2.createServer();
+    shy.on("stream", (stream: http2.ServerHttp2Stream) => {
+      stream.on("error", () => {});
+      if (refused++ < 2) {
+        Object.assign(stream, { rstCode: 7 }).destroy(new Error("refused"));
+        return;
+      }
+      stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+      stream.respond({ "content-type": "application/grpc" }, { waitForTrailers: true });
+      stream.pipe(stream);
+    });
+    await new Promise<void>((resolve) => shy.listen(0, "127.0.0.1", resolve));
+    const own = createGrpcClient({ host: "127.0.0.1", port: (shy.address() as AddressInfo).port });
+    const proxied = await startProxy(() => own);
+    const dialled = dialEcho(`127.0.0.1:${proxied.port}`);
+    const { message } = await callUnary(dialled, "/a.B/C", Buffer.alloc(10_000, 3));
+    expect([message, refused]).toEqual([Buffer.alloc(10_000, 3), 3]);
+    dialled.close();
+    own.close();
+    await proxied.server.close();
+    shy.close();
+  });
+
   test("that shuts down gracefully loses no call", async () => {
     const first = createGrpcServer({ lookup: () => ({ kind: "unary", handle: async (request) => request }) });
     const bound = await first.listen({ host: "127.0.0.1", port: 0 });

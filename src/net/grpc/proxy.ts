@@ -6,8 +6,13 @@ import { cancelStream } from "./stream-reset.ts";
 import { GrpcError, type GrpcProxyTarget, type Metadata } from "./types.ts";
 
 const endStreamFlag = 1;
-/** Request bytes held while the connection to the other server is being chosen. */
+const refusedStream = 7;
+/**
+ * Request bytes held while the connection to the other server is being chosen, and until it has begun to answer: a
+ * server that shuts down may refuse the stream unseen, and then it is opened once more.
+ */
 const heldBytesMax = 64 * 1024;
+const attemptsMax = 5;
 
 /** Hands a call to another server: DATA passes undecoded in both directions, each side held to the other's pace. */
 export function serveProxy(call: ServerCall, target: GrpcProxyTarget): void {
@@ -19,7 +24,10 @@ class ProxiedCall {
   readonly #call: ServerCall;
   #upstream: ClientHttp2Stream | undefined;
   #done: ((code: number) => void) | undefined;
-  #held: Uint8Array[] = [];
+  #open: (() => Promise<ClientHttp2Stream>) | undefined;
+  #attempts = 0;
+  /** What a new attempt would have to send; `undefined` when it is too much or the answer has begun. */
+  #held: Uint8Array[] | undefined = [];
   #heldBytes = 0;
   #isRequestEnded = false;
   #trailers: HeaderObject | undefined;
@@ -28,6 +36,7 @@ class ProxiedCall {
   constructor(call: ServerCall) {
     this.#call = call;
     call.onAbort = (reason) => this.#abandon(reason);
+    call.stream.on("drain", () => this.#upstream?.resume());
     call.stream.on("data", (chunk: Uint8Array) => this.#forwardRequest(chunk));
     call.stream.on("end", () => {
       this.#isRequestEnded = true;
@@ -39,7 +48,13 @@ class ProxiedCall {
     const { client, metadata, done } = await target.connect(this.#call);
     this.#done = done;
     if (this.#call.isEnded) return this.#finish(grpcCode.CANCELLED);
-    const upstream = await client.open(upstreamHeaders(this.#call, metadata));
+    this.#open = () => client.open(upstreamHeaders(this.#call, metadata));
+    await this.#attempt(this.#open);
+  }
+
+  async #attempt(open: () => Promise<ClientHttp2Stream>): Promise<void> {
+    this.#attempts++;
+    const upstream = await open();
     if (this.#call.isEnded) {
       upstream.on("error", ignore);
       cancelStream(upstream);
@@ -70,26 +85,30 @@ class ProxiedCall {
     upstream.on("end", () => this.#endWithTrailers());
     upstream.on("close", () => this.#onUpstreamClose());
     upstream.on("drain", () => stream.resume());
-    stream.on("drain", () => upstream.resume());
-    for (const chunk of this.#held) upstream.write(chunk);
-    this.#held = [];
+    for (const chunk of this.#held ?? []) upstream.write(chunk);
     if (this.#isRequestEnded) upstream.end();
     else if (this.#heldBytes > heldBytesMax) stream.resume();
+    if (this.#heldBytes > heldBytesMax) this.#held = undefined;
   }
 
   #forwardRequest(chunk: Uint8Array): void {
     if (this.#call.isEnded) return;
     const upstream = this.#upstream;
-    if (upstream !== undefined) {
-      if (!upstream.write(chunk)) this.#call.stream.pause();
-      return;
-    }
+    this.#hold(chunk);
+    if (upstream === undefined) {
+      if (this.#heldBytes > heldBytesMax) this.#call.stream.pause();
+    } else if (!upstream.write(chunk)) this.#call.stream.pause();
+  }
+
+  #hold(chunk: Uint8Array): void {
+    if (this.#held === undefined) return;
     this.#held.push(chunk);
     this.#heldBytes += chunk.length;
-    if (this.#heldBytes > heldBytesMax) this.#call.stream.pause();
+    if (this.#heldBytes > heldBytesMax && this.#upstream !== undefined) this.#held = undefined;
   }
 
   #forwardHeaders(headers: IncomingHttpHeaders, flags: number, raw: string[]): void {
+    this.#held = undefined;
     const isTrailersOnly = (flags & endStreamFlag) !== 0;
     const status = Number(headers[":status"]);
     const isGrpc = status === 200 && /^application\/grpc/i.test(headers["content-type"] ?? "");
@@ -121,12 +140,21 @@ class ProxiedCall {
       return;
     }
     const code = this.#upstream?.rstCode ?? 0;
+    if (code === refusedStream && this.#held !== undefined && this.#attempts < attemptsMax) {
+      this.#repeat();
+      return;
+    }
     if (this.#session === undefined || this.#session.destroyed) {
       this.fail(new GrpcError(grpcCode.UNAVAILABLE, "the connection to the called server was lost"));
     } else if (code !== 0) {
       const text = `stream terminated by RST_STREAM with error code: ${code}`;
       this.fail(new GrpcError(grpcCodeOfReset(code), text));
     } else this.fail(new GrpcError(grpcCode.INTERNAL, "server closed the stream without sending trailers"));
+  }
+
+  #repeat(): void {
+    this.#upstream = undefined;
+    if (this.#open !== undefined) this.#attempt(this.#open).catch((error) => this.fail(asGrpcError(error)));
   }
 
   /** The client is gone or the deadline has passed. */
@@ -136,7 +164,7 @@ class ProxiedCall {
   }
 
   #finish(code: number): void {
-    this.#held = [];
+    this.#held = undefined;
     const done = this.#done;
     this.#done = undefined;
     done?.(code);

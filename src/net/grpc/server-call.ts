@@ -6,7 +6,7 @@ import type {
 } from "node:http2";
 import { acceptedEncodings, compressionMinBytes, deflate } from "./compression.ts";
 import { encodeFrame } from "./frame.ts";
-import { timerMaxMs } from "./limits.ts";
+import { statusDetailsBytesMax, statusMessageCharsMax, timerMaxMs } from "./limits.ts";
 import { addMetadata, encodeBinaryMetadata, type HeaderObject, readMetadata } from "./metadata.ts";
 import { encodeGrpcMessage, grpcCode } from "./status.ts";
 import { encodeRpcStatus } from "./status-details.ts";
@@ -209,8 +209,9 @@ export class ServerCall implements GrpcContext {
   }
 
   sendTrailers(): void {
+    const { stream } = this;
     // After close(code) Bun still asks for trailers; answering would turn the reset into a success.
-    if (!this.stream.aborted) this.stream.sendTrailers(this.#trailers);
+    if (!stream.aborted && !stream.closed && !stream.destroyed) stream.sendTrailers(this.#trailers);
   }
 
   #tellHandler(reason: GrpcError): void {
@@ -266,9 +267,14 @@ export function refuse(stream: ServerHttp2Stream, error: GrpcError): void {
 
 export function statusTrailers(error: GrpcError, replyTrailers?: Metadata): OutgoingHttpHeaders {
   const trailers: Record<string, string | string[]> = { "grpc-status": String(error.code) };
-  if (error.message !== "") trailers["grpc-message"] = encodeGrpcMessage(error.message);
-  if (error.details.length > 0)
-    trailers["grpc-status-details-bin"] = encodeBinaryMetadata(encodeRpcStatus(error));
+  if (error.message !== "") {
+    trailers["grpc-message"] = encodeGrpcMessage(error.message.slice(0, statusMessageCharsMax));
+  }
+  if (error.details.length > 0) {
+    const details = encodeRpcStatus(error);
+    if (details.length <= statusDetailsBytesMax)
+      trailers["grpc-status-details-bin"] = encodeBinaryMetadata(details);
+  }
   if (error.code === grpcCode.UNIMPLEMENTED) trailers["grpc-accept-encoding"] = acceptedEncodings;
   if (replyTrailers !== undefined) addMetadata(trailers, replyTrailers);
   return error.metadata.length > 0 ? addMetadata(trailers, error.metadata) : trailers;

@@ -19,7 +19,7 @@ import { encodeFrame } from "./frame.ts";
 import { decodeBinaryMetadata } from "./metadata.ts";
 import { createGrpcServer, type GrpcServer } from "./server.ts";
 import { decodeRpcStatus } from "./status-details.ts";
-import { type GrpcContext, GrpcError, type GrpcMethod } from "./types.ts";
+import { type GrpcContext, GrpcError, type GrpcMethod, type Metadata } from "./types.ts";
 
 const any = Uint8Array.of(10, 3, 97, 47, 98);
 let context: GrpcContext | undefined;
@@ -44,6 +44,18 @@ const methods: Record<string, GrpcMethod> = {
     kind: "unary",
     handle: () => {
       throw new GrpcError(9, "nö: 100% broken\n", { details: [any], metadata: [["x-why", "because"]] });
+    },
+  },
+  "/test.Echo/Odd": {
+    kind: "unary",
+    handle: () => {
+      const metadata: Metadata = [
+        ["x-odd", "line\nfeed"],
+        ["not a name", "x"],
+        ["authorization", "a"],
+        ["authorization", "b"],
+      ];
+      throw new GrpcError(2, "m".repeat(50_000), { details: [new Uint8Array(100_000)], metadata });
     },
   },
   "/test.Echo/Crash": { kind: "unary", handle: () => Promise.reject(new Error("crashed")) },
@@ -153,6 +165,12 @@ describe("unary calls", () => {
     const status = decodeRpcStatus(error?.metadata.get("grpc-status-details-bin")[0] as Buffer);
     expect(status).toEqual({ code: 9, message: "nö: 100% broken\n", details: [Buffer.from(any)] });
     expect(headers?.get("x-why") ?? []).toEqual([]);
+  });
+
+  test("send metadata that HTTP/2 would not carry in a form it does", async () => {
+    const { error } = await callUnary(client, "/test.Echo/Odd", Buffer.of(1));
+    expect([error?.code, error?.metadata.get("x-odd")]).toEqual([2, ["line feed"]]);
+    expect(error?.details.length).toBe(16_384);
   });
 
   test("end with UNKNOWN when the handler throws something else", async () => {
@@ -429,9 +447,10 @@ describe("what is no proper call", () => {
 });
 
 describe("connections", () => {
-  test("arrive over a Unix socket", async () => {
+  test("arrive over a Unix socket, in place of a dead one", async () => {
     const folder = mkdtempSync(join(tmpdir(), "grpc-"));
     const socketPath = join(folder, "api.socket");
+    await leaveStaleSocket(socketPath);
     const local = createGrpcServer({ lookup: (path) => methods[path] });
     await local.listen({ socketPath });
     const dialled = dialEcho(`unix:${socketPath}`);
@@ -483,6 +502,12 @@ describe("connections", () => {
     dialled.close();
   });
 });
+
+/** A socket file whose listener was killed. */
+async function leaveStaleSocket(path: string): Promise<void> {
+  const code = `require("net").createServer().listen(process.argv[1], () => process.kill(process.pid, "SIGKILL"))`;
+  await Bun.spawn([process.execPath, "-e", code, path], { stdout: "ignore", stderr: "ignore" }).exited;
+}
 
 /** Calls without pause while their server closes and another takes its place on the same port. */
 async function callsDuringClose(graceMs: number): Promise<{ done: number; failed: string[] }> {

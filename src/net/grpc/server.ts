@@ -1,9 +1,16 @@
 import http2, { type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import net, { type AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
+import { claimSocketPath, removeSocketFile } from "../http1/socket-path.ts";
 import { batched } from "./batched-socket.ts";
 import { acceptedEncodings } from "./compression.ts";
-import { connectionWindowBytes, defaultMaxMessageBytes, sessionLimits, streamWindowBytes } from "./limits.ts";
+import {
+  concurrentStreamsMax,
+  connectionWindowBytes,
+  defaultMaxMessageBytes,
+  sessionOptions,
+  streamWindowBytes,
+} from "./limits.ts";
 import { parseGrpcTimeout } from "./metadata.ts";
 import { serveProxy } from "./proxy.ts";
 import { type PeerConnection, refuse, ServerCall } from "./server-call.ts";
@@ -46,6 +53,7 @@ class Http2GrpcServer implements GrpcServer {
   readonly #maxMessageBytes: number;
   readonly #http2: http2.Http2Server;
   readonly #listeners = new Set<net.Server>();
+  readonly #socketPaths: string[] = [];
   readonly #connections = new Map<ServerHttp2Session, PeerConnection>();
   #isClosing = false;
 
@@ -53,10 +61,11 @@ class Http2GrpcServer implements GrpcServer {
     this.#options = options;
     this.#maxMessageBytes = options.maxMessageBytes ?? defaultMaxMessageBytes;
     this.#http2 = http2.createServer({
-      ...sessionLimits,
+      ...sessionOptions,
       settings: {
         initialWindowSize: streamWindowBytes,
         maxHeaderListSize: options.maxHeaderListBytes ?? 64 * 1024,
+        maxConcurrentStreams: concurrentStreamsMax,
         enablePush: false,
       },
     } as http2.ServerOptions);
@@ -67,7 +76,8 @@ class Http2GrpcServer implements GrpcServer {
     this.#http2.on("sessionError", () => {});
   }
 
-  listen(address: ListenAddress): Promise<ListenAddress> {
+  async listen(address: ListenAddress): Promise<ListenAddress> {
+    if ("socketPath" in address) await claimSocketPath(address.socketPath);
     // A plain net server: http2's own close() would send the final GOAWAY at once.
     const listener = net.createServer({ noDelay: true }, (socket) => this.handleSocket(socket));
     return new Promise((resolve, reject) => {
@@ -75,8 +85,10 @@ class Http2GrpcServer implements GrpcServer {
       listener.listen("socketPath" in address ? { path: address.socketPath } : address, () => {
         listener.off("error", reject);
         this.#listeners.add(listener);
-        if ("socketPath" in address) resolve(address);
-        else resolve({ host: address.host, port: (listener.address() as AddressInfo).port });
+        if ("socketPath" in address) {
+          this.#socketPaths.push(address.socketPath);
+          resolve(address);
+        } else resolve({ host: address.host, port: (listener.address() as AddressInfo).port });
       });
     });
   }
@@ -95,6 +107,7 @@ class Http2GrpcServer implements GrpcServer {
       connections.map((connection) => drainSession(connection.session, graceMs, () => giveUp(connection))),
     );
     await Promise.all(stopped);
+    await Promise.all(this.#socketPaths.splice(0).map(removeSocketFile));
   }
 
   #adopt(session: ServerHttp2Session): void {

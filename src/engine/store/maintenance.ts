@@ -38,6 +38,11 @@ const invariants: readonly [problem: string, sql: string][] = [
     `SELECT name FROM topics WHERE (messages, bytes) IS NOT
        (SELECT count(*), coalesce(sum(length(data)), 0) FROM messages WHERE topic = topics.id)`,
   ],
+  [
+    "counters that are wrong",
+    `SELECT name FROM counters WHERE (name = 'keys' AND value <> (SELECT count(*) FROM keys))
+       OR (name = 'timers' AND value <> (SELECT count(*) FROM timers))`,
+  ],
   ["messages of no topic", "SELECT offset FROM messages WHERE topic NOT IN (SELECT id FROM topics)"],
   [
     "consumer groups whose position is wrong",

@@ -11,7 +11,7 @@ const migrations: readonly string[] = [
   `
   CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
   -- One counter for etags, offsets, claims and fencing tokens: a number is never used twice, so none of them is.
-  INSERT INTO counters VALUES ('revision', 0);
+  INSERT INTO counters VALUES ('revision', 0), ('keys', 0), ('timers', 0);
 
   CREATE TABLE keys (
     space TEXT NOT NULL, key TEXT NOT NULL,
@@ -19,6 +19,10 @@ const migrations: readonly string[] = [
     PRIMARY KEY (space, key)
   ) WITHOUT ROWID;
   CREATE INDEX keys_by_expiry ON keys (expires_at) WHERE expires_at IS NOT NULL;
+  CREATE TRIGGER key_added AFTER INSERT ON keys
+    BEGIN UPDATE counters SET value = value + 1 WHERE name = 'keys'; END;
+  CREATE TRIGGER key_removed AFTER DELETE ON keys
+    BEGIN UPDATE counters SET value = value - 1 WHERE name = 'keys'; END;
 
   -- appended: messages ever; messages and bytes: those kept now.
   CREATE TABLE topics (
@@ -55,6 +59,10 @@ const migrations: readonly string[] = [
     PRIMARY KEY (space, id)
   ) WITHOUT ROWID;
   CREATE INDEX timers_by_time ON timers (space, visible_at);
+  CREATE TRIGGER timer_added AFTER INSERT ON timers
+    BEGIN UPDATE counters SET value = value + 1 WHERE name = 'timers'; END;
+  CREATE TRIGGER timer_removed AFTER DELETE ON timers
+    BEGIN UPDATE counters SET value = value - 1 WHERE name = 'timers'; END;
 
   CREATE TABLE history (
     instance TEXT NOT NULL, position INTEGER NOT NULL, event BLOB NOT NULL,

@@ -11,6 +11,7 @@ import { Feeds } from "./sqlite/feeds.ts";
 import { concernsTheFile, toStoreUnavailable } from "./sqlite/file-fault.ts";
 import { openReader, prepareStoreFile } from "./sqlite/open-file.ts";
 import { Reads } from "./sqlite/reads.ts";
+import { type Claimed, StandingClaims } from "./sqlite/standing-claims.ts";
 import { Sweeper } from "./sqlite/sweeper.ts";
 import { WriteThread } from "./sqlite/write-thread.ts";
 import {
@@ -72,7 +73,9 @@ class SqliteStore implements Store {
     this.#reads = new Reads(db);
     const feedPath = join(feedFolder(options.folder), `${process.pid}-${randomUUID()}${feedFileEnding}`);
     this.#feeds = new Feeds({ clock, path: feedPath, version: () => this.#reads.dataVersion() });
+    const standing = new StandingClaims();
     this.#thread = new WriteThread({
+      onAppending: (topics) => standing.makeFor(topics),
       path,
       feedPath,
       clock,
@@ -81,6 +84,7 @@ class SqliteStore implements Store {
     });
     this.#claimSource = {
       clock,
+      standing,
       feeds: this.#feeds,
       outlook: (topic, group) => this.#read((nowMs) => this.#reads.outlook(topic, group, nowMs)),
       claimNow: (request) => this.#claimNow(request),
@@ -203,7 +207,7 @@ class SqliteStore implements Store {
     return this.#closed;
   }
 
-  async #claimNow(request: ClaimRequest): Promise<{ deliveries: Delivery[]; exhausted: boolean }> {
+  async #claimNow(request: ClaimRequest): Promise<Claimed> {
     const { topic, group, owner, max, leaseMs } = request;
     const { value, bytes } = await this.#thread.write({ op: "claim", topic, group, owner, max, leaseMs });
     const deliveries = value.deliveries.map((delivery) => ({

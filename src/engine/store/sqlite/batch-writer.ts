@@ -196,6 +196,7 @@ export class BatchWriter {
     batch.appended.length = 0;
     const keys = this.#keys.sweep(batch, sweptPerBatch);
     const leases = this.#leases.sweep(batch, sweptPerBatch);
+    if (this.#retention.forgetUnused()) this.#forgetIds();
     const messagesLeft = this.#retention.sweep(retention, batch, messagesSweptPerBatch);
     return messagesLeft || keys === sweptPerBatch || leases === sweptPerBatch;
   }

@@ -3,49 +3,45 @@ import type { ClaimRequest, Delivery } from "../store.ts";
 import { ChannelWait } from "./channel-wait.ts";
 import type { Feeds } from "./feeds.ts";
 import type { Outlook } from "./reads.ts";
+import type { Claimed, StandingClaim, StandingClaims } from "./standing-claims.ts";
 
 export interface ClaimSource {
   clock: Clock;
   feeds: Feeds;
+  standing: StandingClaims;
   /** A cheap look whether a claim would find anything. */
   outlook(topic: string, group: string): Promise<Outlook>;
-  /** Writes the claims. `exhausted`: there is nothing more to find now. */
-  claimNow(request: ClaimRequest): Promise<{ deliveries: Delivery[]; exhausted: boolean }>;
+  /** Writes the claims. */
+  claimNow(request: ClaimRequest): Promise<Claimed>;
   /** Returns what nobody will handle. */
   giveBack(deliveries: readonly Delivery[]): Promise<void>;
 }
 
 /** Claims at once when there is something, else when the topic changes or a delayed message's time comes. */
 export async function claimWhenThere(source: ClaimSource, request: ClaimRequest): Promise<Delivery[]> {
+  if (request.max <= 0) return [];
   const endMs = source.clock.monotonicMs() + request.waitMs;
   for (;;) {
     // The watch starts before the look: a change between look and wait is not missed.
     const wait = new ChannelWait(source.feeds, `topic:${request.topic}`, request.signal);
     try {
-      const deliveries = await claimAll(source, request);
+      let deliveries = await claimAll(source, request);
+      const leftMs = endMs - source.clock.monotonicMs();
+      const isOver = leftMs <= 0 || request.signal?.aborted;
+      if (deliveries.length === 0 && !isOver) deliveries = await stand(source, request, wait, leftMs);
       if (request.signal?.aborted) {
         await source.giveBack(deliveries);
         return [];
       }
-      const leftMs = endMs - source.clock.monotonicMs();
       if (deliveries.length > 0) return deliveries;
-      if (leftMs <= 0) {
+      if (isOver) {
         await eventLoopTurn();
         return [];
       }
-      const { nextAtMs } = await source.outlook(request.topic, request.group);
-      const untilNextMs = nextAtMs === undefined ? leftMs : nextAtMs - source.clock.now();
-      await wait.until(source.clock, Math.max(1, Math.min(leftMs, untilNextMs)));
-      if (request.signal?.aborted) return [];
     } finally {
       wait.end();
     }
   }
-}
-
-/** Who asks again and again without waiting must not keep the commits from happening that it asks for. */
-function eventLoopTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** A claim looks at a bounded number of messages: it goes on while it only met some that must wait. */
@@ -57,4 +53,29 @@ async function claimAll(source: ClaimSource, request: ClaimRequest): Promise<Del
     more = !exhausted;
   }
   return [];
+}
+
+/** Waits for a reason to look again; returns what a claim that went with an append has brought meanwhile. */
+async function stand(
+  source: ClaimSource,
+  request: ClaimRequest,
+  wait: ChannelWait,
+  leftMs: number,
+): Promise<Delivery[]> {
+  const { topic, group } = request;
+  const { nextAtMs } = await source.outlook(topic, group);
+  const untilNextMs = nextAtMs === undefined ? leftMs : nextAtMs - source.clock.now();
+  const claim: StandingClaim = { make: () => source.claimNow(request) };
+  const remove = source.standing.add(topic, group, claim);
+  try {
+    await wait.until(source.clock, Math.max(1, Math.min(leftMs, untilNextMs)));
+    return (await claim.made)?.deliveries ?? [];
+  } finally {
+    remove();
+  }
+}
+
+/** Who asks again and again without waiting must not keep the commits from happening that it asks for. */
+function eventLoopTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -34,6 +34,8 @@ export interface Outlook {
 /** The reading side, on the main thread: a read costs a few microseconds and sees every acknowledged write. */
 export class Reads {
   readonly #db: Database;
+  readonly #begin: Statement;
+  readonly #end: Statement;
   readonly #get: Statement<KeyRow>;
   readonly #list: Statement<KeyRow>;
   readonly #outlook: Statement<{ at: number | null; fresh: number }>;
@@ -49,6 +51,8 @@ export class Reads {
 
   constructor(db: Database) {
     this.#db = db;
+    this.#begin = db.prepare("BEGIN");
+    this.#end = db.prepare("COMMIT");
     const keyColumns = "key, etag, expires_at, content_type, value";
     const live = "(expires_at IS NULL OR expires_at > ?3)";
     this.#get = db.prepare(`SELECT ${keyColumns} FROM keys WHERE space = ?1 AND key = ?2 AND ${live}`);
@@ -90,7 +94,12 @@ export class Reads {
 
   /** All from one moment: a commit is seen whole or not at all. */
   getMany(space: string, keys: readonly string[], nowMs: number): KeyEntry[] {
-    return this.#db.transaction(() => keys.flatMap((key) => this.get(space, key, nowMs) ?? []))();
+    this.#begin.run();
+    try {
+      return keys.flatMap((key) => this.get(space, key, nowMs) ?? []);
+    } finally {
+      this.#end.run();
+    }
   }
 
   list(space: string, { prefix = "", after, limit }: ListOptions, nowMs: number): KeyEntry[] {
@@ -154,7 +163,8 @@ export class Reads {
   stats(): Pick<StoreStats, "keys" | "messages" | "timers"> {
     const row = this.#db
       .query<{ keys: number; messages: number; timers: number }, []>(
-        `SELECT (SELECT count(*) FROM keys) AS keys, (SELECT count(*) FROM timers) AS timers,
+        `SELECT (SELECT value FROM counters WHERE name = 'keys') AS keys,
+           (SELECT value FROM counters WHERE name = 'timers') AS timers,
            (SELECT coalesce(sum(messages), 0) FROM topics) AS messages`,
       )
       .get();

@@ -32,6 +32,7 @@ export class RetentionTable {
   readonly #dropClaims: Statement;
   readonly #pass: Statement;
   readonly #free: Statement;
+  readonly #deleteUnused: Statement;
   /** Where the search for handled messages between pending ones goes on, by topic. */
   readonly #scanned = new Map<number, number>();
   #lastTopic = 0;
@@ -81,6 +82,10 @@ export class RetentionTable {
          (SELECT count(*) FROM messages WHERE messages.topic = ?1 AND offset > cursor AND offset <= ?2)
        WHERE topic = ?1 AND cursor < ?2`,
     );
+    this.#deleteUnused = db.prepare(
+      `DELETE FROM topics WHERE id IN (SELECT id FROM topics WHERE messages = 0 AND NOT EXISTS
+         (SELECT 1 FROM consumers WHERE consumers.topic = topics.id) LIMIT ${topicsPerSweep})`,
+    );
     // A dropped message may have been the one that others with its order key waited for.
     this.#free = db.prepare(
       `UPDATE claims SET visible_at = 0 WHERE consumer IN ${group} AND visible_at = ${never}`,
@@ -114,6 +119,11 @@ export class RetentionTable {
       if (topics.length === topicsPerSweep) this.#lastTopic = topic.id;
     }
     return false;
+  }
+
+  /** Removes topics that nobody uses, so that names used once do not pile up; true when there were any. */
+  forgetUnused(): boolean {
+    return this.#deleteUnused.run().changes > 0;
   }
 
   /** Up to where all is handled, and up to where every group has looked. */

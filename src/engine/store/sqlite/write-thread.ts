@@ -24,6 +24,8 @@ export interface WriteThreadOptions {
   feedPath: string;
   clock: Clock;
   busyTimeoutMs: number;
+  /** Called when a batch is about to go, with the topics it appends to: claims written now go with it. */
+  onAppending?(topics: ReadonlySet<string>): void;
   /** Called after each batch with the channels it touched. */
   onTouched(channels: readonly string[]): void;
   /** Bytes that may wait for the disk before writes are refused. Default 256 MiB. */
@@ -56,6 +58,7 @@ export class WriteThread {
   #worker: Worker | undefined;
   #queue: Waiting[] = [];
   #queueBytes = 0;
+  readonly #appending = new Set<string>();
   #inFlight: Waiting[] | undefined;
   #scheduled = false;
   #closing: { promise: Promise<void>; resolve(): void } | undefined;
@@ -78,6 +81,7 @@ export class WriteThread {
     return new Promise((resolve, reject) => {
       this.#queue.push({ operation, bytes, resolve: resolve as Waiting["resolve"], reject });
       this.#queueBytes += bytes;
+      this.#noteAppends(operation);
       this.#schedule();
     });
   }
@@ -115,11 +119,25 @@ export class WriteThread {
 
   #flush(): void {
     if (this.#inFlight || this.#queue.length === 0) return;
+    if (this.#appending.size > 0) this.#announceAppends();
     const batch = this.#takeBatch();
     this.#inFlight = batch;
     const operations = batch.map((waiting) => waiting.operation);
     const envelope = packRequest(this.#options.clock.now(), operations);
     this.#post({ kind: "batch", envelope });
+  }
+
+  #noteAppends(operation: WriteOperation): void {
+    if (operation.op !== "commit") return;
+    for (const mutation of operation.mutations) {
+      if (mutation.kind === "append" || mutation.kind === "deadLetter") this.#appending.add(mutation.topic);
+    }
+  }
+
+  #announceAppends(): void {
+    const topics = new Set(this.#appending);
+    this.#appending.clear();
+    this.#options.onAppending?.(topics);
   }
 
   #takeBatch(): Waiting[] {

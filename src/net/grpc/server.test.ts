@@ -1,9 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
 import type { OutgoingHttpHeaders } from "node:http2";
-import net from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import * as grpc from "@grpc/grpc-js";
 import {
@@ -14,111 +10,20 @@ import {
   openClientStream,
   openServerStream,
 } from "./fixture-grpc-js.ts";
+import { anyDetail, echoMethods, seen } from "./fixture-methods.ts";
 import { grpcHeaders, openRaw, rawCall, until } from "./fixture-raw.ts";
 import { encodeFrame } from "./frame.ts";
 import { decodeBinaryMetadata } from "./metadata.ts";
 import { createGrpcServer, type GrpcServer } from "./server.ts";
 import { decodeRpcStatus } from "./status-details.ts";
-import { type GrpcContext, GrpcError, type GrpcMethod, type Metadata } from "./types.ts";
-
-const any = Uint8Array.of(10, 3, 97, 47, 98);
-let context: GrpcContext | undefined;
-let sent = 0;
-let aborted: unknown[] = [];
-
-const methods: Record<string, GrpcMethod> = {
-  "/test.Echo/Unary": { kind: "unary", handle: (request) => request },
-  "/test.Echo/Late": { kind: "unary", handle: async (request) => request },
-  "/test.Echo/Meta": {
-    kind: "unary",
-    handle: (request, call) => {
-      context = call;
-      for (const [name, value] of call.metadata) {
-        if (name === "x-echo") call.replyHeaders.push(["x-header", value]);
-        if (name === "x-echo-bin") call.replyTrailers.push(["x-trailer-bin", value]);
-      }
-      return request;
-    },
-  },
-  "/test.Echo/Fail": {
-    kind: "unary",
-    handle: () => {
-      throw new GrpcError(9, "nö: 100% broken\n", { details: [any], metadata: [["x-why", "because"]] });
-    },
-  },
-  "/test.Echo/Odd": {
-    kind: "unary",
-    handle: () => {
-      const metadata: Metadata = [
-        ["x-odd", "line\nfeed"],
-        ["not a name", "x"],
-        ["authorization", "a"],
-        ["authorization", "b"],
-      ];
-      throw new GrpcError(2, "m".repeat(50_000), { details: [new Uint8Array(100_000)], metadata });
-    },
-  },
-  "/test.Echo/Crash": { kind: "unary", handle: () => Promise.reject(new Error("crashed")) },
-  "/test.Echo/Hang": {
-    kind: "unary",
-    handle: (_request, call) => {
-      call.signal.addEventListener("abort", () => aborted.push(call.signal.reason));
-      return new Promise(() => {});
-    },
-  },
-  "/test.Echo/Client": {
-    kind: "stream",
-    handle: async (requests, send) => {
-      let total = 0;
-      for await (const request of requests) total += request.length;
-      await send(Buffer.from(String(total)));
-    },
-  },
-  "/test.Echo/Server": {
-    kind: "stream",
-    handle: async (requests, send) => {
-      for await (const request of requests) for (const byte of request) await send(Uint8Array.of(byte));
-    },
-  },
-  "/test.Echo/Bidi": {
-    kind: "stream",
-    handle: async (requests, send) => {
-      for await (const request of requests) await send(request);
-    },
-  },
-  "/test.Echo/Partly": {
-    kind: "stream",
-    handle: async (_requests, send) => {
-      await send(Uint8Array.of(1));
-      throw new GrpcError(8, "enough");
-    },
-  },
-  "/test.Echo/Flood": {
-    kind: "stream",
-    handle: async (_requests, send, call) => {
-      sent = 0;
-      const message = new Uint8Array(64 * 1024);
-      while (!call.signal.aborted) {
-        await send(message);
-        sent += message.length;
-      }
-    },
-  },
-  "/test.Echo/Stall": {
-    kind: "stream",
-    handle: (_requests, _send, call) =>
-      new Promise((_resolve, reject) => {
-        call.signal.addEventListener("abort", () => reject(call.signal.reason));
-      }),
-  },
-};
+import { GrpcError } from "./types.ts";
 
 let server: GrpcServer;
 let port: number;
 let client: grpc.Client;
 
 beforeAll(async () => {
-  server = createGrpcServer({ lookup: (path) => methods[path] });
+  server = createGrpcServer({ lookup: (path) => echoMethods[path] });
   port = await listenOn(server);
   client = dialEcho(`127.0.0.1:${port}`);
 });
@@ -148,14 +53,14 @@ describe("unary calls", () => {
     const { headers, status } = await callUnary(client, "/test.Echo/Meta", Buffer.of(1), { metadata });
     expect(headers?.get("x-header").join(", ")).toBe("one, two");
     expect(status?.metadata.get("x-trailer-bin")).toEqual([Buffer.of(0, 255, 1)]);
-    expect(context?.metadata.filter(([name]) => name.startsWith("x-"))).toEqual([
+    expect(seen.context?.metadata.filter(([name]) => name.startsWith("x-"))).toEqual([
       ["x-echo", "one"],
       ["x-echo", "two"],
       ["x-echo-bin", "AP8B"],
     ]);
-    expect(context?.get("x-echo")).toBe("one");
-    expect(context?.peer).toStartWith("127.0.0.1:");
-    expect(context?.metadata.map(([name]) => name)).not.toContain("te");
+    expect(seen.context?.get("x-echo")).toBe("one");
+    expect(seen.context?.peer).toStartWith("127.0.0.1:");
+    expect(seen.context?.metadata.map(([name]) => name)).not.toContain("te");
   });
 
   test("end with status, message, details and trailers of a GrpcError", async () => {
@@ -163,7 +68,7 @@ describe("unary calls", () => {
     expect([error?.code, error?.details]).toEqual([9, "nö: 100% broken\n"]);
     expect(error?.metadata.get("x-why")).toEqual(["because"]);
     const status = decodeRpcStatus(error?.metadata.get("grpc-status-details-bin")[0] as Buffer);
-    expect(status).toEqual({ code: 9, message: "nö: 100% broken\n", details: [Buffer.from(any)] });
+    expect(status).toEqual({ code: 9, message: "nö: 100% broken\n", details: [Buffer.from(anyDetail)] });
     expect(headers?.get("x-why") ?? []).toEqual([]);
   });
 
@@ -184,19 +89,19 @@ describe("unary calls", () => {
   });
 
   test("end at their deadline though the handler hangs, and abort its signal", async () => {
-    aborted = [];
+    seen.aborted = [];
     const { error } = await callUnary(client, "/test.Echo/Hang", Buffer.of(1), {
       call: { deadline: Date.now() + 50 },
     });
     expect(error?.code).toBe(grpc.status.DEADLINE_EXCEEDED);
-    await until(() => aborted.length === 1, "the handler's signal aborts");
-    expect(aborted[0]).toBeInstanceOf(GrpcError);
+    await until(() => seen.aborted.length === 1, "the handler's signal aborts");
+    expect(seen.aborted[0]).toBeInstanceOf(GrpcError);
   });
 
   test("have their deadline enforced by the server alone", async () => {
     const session = openRaw(port);
     const answer = await rawCall(session, { ":path": "/test.Echo/Hang", "grpc-timeout": "20m" }, [
-      encodeFrame(any),
+      encodeFrame(anyDetail),
     ]);
     expect([answer.headers["grpc-status"], answer.headers["grpc-message"]]).toEqual([
       "4",
@@ -206,12 +111,12 @@ describe("unary calls", () => {
   });
 
   test("abort their signal when the client cancels", async () => {
-    aborted = [];
+    seen.aborted = [];
     const cancelAfter = new Promise((resolve) => setTimeout(resolve, 20));
     const { error } = await callUnary(client, "/test.Echo/Hang", Buffer.of(1), { cancelAfter });
     expect(error?.code).toBe(grpc.status.CANCELLED);
-    await until(() => aborted.length === 1, "the handler's signal aborts");
-    expect((aborted[0] as GrpcError).code).toBe(1);
+    await until(() => seen.aborted.length === 1, "the handler's signal aborts");
+    expect((seen.aborted[0] as GrpcError).code).toBe(1);
   });
 
   test("refuse messages above the limit in grpc-go's words", async () => {
@@ -256,7 +161,7 @@ describe("compression", () => {
 
   test("of an unknown kind is UNIMPLEMENTED and names the known ones", async () => {
     const session = openRaw(port);
-    const answer = await rawCall(session, { "grpc-encoding": "br" }, [encodeFrame(any)]);
+    const answer = await rawCall(session, { "grpc-encoding": "br" }, [encodeFrame(anyDetail)]);
     expect([answer.headers["grpc-status"], answer.headers["grpc-accept-encoding"]]).toEqual([
       "12",
       "identity,gzip",
@@ -322,11 +227,11 @@ describe("streaming calls", () => {
     stream.end();
     let before = -1;
     await until(() => {
-      const isSteady = sent > 0 && sent === before;
-      before = sent;
+      const isSteady = seen.sent > 0 && seen.sent === before;
+      before = seen.sent;
       return isSteady;
     }, "the sender is held");
-    expect(sent).toBeLessThan(1_000_000);
+    expect(seen.sent).toBeLessThan(1_000_000);
     session.destroy();
   });
 
@@ -351,8 +256,8 @@ describe("streaming calls", () => {
     call.cancel();
     let before = -1;
     await until(() => {
-      const isSteady = sent === before;
-      before = sent;
+      const isSteady = seen.sent === before;
+      before = seen.sent;
       return isSteady;
     }, "the sender stops");
     other.close();
@@ -371,7 +276,7 @@ describe("what is no proper call", () => {
     [
       "two messages",
       {},
-      [encodeFrame(any), encodeFrame(any)],
+      [encodeFrame(anyDetail), encodeFrame(anyDetail)],
       "13",
       "grpc: more than one message in the request of a unary call",
     ],
@@ -379,7 +284,7 @@ describe("what is no proper call", () => {
     [
       "a cut message",
       {},
-      [encodeFrame(any).subarray(0, 7)],
+      [encodeFrame(anyDetail).subarray(0, 7)],
       "13",
       "grpc: a message was cut short: unexpected EOF",
     ],
@@ -401,12 +306,24 @@ describe("what is no proper call", () => {
     [
       "a malformed timeout",
       { "grpc-timeout": "soon" },
-      [encodeFrame(any)],
+      [encodeFrame(anyDetail)],
       "13",
       "malformed grpc-timeout: soon",
     ],
-    ["a passed deadline", { "grpc-timeout": "0m" }, [encodeFrame(any)], "4", "context deadline exceeded"],
-    ["a path without method", { ":path": "/x" }, [encodeFrame(any)], "12", 'malformed method name: "/x"'],
+    [
+      "a passed deadline",
+      { "grpc-timeout": "0m" },
+      [encodeFrame(anyDetail)],
+      "4",
+      "context deadline exceeded",
+    ],
+    [
+      "a path without method",
+      { ":path": "/x" },
+      [encodeFrame(anyDetail)],
+      "12",
+      'malformed method name: "/x"',
+    ],
   ];
   for (const [what, headers, body, code, text] of cases) {
     test(`is refused: ${what}`, async () => {
@@ -439,103 +356,12 @@ describe("what is no proper call", () => {
 
   test("is served when cut into single bytes", async () => {
     const session = openRaw(port);
-    const pieces = [...encodeFrame(any)].map((byte) => Uint8Array.of(byte));
+    const pieces = [...encodeFrame(anyDetail)].map((byte) => Uint8Array.of(byte));
     const answer = await rawCall(session, {}, pieces);
-    expect([answer.body, answer.trailers?.["grpc-status"]]).toEqual([encodeFrame(any), "0"]);
+    expect([answer.body, answer.trailers?.["grpc-status"]]).toEqual([encodeFrame(anyDetail), "0"]);
     session.destroy();
   });
 });
-
-describe("connections", () => {
-  test("arrive over a Unix socket, in place of a dead one", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "grpc-"));
-    const socketPath = join(folder, "api.socket");
-    await leaveStaleSocket(socketPath);
-    const local = createGrpcServer({ lookup: (path) => methods[path] });
-    await local.listen({ socketPath });
-    const dialled = dialEcho(`unix:${socketPath}`);
-    const { message } = await callUnary(dialled, "/test.Echo/Meta", Buffer.of(3));
-    expect([message, context?.peer]).toEqual([Buffer.of(3), "unix"]);
-    dialled.close();
-    await local.close();
-    rmSync(folder, { recursive: true });
-  });
-
-  test("accepted elsewhere are served, with bytes already read", async () => {
-    const sniffer = net.createServer((socket) => {
-      socket.once("data", (head) => {
-        socket.pause();
-        socket.unshift(head);
-        server.handleSocket(socket);
-        socket.resume();
-      });
-    });
-    await new Promise<void>((resolve) => sniffer.listen(0, "127.0.0.1", resolve));
-    const dialled = dialEcho(`127.0.0.1:${(sniffer.address() as net.AddressInfo).port}`);
-    const { message } = await callUnary(dialled, "/test.Echo/Unary", Buffer.of(4));
-    expect(message).toEqual(Buffer.of(4));
-    dialled.close();
-    sniffer.close();
-  });
-
-  test("without calls are closed after the idle time", async () => {
-    const idle = createGrpcServer({ lookup: (path) => methods[path], idleMs: 50 });
-    const session = openRaw(await listenOn(idle));
-    expect((await rawCall(session, {}, [encodeFrame(any)])).trailers?.["grpc-status"]).toBe("0");
-    await until(() => session.closed || session.destroyed, "the server says goodbye");
-    await idle.close();
-  });
-
-  test("that close lose no call", async () => {
-    const outcomes = await callsDuringClose(2000);
-    expect(outcomes.failed).toEqual([]);
-    expect(outcomes.done).toBeGreaterThan(100);
-  });
-
-  test("are cut when calls outlast the grace", async () => {
-    const short = createGrpcServer({ lookup: (path) => methods[path] });
-    const dialled = dialEcho(`127.0.0.1:${await listenOn(short)}`);
-    const hanging = callUnary(dialled, "/test.Echo/Hang", Buffer.of(1));
-    await callUnary(dialled, "/test.Echo/Unary", Buffer.of(1));
-    await short.close({ graceMs: 50 });
-    expect((await hanging).error?.code).toBe(grpc.status.UNAVAILABLE);
-    dialled.close();
-  });
-});
-
-/** A socket file whose listener was killed. */
-async function leaveStaleSocket(path: string): Promise<void> {
-  const code = `require("net").createServer().listen(process.argv[1], () => process.kill(process.pid, "SIGKILL"))`;
-  await Bun.spawn([process.execPath, "-e", code, path], { stdout: "ignore", stderr: "ignore" }).exited;
-}
-
-/** Calls without pause while their server closes and another takes its place on the same port. */
-async function callsDuringClose(graceMs: number): Promise<{ done: number; failed: string[] }> {
-  const first = createGrpcServer({ lookup: (path) => methods[path] });
-  const shared = await listenOn(first);
-  const dialled = dialEcho(`127.0.0.1:${shared}`);
-  const outcomes = { done: 0, failed: [] as string[] };
-  let isOver = false;
-  const callers = Array.from({ length: 20 }, async () => {
-    while (!isOver) {
-      const { error } = await callUnary(dialled, "/test.Echo/Late", Buffer.of(1));
-      if (error) outcomes.failed.push(`${error.code} ${error.details}`);
-      else outcomes.done++;
-    }
-  });
-  await until(() => outcomes.done > 100, "calls run");
-  const closed = first.close({ graceMs });
-  const second = createGrpcServer({ lookup: (path) => methods[path] });
-  await second.listen({ host: "127.0.0.1", port: shared });
-  await closed;
-  const at = outcomes.done;
-  await until(() => outcomes.done > at + 100, "calls run on the second server");
-  isOver = true;
-  await Promise.all(callers);
-  dialled.close();
-  await second.close();
-  return outcomes;
-}
 
 test("decodeBinaryMetadata() reads unpadded base64", () => {
   expect([...decodeBinaryMetadata("AP8B")]).toEqual([0, 255, 1]);

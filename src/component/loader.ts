@@ -114,6 +114,8 @@ class AppComponents implements ReloadableComponents {
     // Load order is the order of the resources, whatever became ready first.
     const inOrder = wanted.flatMap(({ name }) => this.#open.get(name) ?? []);
     this.#open = new Map(inOrder.map((open) => [open.wanted.name, open]));
+    const { metrics, principal } = this.#options;
+    metrics?.gauge("runtime_component_loaded", { app_id: principal.appId }).set(this.#open.size);
   }
 
   apply(resources: readonly ComponentResource[]): Promise<void> {

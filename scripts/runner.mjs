@@ -32,10 +32,11 @@ function jobsOf(suite, { names, words, bunFlags }) {
   const all = testFiles(suite.files);
   if (all.length === 0)
     return isOut ? [] : [{ name: suite.name, skipped: `no test file in ${suite.files.join(", ")}` }];
-  const matching = all.filter((file) => words.every((word) => file.includes(word)));
+  const matching = all.filter((file) => words.some((word) => file.includes(word)));
   if (isOut && matching.length === 0) return [];
   // A word that is no part of a path names tests: `contract redis` runs the tests of state.redis.
-  const byTestName = matching.length === 0 ? ["-t", words.map(escapeRegex).join(".*")] : [];
+  const testNames = words.filter((word) => !all.some((file) => file.includes(word)));
+  const byTestName = testNames.length > 0 ? ["-t", testNames.map(escapeRegex).join("|")] : [];
   const files = matching.length > 0 ? matching : all;
   const flags = ["--timeout", String((suite.testTimeoutS ?? 30) * 1000), ...byTestName, ...bunFlags];
   const job = (name, chosen) => ({

@@ -24,6 +24,11 @@ describe("plan()", () => {
     expect(others).toEqual([]);
   });
 
+  test("takes the files of each word", () => {
+    const files = planned("contract runner services")[0]?.command.slice(-2);
+    expect(files).toEqual(["./test/house/runner.test.ts", "./test/house/services.test.ts"]);
+  });
+
   test("takes a word that is in no file name for the name of a test", () => {
     expect(planned("contract state.redis")[0]?.command).toContain("state\\.redis");
   });

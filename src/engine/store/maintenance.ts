@@ -1,10 +1,10 @@
-import { Database } from "bun:sqlite";
 import { closeSync, existsSync, fsyncSync, openSync, rmSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { readSchemaVersion, refuseUnknownFile, StoreFileRefused } from "./migrations.ts";
+import { Connection } from "./sqlite/connection.ts";
 import { concernsTheFile, toStoreUnavailable } from "./sqlite/file-fault.ts";
 import { storeFileName } from "./sqlite/open-file.ts";
-import { Reads } from "./sqlite/reads.ts";
+import { readCounts } from "./sqlite/reads.ts";
 import type { StoreStats } from "./store.ts";
 
 export interface CheckReport {
@@ -84,7 +84,7 @@ export async function checkStore(folder: string): Promise<CheckReport> {
   if (!existsSync(path)) return { problems: [], stats: nothing };
   try {
     return await withFile(path, (db) =>
-      db.transaction(() => ({ problems: findProblems(db), stats: readStats(db, path) }))(),
+      db.snapshot(() => ({ problems: findProblems(db), stats: readStats(db, path) })),
     );
   } catch (error) {
     if (!concernsTheFile(error) || toStoreUnavailable(error).reason !== "corrupt") throw error;
@@ -113,7 +113,7 @@ export async function backupStore(folder: string, target: string): Promise<Backu
   // Made by us, so that it is private; SQLite accepts an empty file, and refuses to overwrite another.
   closeSync(openSync(copy, "wx", 0o600));
   try {
-    await withFile(path, (db) => db.prepare("VACUUM INTO ?").run(copy));
+    await withFile(path, (db) => db.all("VACUUM INTO ?", copy));
     syncToDisk(copy);
     syncToDisk(dirname(copy));
   } catch (error) {
@@ -123,28 +123,27 @@ export async function backupStore(folder: string, target: string): Promise<Backu
   return { path: copy, bytes: fileBytes(copy) };
 }
 
-function findProblems(db: Database): string[] {
+function findProblems(db: Connection): string[] {
   const damage = db
-    .query<{ integrity_check: string }, []>("PRAGMA integrity_check(20)")
-    .all()
+    .all<{ integrity_check: string }>("PRAGMA integrity_check(20)")
     .map((row) => row.integrity_check)
     .filter((line) => line !== "ok");
   // The tables of a damaged file cannot be reasoned about.
   if (damage.length > 0) return damage.map((line) => `the file is damaged: ${line}`);
   return invariants.flatMap(([problem, sql]) => {
-    const rows = db.query<Record<string, unknown>, []>(`${sql} LIMIT 5`).all();
+    const rows = db.all<Record<string, unknown>>(`${sql} LIMIT 5`);
     if (rows.length === 0) return [];
     const examples = rows.map((row) => Object.values(row)[0]).join(", ");
     return [`${problem}, such as ${examples}`];
   });
 }
 
-function readStats(db: Database, path: string): StoreStats {
-  return { ...new Reads(db).stats(), bytesOnDisk: fileBytes(path), schemaVersion: readSchemaVersion(db) };
+function readStats(db: Connection, path: string): StoreStats {
+  return { ...readCounts(db), bytesOnDisk: fileBytes(path), schemaVersion: readSchemaVersion(db) };
 }
 
-async function withFile<T>(path: string, work: (db: Database) => T): Promise<T> {
-  const db = new Database(path, { readwrite: true });
+async function withFile<T>(path: string, work: (db: Connection) => T): Promise<T> {
+  const db = new Connection(path);
   try {
     db.run(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
     refuseUnknownFile(db, path);

@@ -1,4 +1,4 @@
-import type { Database } from "bun:sqlite";
+import type { Connection } from "./sqlite/connection.ts";
 
 /** "mcha": tells a mecha store from any other SQLite file. */
 export const applicationId = 0x6d636861;
@@ -86,38 +86,37 @@ export class StoreFileRefused extends Error {
   }
 }
 
-export function readSchemaVersion(db: Database): number {
+export function readSchemaVersion(db: Connection): number {
   return pragmaNumber(db, "user_version");
 }
 
 /** Refuses what this mecha cannot read: another program's file, or a newer mecha's. */
-export function refuseUnknownFile(db: Database, path: string): void {
+export function refuseUnknownFile(db: Connection, path: string): void {
   const found = readSchemaVersion(db);
   refuseForeign(db, path, found);
   refuseNewer(path, found, schemaVersion);
 }
 
 /** Brings the file to this mecha's schema, or refuses it. Safe when several processes do it at once. */
-export function migrate(db: Database, path: string, steps: readonly string[] = migrations): void {
+export function migrate(db: Connection, path: string, steps: readonly string[] = migrations): void {
   const found = readSchemaVersion(db);
   refuseForeign(db, path, found);
   refuseNewer(path, found, steps.length);
   if (found === steps.length) return;
-  db.transaction(() => {
+  db.transact(() => {
     // Another process may have migrated between the look above and the lock.
     const current = readSchemaVersion(db);
     refuseNewer(path, current, steps.length);
     for (const step of steps.slice(current)) db.run(step);
     db.run(`PRAGMA application_id = ${applicationId}`);
     db.run(`PRAGMA user_version = ${steps.length}`);
-  }).immediate();
+  });
 }
 
-function refuseForeign(db: Database, path: string, version: number): void {
+function refuseForeign(db: Connection, path: string, version: number): void {
   const owner = pragmaNumber(db, "application_id");
   if (owner === applicationId) return;
-  const tables =
-    db.query<{ count: number }, []>("SELECT count(*) AS count FROM sqlite_schema").get()?.count ?? 0;
+  const tables = db.all<{ count: number }>("SELECT count(*) AS count FROM sqlite_schema")[0]?.count ?? 0;
   if (owner === 0 && version === 0 && tables === 0) return;
   // Read without a transaction: another process may have created the store between the two looks.
   if (pragmaNumber(db, "application_id") === applicationId) return;
@@ -134,7 +133,7 @@ function refuseNewer(path: string, found: number, known: number): void {
   );
 }
 
-function pragmaNumber(db: Database, name: string): number {
-  const row = db.query<Record<string, number>, []>(`PRAGMA ${name}`).get();
+function pragmaNumber(db: Connection, name: string): number {
+  const row = db.all<Record<string, number>>(`PRAGMA ${name}`)[0];
   return row?.[name] ?? 0;
 }

@@ -75,6 +75,7 @@ describe("openSqliteStore()", () => {
 
   test("leaves one file when it is closed", async () => {
     const store = await open();
+    store.watch("keys:s", () => undefined);
     await store.commit([{ kind: "put", space: "s", key: "k", value: byte }]);
     await store.close();
     expect(readdirSync(folder).filter((name) => name !== "feeds")).toEqual(["mecha.db"]);

@@ -1,4 +1,3 @@
-import type { Database } from "bun:sqlite";
 import { randomUUID } from "node:crypto";
 import { statSync } from "node:fs";
 import { join } from "node:path";
@@ -6,6 +5,7 @@ import { type Clock, realClock } from "../../edges/clock.ts";
 import { schemaVersion } from "./migrations.ts";
 import { bytesAt, deliveryToken, type Retention } from "./sqlite/batch-codec.ts";
 import { type ClaimSource, claimWhenThere } from "./sqlite/claim-wait.ts";
+import type { Connection } from "./sqlite/connection.ts";
 import { feedFileEnding, feedFolder } from "./sqlite/feed-file.ts";
 import { Feeds } from "./sqlite/feeds.ts";
 import { concernsTheFile, toStoreUnavailable } from "./sqlite/file-fault.ts";
@@ -57,7 +57,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
 
 class SqliteStore implements Store {
   readonly #path: string;
-  readonly #db: Database;
+  readonly #db: Connection;
   readonly #clock: Clock;
   readonly #reads: Reads;
   readonly #feeds: Feeds;
@@ -66,7 +66,13 @@ class SqliteStore implements Store {
   readonly #sweeper: Sweeper;
   #closed: Promise<void> | undefined;
 
-  constructor(path: string, db: Database, clock: Clock, busyTimeoutMs: number, options: SqliteStoreOptions) {
+  constructor(
+    path: string,
+    db: Connection,
+    clock: Clock,
+    busyTimeoutMs: number,
+    options: SqliteStoreOptions,
+  ) {
     this.#path = path;
     this.#db = db;
     this.#clock = clock;
@@ -198,7 +204,7 @@ class SqliteStore implements Store {
   stats(): Promise<StoreStats> {
     return this.#read(() => {
       const bytesOnDisk = ["", "-wal"].reduce((sum, end) => sum + fileBytes(this.#path + end), 0);
-      return { ...this.#reads.stats(), bytesOnDisk, schemaVersion };
+      return { ...this.#reads.counts(), bytesOnDisk, schemaVersion };
     });
   }
 

@@ -1,7 +1,8 @@
-import type { Database, Statement } from "bun:sqlite";
+import type { Statement } from "bun:sqlite";
 import { type Mutation, type Outcome, StoreConflict } from "../store.ts";
 import { Batch, type BatchOutput } from "./batch.ts";
 import type { Answer, Answers, BatchRequest, Packed, WriteOperation } from "./batch-codec.ts";
+import type { Connection } from "./connection.ts";
 import { ConsumerTable } from "./consumer-table.ts";
 import { concernsTheFile, toStoreUnavailable } from "./file-fault.ts";
 import { HistoryTable } from "./history-table.ts";
@@ -17,7 +18,7 @@ type PackedOperation = Packed<WriteOperation>;
 
 /** Applies batches of operations to the file: one transaction, one sync to disk for all of them. */
 export class BatchWriter {
-  readonly #db: Database;
+  readonly #db: Connection;
   readonly #lock: WriteLock;
   readonly #commit: Statement;
   readonly #savepoint: Statement;
@@ -37,7 +38,7 @@ export class BatchWriter {
   readonly #untrimmed = new Map<number, number>();
   #lastDataVersion = -1;
 
-  constructor(db: Database, busyTimeoutMs: number) {
+  constructor(db: Connection, busyTimeoutMs: number) {
     this.#db = db;
     this.#commit = db.prepare("COMMIT");
     this.#savepoint = db.prepare("SAVEPOINT one_commit");

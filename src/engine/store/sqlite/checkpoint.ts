@@ -1,4 +1,5 @@
-import type { Database, Statement } from "bun:sqlite";
+import type { Statement } from "bun:sqlite";
+import type { Connection } from "./connection.ts";
 
 /** Frames (pages) in the write-ahead log from which its pages are copied back after a commit. */
 const copyFromFrames = 4_000;
@@ -9,10 +10,10 @@ const patienceMs = 50;
 
 /** Keeps the write-ahead log short. Runs after a batch was acknowledged, so that no caller waits for it. */
 export class Checkpointer {
-  readonly #db: Database;
+  readonly #db: Connection;
   readonly #look: Statement<{ log: number; checkpointed: number }>;
 
-  constructor(db: Database) {
+  constructor(db: Connection) {
     this.#db = db;
     this.#look = db.prepare("PRAGMA wal_checkpoint(NOOP)");
   }

@@ -1,5 +1,6 @@
-import type { Database, Statement } from "bun:sqlite";
+import type { Statement } from "bun:sqlite";
 import type { DeliveryToken } from "../store.ts";
+import type { Connection } from "./connection.ts";
 
 export interface Message {
   offset: number;
@@ -41,7 +42,7 @@ export class ClaimTable {
   readonly #waiting: Statement<{ count: number }>;
   readonly #deleteAll: Statement;
 
-  constructor(db: Database) {
+  constructor(db: Connection) {
     const row = "WHERE consumer = ? AND offset = ?";
     const columns = "offset, published_at, not_before, expires_at, order_key, headers, data";
     this.#due = db.prepare(

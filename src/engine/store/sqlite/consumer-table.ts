@@ -1,8 +1,9 @@
-import type { Database, Statement } from "bun:sqlite";
+import type { Statement } from "bun:sqlite";
 import type { Delivery, DeliveryToken, Outcome } from "../store.ts";
 import { type Batch, refuse } from "./batch.ts";
 import type { Claimed, Packed, WriteOperation } from "./batch-codec.ts";
 import { ClaimTable, type Message, type WaitingRoom } from "./claim-table.ts";
+import type { Connection } from "./connection.ts";
 import type { TopicTable } from "./topic-table.ts";
 
 type Claim = Extract<WriteOperation, { op: "claim" }>;
@@ -37,7 +38,7 @@ export class ConsumerTable {
   readonly #move: Statement;
   readonly #ids = new Map<string, Consumer>();
 
-  constructor(db: Database, topics: TopicTable) {
+  constructor(db: Connection, topics: TopicTable) {
     this.#topics = topics;
     this.#claims = new ClaimTable(db);
     this.#find = db.prepare(

@@ -1,7 +1,8 @@
-import type { Database, Statement } from "bun:sqlite";
+import type { Statement } from "bun:sqlite";
 import type { Mutation, Outcome } from "../store.ts";
 import { type Batch, refuse } from "./batch.ts";
 import type { Packed } from "./batch-codec.ts";
+import type { Connection } from "./connection.ts";
 
 type Append = Packed<Extract<Mutation, { kind: "history" }>>;
 
@@ -11,7 +12,7 @@ export class HistoryTable {
   readonly #insert: Statement;
   readonly #delete: Statement;
 
-  constructor(db: Database) {
+  constructor(db: Connection) {
     this.#last = db.prepare("SELECT position FROM history WHERE instance = ? ORDER BY position DESC LIMIT 1");
     this.#insert = db.prepare("INSERT INTO history (instance, position, event) VALUES (?, ?, ?)");
     this.#delete = db.prepare("DELETE FROM history WHERE instance = ?");

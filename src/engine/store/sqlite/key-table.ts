@@ -1,7 +1,8 @@
-import type { Database, Statement } from "bun:sqlite";
+import type { Statement } from "bun:sqlite";
 import type { Mutation, Outcome, PutMutation } from "../store.ts";
 import { type Batch, refuse } from "./batch.ts";
 import type { Packed } from "./batch-codec.ts";
+import type { Connection } from "./connection.ts";
 import { prefixEnd } from "./prefix.ts";
 
 type Delete = Extract<Mutation, { kind: "delete" }>;
@@ -15,7 +16,7 @@ export class KeyTable {
   readonly #deleteRange: Statement;
   readonly #deleteExpired: Statement;
 
-  constructor(db: Database) {
+  constructor(db: Connection) {
     this.#live = db.prepare(
       "SELECT etag FROM keys WHERE space = ? AND key = ? AND (expires_at IS NULL OR expires_at > ?)",
     );

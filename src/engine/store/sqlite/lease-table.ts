@@ -1,6 +1,7 @@
-import type { Database, Statement } from "bun:sqlite";
+import type { Statement } from "bun:sqlite";
 import type { LeaseResult, Outcome } from "../store.ts";
 import { type Batch, refuse } from "./batch.ts";
+import type { Connection } from "./connection.ts";
 
 interface Row {
   owner: string;
@@ -17,7 +18,7 @@ export class LeaseTable {
   readonly #held: Statement<{ held: number }>;
   readonly #deleteExpired: Statement;
 
-  constructor(db: Database) {
+  constructor(db: Connection) {
     this.#get = db.prepare("SELECT owner, token, expires_at FROM leases WHERE name = ?");
     this.#put = db.prepare(
       "INSERT OR REPLACE INTO leases (name, owner, token, expires_at) VALUES (?, ?, ?, ?)",

@@ -1,7 +1,7 @@
-import { Database } from "bun:sqlite";
 import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { migrate } from "../migrations.ts";
+import { Connection } from "./connection.ts";
 
 export const storeFileName = "mecha.db";
 
@@ -19,7 +19,7 @@ export function prepareStoreFile(folder: string, options: ConnectionOptions): st
   // SQLite gives its -wal and -shm files the mode of the main file, so it must be right before the first open.
   closeSync(openSync(path, "a", 0o600));
   chmodSync(path, 0o600);
-  const db = new Database(path, { readwrite: true });
+  const db = new Connection(path);
   try {
     db.run(`PRAGMA busy_timeout = ${options.busyTimeoutMs}`);
     useWriteAheadLog(db, options.busyTimeoutMs);
@@ -39,7 +39,7 @@ function syncFolder(path: string): void {
   }
 }
 
-export function openWriter(path: string, options: ConnectionOptions): Database {
+export function openWriter(path: string, options: ConnectionOptions): Connection {
   const db = open(path, options);
   db.run("PRAGMA synchronous = FULL");
   // Where a plain fsync leaves data in the drive's cache (macOS).
@@ -50,22 +50,22 @@ export function openWriter(path: string, options: ConnectionOptions): Database {
   return db;
 }
 
-export function openReader(path: string, options: ConnectionOptions): Database {
+export function openReader(path: string, options: ConnectionOptions): Connection {
   const db = open(path, options);
   db.run("PRAGMA query_only = ON");
   db.run("PRAGMA cache_size = -8000");
   return db;
 }
 
-function open(path: string, options: ConnectionOptions): Database {
-  const db = new Database(path, { readwrite: true });
+function open(path: string, options: ConnectionOptions): Connection {
+  const db = new Connection(path);
   db.run(`PRAGMA busy_timeout = ${options.busyTimeoutMs}`);
   db.run("PRAGMA temp_store = MEMORY");
   return db;
 }
 
 /** Changing the journal mode does not honour busy_timeout when two processes create the file at once. */
-function useWriteAheadLog(db: Database, patienceMs: number): void {
+function useWriteAheadLog(db: Connection, patienceMs: number): void {
   const giveUpAt = performance.now() + patienceMs;
   for (;;) {
     try {

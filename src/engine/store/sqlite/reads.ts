@@ -1,6 +1,7 @@
-import type { Database, Statement } from "bun:sqlite";
+import type { Statement } from "bun:sqlite";
 import type { KeyEntry, Lease, ListOptions, StoreStats, Timer, TopicStats } from "../store.ts";
 import { never } from "./claim-table.ts";
+import type { Connection } from "./connection.ts";
 import { prefixEnd } from "./prefix.ts";
 
 interface KeyRow {
@@ -33,7 +34,7 @@ export interface Outlook {
 
 /** The reading side, on the main thread: a read costs a few microseconds and sees every acknowledged write. */
 export class Reads {
-  readonly #db: Database;
+  readonly #db: Connection;
   readonly #begin: Statement;
   readonly #end: Statement;
   readonly #get: Statement<KeyRow>;
@@ -49,7 +50,7 @@ export class Reads {
   readonly #anyMessages: Statement<{ found: number }>;
   readonly #dataVersion: Statement<{ data_version: number }>;
 
-  constructor(db: Database) {
+  constructor(db: Connection) {
     this.#db = db;
     this.#begin = db.prepare("BEGIN");
     this.#end = db.prepare("COMMIT");
@@ -160,16 +161,20 @@ export class Reads {
     return readTopicStats(this.#db, topic, nowMs);
   }
 
-  stats(): Pick<StoreStats, "keys" | "messages" | "timers"> {
-    const row = this.#db
-      .query<{ keys: number; messages: number; timers: number }, []>(
-        `SELECT (SELECT value FROM counters WHERE name = 'keys') AS keys,
-           (SELECT value FROM counters WHERE name = 'timers') AS timers,
-           (SELECT coalesce(sum(messages), 0) FROM topics) AS messages`,
-      )
-      .get();
-    return row ?? { keys: 0, messages: 0, timers: 0 };
+  counts(): Counts {
+    return readCounts(this.#db);
   }
+}
+
+export type Counts = Pick<StoreStats, "keys" | "messages" | "timers">;
+
+export function readCounts(db: Connection): Counts {
+  const [counts] = db.all<Counts>(
+    `SELECT (SELECT value FROM counters WHERE name = 'keys') AS keys,
+       (SELECT value FROM counters WHERE name = 'timers') AS timers,
+       (SELECT coalesce(sum(messages), 0) FROM topics) AS messages`,
+  );
+  return counts ?? { keys: 0, messages: 0, timers: 0 };
 }
 
 interface TopicStatsRow {
@@ -184,16 +189,16 @@ interface TopicStatsRow {
 }
 
 /** From counters, not by counting messages: a backlog of millions must not stop the event loop. */
-function readTopicStats(db: Database, topic: string | undefined, nowMs: number): TopicStats[] {
-  const rows = db
-    .query<TopicStatsRow, [string | null, number]>(
-      `SELECT topics.name AS topic, messages, bytes, dropped, consumers.name AS "group", appended - passed AS ahead,
-         (SELECT count(*) FROM claims WHERE consumer = consumers.id AND (claim = 0 OR visible_at <= ?2)) AS waiting,
-         (SELECT count(*) FROM claims WHERE consumer = consumers.id AND claim > 0 AND visible_at > ?2) AS inFlight
-       FROM topics LEFT JOIN consumers ON consumers.topic = topics.id
-       WHERE ?1 IS NULL OR topics.name = ?1 ORDER BY topics.name, consumers.name`,
-    )
-    .all(topic ?? null, nowMs);
+function readTopicStats(db: Connection, topic: string | undefined, nowMs: number): TopicStats[] {
+  const rows = db.all<TopicStatsRow>(
+    `SELECT topics.name AS topic, messages, bytes, dropped, consumers.name AS "group", appended - passed AS ahead,
+       (SELECT count(*) FROM claims WHERE consumer = consumers.id AND (claim = 0 OR visible_at <= ?2)) AS waiting,
+       (SELECT count(*) FROM claims WHERE consumer = consumers.id AND claim > 0 AND visible_at > ?2) AS inFlight
+     FROM topics LEFT JOIN consumers ON consumers.topic = topics.id
+     WHERE ?1 IS NULL OR topics.name = ?1 ORDER BY topics.name, consumers.name`,
+    topic ?? null,
+    nowMs,
+  );
   const byTopic = new Map<string, TopicStats>();
   for (const row of rows) {
     const { messages, bytes, dropped } = row;

@@ -1,7 +1,8 @@
-import type { Database, Statement } from "bun:sqlite";
+import type { Statement } from "bun:sqlite";
 import type { Batch } from "./batch.ts";
 import type { Retention } from "./batch-codec.ts";
 import { never } from "./claim-table.ts";
+import type { Connection } from "./connection.ts";
 
 interface Slice {
   count: number;
@@ -37,7 +38,7 @@ export class RetentionTable {
   readonly #scanned = new Map<number, number>();
   #lastTopic = 0;
 
-  constructor(db: Database) {
+  constructor(db: Connection) {
     const group = "(SELECT id FROM consumers WHERE topic = ?1)";
     const slice = "SELECT count(*) AS count, coalesce(sum(size), 0) AS bytes, max(offset) AS last FROM";
     const pending = `EXISTS (SELECT 1 FROM claims WHERE consumer IN ${group} AND claims.offset = messages.offset)`;

@@ -1,7 +1,8 @@
-import type { Database, Statement } from "bun:sqlite";
+import type { Statement } from "bun:sqlite";
 import type { Mutation, Outcome, Timer } from "../store.ts";
 import { type Batch, refuse } from "./batch.ts";
 import type { Packed, WriteOperation } from "./batch-codec.ts";
+import type { Connection } from "./connection.ts";
 
 type Set = Packed<Extract<Mutation, { kind: "timerSet" }>>;
 type Delete = Extract<Mutation, { kind: "timerDelete" }>;
@@ -18,7 +19,7 @@ export class TimerTable {
   readonly #due: Statement<{ id: string; due_at: number; data: Uint8Array }>;
   readonly #claim: Statement;
 
-  constructor(db: Database) {
+  constructor(db: Connection) {
     const owned = "WHERE space = ? AND id = ? AND claim = ?";
     this.#exists = db.prepare("SELECT 1 AS found FROM timers WHERE space = ? AND id = ?");
     this.#set = db.prepare(

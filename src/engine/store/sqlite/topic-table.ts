@@ -1,7 +1,8 @@
-import type { Database, Statement } from "bun:sqlite";
+import type { Statement } from "bun:sqlite";
 import type { NewMessage, Outcome } from "../store.ts";
 import type { Batch } from "./batch.ts";
 import type { Packed } from "./batch-codec.ts";
+import type { Connection } from "./connection.ts";
 
 /** Appends to topics. A message's offset is a number of the store's one counter: it grows, with gaps. */
 export class TopicTable {
@@ -11,7 +12,7 @@ export class TopicTable {
   readonly #count: Statement;
   readonly #ids = new Map<string, number>();
 
-  constructor(db: Database) {
+  constructor(db: Connection) {
     this.#find = db.prepare("SELECT id FROM topics WHERE name = ?");
     this.#create = db.prepare("INSERT INTO topics (name) VALUES (?) RETURNING id");
     this.#insert = db.prepare(

@@ -1,4 +1,5 @@
-import type { Database, Statement } from "bun:sqlite";
+import type { Statement } from "bun:sqlite";
+import type { Connection } from "./connection.ts";
 import { toStoreUnavailable } from "./file-fault.ts";
 
 /** Between two tries to get the lock: about what another process's commit takes. */
@@ -19,7 +20,7 @@ export class WriteLock {
   readonly #begin: Statement;
   readonly #patienceMs: number;
 
-  constructor(db: Database, patienceMs: number) {
+  constructor(db: Connection, patienceMs: number) {
     this.#begin = db.prepare("BEGIN IMMEDIATE");
     this.#patienceMs = patienceMs;
     db.run("PRAGMA busy_timeout = 0");

@@ -2,11 +2,12 @@
  * The thread that writes: it alone holds the writing connection, so that a slow sync to disk never stops the event
  * loop. The build lists this file as an entry point of its own.
  */
-import type { Database } from "bun:sqlite";
+
 import { dirname } from "node:path";
 import { BytesPacker, type Envelope, packReply, parseRequest } from "./batch-codec.ts";
 import { BatchWriter } from "./batch-writer.ts";
 import { Checkpointer } from "./checkpoint.ts";
+import type { Connection } from "./connection.ts";
 import { FeedPeers } from "./feed-peers.ts";
 import { openWriter } from "./open-file.ts";
 import type { FromWorker, ToWorker } from "./write-thread.ts";
@@ -16,7 +17,7 @@ declare const self: Worker;
 const idleCheckpointAfterMs = 1_000;
 
 interface Open {
-  db: Database;
+  db: Connection;
   writer: BatchWriter;
   checkpointer: Checkpointer;
   peers: FeedPeers;

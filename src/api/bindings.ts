@@ -64,8 +64,8 @@ interface Sent {
 }
 
 /** The texts of these errors are part of the wire contract (dapr-api.md §3.3). */
-async function invoke({ app }: Call, name: string, sent: Sent): Promise<BindingReply | undefined> {
-  const target = find(app, name);
+async function invoke(call: Call, name: string, sent: Sent): Promise<BindingReply | undefined> {
+  const target = find(call.app, name);
   const binding = target?.component;
   if (sent.operation === "") throw new Error("operation field is missing from request");
   if (target === undefined || binding?.invoke === undefined) {
@@ -78,7 +78,7 @@ async function invoke({ app }: Call, name: string, sent: Sent): Promise<BindingR
       `binding ${name} does not support operation ${sent.operation}. supported operations:${list}`,
     );
   }
-  return target.run(sent.operation, async () => binding.invoke?.(sent));
+  return target.run(sent.operation, async () => binding.invoke?.(sent), call);
 }
 
 function replyOf(reply: BindingReply | undefined): { data?: Uint8Array; metadata?: Record<string, string> } {

@@ -5,7 +5,8 @@ import type {
   GetConfigurationResponseSchema,
 } from "../wire/dapr/proto/runtime/v1/configuration_pb.js";
 import { Dapr } from "../wire/dapr/proto/runtime/v1/dapr_pb.js";
-import type { HttpCall } from "./call.ts";
+import type { Call, HttpCall } from "./call.ts";
+import { ChangeQueue } from "./change-queue.ts";
 import { pushToApp } from "./configuration-push.ts";
 import { type ConfigurationTarget, configurationTarget } from "./configuration-target.ts";
 import { failures, metadataQuery, text, textMap } from "./docs.ts";
@@ -25,10 +26,10 @@ export const getConfiguration = operation(
     name: "GetConfiguration",
     group: groupOf("v1.0"),
     http: versions.map(getBinding),
-    async handle({ storeName, keys, metadata }, { app }) {
-      const target = configurationTarget(app, storeName);
+    async handle({ storeName, keys, metadata }, call) {
+      const target = configurationTarget(call.app, storeName);
       try {
-        return { items: await target.run("get", () => target.component.get(keys, metadata)) };
+        return { items: await target.run("get", () => target.component.get(keys, metadata), call) };
       } catch (error) {
         throw errors.CONFIGURATION_GET(goList(keys), storeName, (error as Error).message, { cause: error });
       }
@@ -77,17 +78,12 @@ export const subscribeConfiguration = streaming(
   {
     name: "SubscribeConfiguration",
     group: groupOf("v1.0"),
-    async handle(requests, send, { app, signal }) {
+    async handle(requests, send, call) {
       for await (const { storeName, keys, metadata } of requests) {
-        const target = configurationTarget(app, storeName);
-        const queue = new ChangeQueue(signal);
-        const id = await open(
-          target,
-          keys,
-          metadata,
-          (items) => queue.push(items),
-          () => queue.end(),
-        );
+        const target = configurationTarget(call.app, storeName);
+        const queue = new ChangeQueue(call.signal);
+        const listener = (items: Items) => queue.push(items);
+        const id = await open(call, target, { keys, metadata, listener, ended: () => queue.end() });
         try {
           await send({ id });
           for await (const items of queue) await send({ id, items });
@@ -127,13 +123,12 @@ async function subscribeApp(http: HttpCall) {
   const target = configurationTarget(app, http.param("storeName"));
   const { channel } = app;
   if (channel === undefined) throw errors.APP_CHANNEL_NIL();
-  const id = await open(
-    target,
-    http.queryAll("key"),
-    http.metadata(),
-    (items, subscriptionId) => pushToApp(app, channel, target.name, subscriptionId, items),
-    () => {},
-  );
+  const id = await open(http, target, {
+    keys: http.queryAll("key"),
+    metadata: http.metadata(),
+    listener: (items, subscriptionId) => pushToApp(app, channel, target.name, subscriptionId, items),
+    ended: () => {},
+  });
   return jsonReply({ id });
 }
 
@@ -142,10 +137,10 @@ export const unsubscribeConfiguration = operation(
   {
     name: "UnsubscribeConfiguration",
     group: groupOf("v1.0"),
-    async handle({ storeName, id }, { app }) {
-      const target = configurationTarget(app, storeName);
+    async handle({ storeName, id }, call) {
+      const target = configurationTarget(call.app, storeName);
       try {
-        await unsubscribe(target, id);
+        await unsubscribe(call, target, id);
         return { ok: true };
       } catch (error) {
         return { ok: false, message: (error as Error).message };
@@ -161,7 +156,7 @@ export const unsubscribeConfigurationHttp = versions.map((version) =>
     verbs: ["GET"],
     path: `/${version}/configuration/{storeName}/{id}/unsubscribe`,
     async handle(http) {
-      await unsubscribe(configurationTarget(http.app, http.param("storeName")), http.param("id"));
+      await unsubscribe(http, configurationTarget(http.app, http.param("storeName")), http.param("id"));
       return jsonReply({ ok: true });
     },
     docs: {
@@ -180,18 +175,21 @@ export const unsubscribeConfigurationHttp = versions.map((version) =>
 
 type Items = Record<string, ConfigurationItem>;
 
-async function open(
-  target: ConfigurationTarget,
-  keys: string[],
-  metadata: Record<string, string>,
-  listener: (items: Items, id: string) => void,
-  ended: () => void,
-): Promise<string> {
+interface Wanted {
+  keys: string[];
+  metadata: Record<string, string>;
+  listener(items: Items, id: string): void;
+  ended(): void;
+}
+
+async function open(call: Call, target: ConfigurationTarget, wanted: Wanted): Promise<string> {
   const { subscriptions, component } = target;
+  const { keys, metadata, listener, ended } = wanted;
+  const start = (id: string) => component.subscribe(keys, metadata, (items) => listener(items, id));
+  // One that opens after its timeout has nobody to listen to it.
+  const dispose = (id: string) => void subscriptions.close(id).catch(() => {});
   try {
-    return await target.run("subscribe", () =>
-      subscriptions.open((id) => component.subscribe(keys, metadata, (items) => listener(items, id)), ended),
-    );
+    return await target.run("subscribe", () => subscriptions.open(start, ended), call, dispose);
   } catch (error) {
     throw errors.CONFIGURATION_SUBSCRIBE(goList(keys), target.name, (error as Error).message, {
       cause: error,
@@ -199,9 +197,9 @@ async function open(
   }
 }
 
-async function unsubscribe(target: ConfigurationTarget, id: string): Promise<void> {
+async function unsubscribe(call: Call, target: ConfigurationTarget, id: string): Promise<void> {
   try {
-    const existed = await target.run("unsubscribe", () => target.subscriptions.close(id));
+    const existed = await target.run("unsubscribe", () => target.subscriptions.close(id), call);
     if (!existed) throw new Error(`subscription with id ${id} does not exist`);
   } catch (error) {
     throw errors.CONFIGURATION_UNSUBSCRIBE(id, (error as Error).message, { cause: error });
@@ -227,41 +225,4 @@ function itemsJson(items: Record<string, ItemInit>): object {
 export function itemJson({ value = "", version, metadata = {} }: ItemInit): object {
   const extra = Object.keys(metadata).length === 0 ? {} : { metadata };
   return version ? { value, version, ...extra } : { value, ...extra };
-}
-
-/** Changes on their way into a stream that may be slower: of each key only the newest is kept. */
-class ChangeQueue implements AsyncIterable<Items> {
-  #pending: Items = {};
-  #wake: (() => void) | undefined;
-  #isEnded = false;
-
-  constructor(signal: AbortSignal) {
-    if (signal.aborted) this.#isEnded = true;
-    else signal.addEventListener("abort", () => this.end(), { once: true });
-  }
-
-  push(items: Items): void {
-    Object.assign(this.#pending, items);
-    this.#wake?.();
-  }
-
-  end(): void {
-    this.#isEnded = true;
-    this.#wake?.();
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Items> {
-    while (!this.#isEnded) {
-      const items = this.#pending;
-      if (Object.keys(items).length > 0) {
-        this.#pending = {};
-        yield items;
-        continue;
-      }
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-      this.#wake = undefined;
-    }
-  }
 }

@@ -3,6 +3,7 @@ import type { HttpReply } from "../net/http1/types.ts";
 import { Dapr } from "../wire/dapr/proto/runtime/v1/dapr_pb.js";
 import type { HttpCall } from "./call.ts";
 import { failures } from "./docs.ts";
+import { invokeHttp, invokeUnary } from "./invoke-resilient.ts";
 import { httpOnly, operation } from "./operation.ts";
 
 const group = { name: "invoke", version: "v1.0" };
@@ -50,7 +51,7 @@ export const invokeService = operation(Dapr.method.invokeService, {
     if (grpc === undefined) throw errors.INVOKE_NOT_READY();
     if (message === undefined) throw errors.INVOKE(id, "message is required");
     const { method, data, contentType, httpExtension } = message;
-    const reply = await call.app.invoker.invokeUnary({
+    const reply = await invokeUnary(call.app, {
       id,
       method,
       data: data ?? { typeUrl: "", value: noBytes },
@@ -70,7 +71,7 @@ function forward(http: HttpCall): HttpReply | Promise<HttpReply> {
   const { request, app, span } = http;
   const { id, target } = invocationOf(request.target, (name) => http.header(name));
   if (id === "") throw errors.INVOKE_NO_APP_ID();
-  return app.invoker.invokeHttp({ id, target, request, span });
+  return invokeHttp(app, { id, target, request, span });
 }
 
 /**

@@ -71,16 +71,16 @@ export const tryLock = operation(Dapr.method.tryLockAlpha1, {
       },
     },
   },
-  async handle({ storeName, resourceId, lockOwner, expiryInSeconds }, { app }) {
+  async handle({ storeName, resourceId, lockOwner, expiryInSeconds }, call) {
+    const { app } = call;
     requireStores(app);
     // In Dapr's order: the expiry before the ids, the ids before the store.
     if (expiryInSeconds <= 0) throw errors.LOCK_EXPIRY(storeName);
     const target = lockTarget(app, storeName, resourceId, lockOwner);
     try {
       const key = target.key(resourceId);
-      const success = await target.run("try_lock", () =>
-        target.component.tryLock(key, lockOwner, expiryInSeconds),
-      );
+      const lock = () => target.component.tryLock(key, lockOwner, expiryInSeconds);
+      const success = await target.run("try_lock", lock, call);
       return { success };
     } catch (error) {
       throw errors.TRY_LOCK((error as Error).message, { cause: error });
@@ -119,12 +119,14 @@ export const unlock = operation(Dapr.method.unlockAlpha1, {
       },
     },
   },
-  async handle({ storeName, resourceId, lockOwner }, { app }) {
+  async handle({ storeName, resourceId, lockOwner }, call) {
+    const { app } = call;
     requireStores(app);
     const target = lockTarget(app, storeName, resourceId, lockOwner);
     try {
       const key = target.key(resourceId);
-      return { status: statuses[await target.run("unlock", () => target.component.unlock(key, lockOwner))] };
+      const status = await target.run("unlock", () => target.component.unlock(key, lockOwner), call);
+      return { status: statuses[status] };
     } catch (error) {
       throw errors.UNLOCK((error as Error).message, { cause: error });
     }

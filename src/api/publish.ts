@@ -5,6 +5,7 @@ import type { AppScope, HttpCall } from "./call.ts";
 import { anyJson, failures, metadataQuery, text } from "./docs.ts";
 import { type HttpDocs, operation } from "./operation.ts";
 import { readBulkEntries } from "./publish-bulk.ts";
+import { publishMany, publishOne } from "./publish-resilient.ts";
 import { jsonTextReply, noContent } from "./reply.ts";
 
 const group = { name: "publish", version: "v1.0" };
@@ -92,15 +93,9 @@ export const publishEvent = operation(Dapr.method.publishEvent, {
   ],
   handle({ pubsubName, topic, data, dataContentType, metadata }, call) {
     requireTopic(call.app, pubsubName, topic, metadata);
-    const published = call.app.pubsub.publish({
-      pubsubName,
-      topic,
-      data,
-      contentType: dataContentType,
-      metadata,
-      trace: call.span.context,
-    });
-    return published.then(() => done);
+    const trace = call.span.context;
+    const event = { pubsubName, topic, data, contentType: dataContentType, metadata, trace };
+    return publishOne(call, event).then(() => done);
   },
 });
 
@@ -116,19 +111,16 @@ export const bulkPublishEvent = operation(
     async handle({ pubsubName, topic, entries, metadata }, call) {
       requireTopic(call.app, pubsubName, topic, metadata);
       requireDistinct(call.app, pubsubName, topic, entries);
-      const failedEntries = await call.app.pubsub.bulkPublish({
-        pubsubName,
-        topic,
-        entries: entries.map(({ entryId, event, contentType, metadata: own }) => ({
-          entryId,
-          data: event,
-          contentType,
-          metadata: { ...metadata, ...own },
-        })),
-        metadata,
-        trace: call.span.context,
-      });
-      return { failedEntries };
+      const events = entries.map(({ entryId, event, contentType, metadata: own }) => ({
+        entryId,
+        data: event,
+        contentType,
+        metadata: { ...metadata, ...own },
+      }));
+      const trace = call.span.context;
+      return {
+        failedEntries: await publishMany(call, { pubsubName, topic, entries: events, metadata, trace }),
+      };
     },
   },
 );

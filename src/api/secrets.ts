@@ -38,11 +38,12 @@ export const getSecret = operation(Dapr.method.getSecret, {
       },
     },
   },
-  async handle({ storeName, key, metadata }, { app }) {
+  async handle({ storeName, key, metadata }, call) {
+    const { app } = call;
     const target = secretTarget(app, storeName);
     if (!isAllowed(app.configuration, storeName, key)) throw errors.SECRET_DENIED(key, storeName);
     try {
-      return { data: await target.run("get", () => target.component.get(key, metadata)) };
+      return { data: await target.run("get", () => target.component.get(key, metadata), call) };
     } catch (error) {
       throw errors.SECRET_GET(key, storeName, (error as Error).message, { cause: error });
     }
@@ -73,10 +74,11 @@ export const getBulkSecret = operation(Dapr.method.getBulkSecret, {
       },
     },
   },
-  async handle({ storeName, metadata }, { app }) {
+  async handle({ storeName, metadata }, call) {
+    const { app } = call;
     const target = secretTarget(app, storeName);
     try {
-      const all = await target.run("bulk_get", () => target.component.bulkGet(metadata));
+      const all = await target.run("bulk_get", () => target.component.bulkGet(metadata), call);
       const seen = Object.entries(all).filter(([key]) => isAllowed(app.configuration, storeName, key));
       return { data: Object.fromEntries(seen.map(([key, secrets]) => [key, { secrets }])) };
     } catch (error) {

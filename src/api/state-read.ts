@@ -53,7 +53,8 @@ export const getState = operation(Dapr.method.getState, {
       },
     },
   },
-  async handle({ storeName, key, consistency, metadata }, { app }) {
+  async handle({ storeName, key, consistency, metadata }, call) {
+    const { app } = call;
     const target = stateTarget(app, storeName);
     const request: GetRequest = {
       key: fullKey(target, key),
@@ -61,7 +62,7 @@ export const getState = operation(Dapr.method.getState, {
       metadata,
     };
     try {
-      const entry = await target.run("get", () => target.store.get(request));
+      const entry = await target.run("get", () => target.store.get(request), call);
       return entry === undefined ? {} : responseOf(target, entry);
     } catch (error) {
       throw storeFault(error, (why, options) => errors.STATE_GET(key, storeName, why, options));
@@ -113,13 +114,14 @@ export const getBulkState = operation(Dapr.method.getBulkState, {
       },
     },
   },
-  async handle({ storeName, keys, parallelism, metadata }, { app }) {
+  async handle({ storeName, keys, parallelism, metadata }, call) {
+    const { app } = call;
     const target = stateTarget(app, storeName);
     if (keys.length === 0) return { items: [] };
     const requests = keys.map((key): GetRequest => ({ key: fullKey(target, key), metadata }));
     const width = Math.min(parallelism > 0 ? parallelism : parallelismDefault, parallelismMax);
     try {
-      const found = await target.run("bulk_get", () => readMany(target, requests, width));
+      const found = await target.run("bulk_get", () => readMany(target, requests, width), call);
       return {
         items: keys.map((key, index) => bulkItemOf(target, key, found.get(requests[index]?.key ?? ""))),
       };
@@ -175,7 +177,8 @@ export const queryState = operation(Dapr.method.queryStateAlpha1, {
       },
     },
   },
-  async handle({ storeName, query, metadata }, { app }) {
+  async handle({ storeName, query, metadata }, call) {
+    const { app } = call;
     const target = stateTarget(app, storeName);
     const resource = { resource: { type: "state", name: storeName } };
     if (target.store.query === undefined) throw errors.STATE_QUERY_NOT_SUPPORTED(resource);
@@ -184,7 +187,7 @@ export const queryState = operation(Dapr.method.queryStateAlpha1, {
     }
     const parsed = readQuery(storeName, query);
     try {
-      return ownPage(target, await target.run("query", () => runQuery(target, parsed, metadata)));
+      return ownPage(target, await target.run("query", () => runQuery(target, parsed, metadata), call));
     } catch (error) {
       throw errors.STATE_QUERY(storeName, (error as Error).message, { ...resource, cause: error });
     }
@@ -192,11 +195,18 @@ export const queryState = operation(Dapr.method.queryStateAlpha1, {
 });
 
 async function runQuery(
-  { store }: StateTarget,
+  { store, prefix }: StateTarget,
   query: StateQuery,
   metadata: Record<string, string>,
 ): Promise<QueryResult> {
-  return (await store.query?.(query, metadata)) ?? { results: [], token: "", metadata: noMetadata };
+  // Stores that can look only at the app's own keys, so that pages have no holes.
+  return (
+    (await store.query?.({ ...query, keyPrefix: prefix }, metadata)) ?? {
+      results: [],
+      token: "",
+      metadata: noMetadata,
+    }
+  );
 }
 
 /** Queries see the whole store: what belongs to others is left out. */

@@ -61,12 +61,13 @@ export const saveState = operation(Dapr.method.saveState, {
       replies: { 204: { description: "Saved" }, ...writeFailures },
     },
   },
-  async handle({ storeName, states }, { app }) {
+  async handle({ storeName, states }, call) {
+    const { app } = call;
     const target = stateTarget(app, storeName);
     if (states.length === 0) return done;
     try {
       const requests = states.map((item) => setRequestOf(target, item, item.metadata));
-      await target.run("set", () => setMany(target, requests));
+      await target.run("set", () => setMany(target, requests), call);
       return done;
     } catch (error) {
       throw storeFault(error, (why, options) => errors.STATE_SAVE(storeName, why, options));
@@ -103,12 +104,13 @@ export const deleteState = operation(Dapr.method.deleteState, {
       replies: { 204: { description: "Deleted, or absent" }, ...writeFailures },
     },
   },
-  async handle(request, { app }) {
+  async handle(request, call) {
+    const { app } = call;
     const { storeName, key, metadata } = request;
     const target = stateTarget(app, storeName);
     const deletion = deleteRequestOf(target, request, metadata);
     try {
-      await target.run("delete", () => target.store.delete(deletion));
+      await target.run("delete", () => target.store.delete(deletion), call);
       return done;
     } catch (error) {
       throw storeFault(error, (why, options) => errors.STATE_DELETE(key, why, options));
@@ -119,16 +121,21 @@ export const deleteState = operation(Dapr.method.deleteState, {
 export const deleteBulkState = operation(Dapr.method.deleteBulkState, {
   name: "DeleteBulkState",
   group,
-  async handle({ storeName, states }, { app }) {
+  async handle({ storeName, states }, call) {
+    const { app } = call;
     const target = stateTarget(app, storeName);
     if (states.length === 0) return done;
     const { store } = target;
     const requests = states.map((item) => deleteRequestOf(target, item, item.metadata));
     try {
-      await target.run("bulk_delete", async () => {
-        if (store.bulkDelete) await store.bulkDelete(requests);
-        else await mapBounded(requests, writesAtOnceMax, (request) => store.delete(request));
-      });
+      await target.run(
+        "bulk_delete",
+        async () => {
+          if (store.bulkDelete) await store.bulkDelete(requests);
+          else await mapBounded(requests, writesAtOnceMax, (request) => store.delete(request));
+        },
+        call,
+      );
       return done;
     } catch (error) {
       throw storeFault(error, (why, options) => errors.STATE_BULK_DELETE(storeName, why, options));
@@ -178,7 +185,8 @@ export const executeStateTransaction = operation(Dapr.method.executeStateTransac
       },
     },
   },
-  async handle({ storeName, operations, metadata }, { app }) {
+  async handle({ storeName, operations, metadata }, call) {
+    const { app } = call;
     const target = stateTarget(app, storeName);
     const transact = requireTransactions(target);
     if (operations.length === 0) return done;
@@ -187,7 +195,7 @@ export const executeStateTransaction = operation(Dapr.method.executeStateTransac
         changeOf(target, operationType, request, metadata),
       );
       requireRoom(target, changes.length);
-      await target.run("transaction", () => transact(changes, metadata));
+      await target.run("transaction", () => transact(changes, metadata), call);
       return done;
     } catch (error) {
       if (error instanceof Fault) throw error;

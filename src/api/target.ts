@@ -1,15 +1,17 @@
 import type { ComponentKind, ComponentKinds } from "../component/component.ts";
 import type { LoadedComponent } from "../component/components.ts";
 import { ComponentMeter } from "../policy/component-meter.ts";
-import type { AppScope } from "./call.ts";
+import type { ResiliencePolicy } from "../policy/resilience/policy.ts";
+import type { AppScope, Call } from "./call.ts";
+import { isPermanentFailure, resilienceOf } from "./resilience.ts";
 
 /** A component as one app's operations call it: inside the layers of the target side. */
 export interface Target<K extends ComponentKind> {
   readonly name: string;
   readonly component: ComponentKinds[K];
   readonly loaded: LoadedComponent<K>;
-  /** Calls the component inside the layers: resilience, then the meter around all attempts. */
-  run<T>(operation: string, work: () => Promise<T>): Promise<T>;
+  /** Calls the component inside the layers of the target side: a meter around all attempts, the policies around each. */
+  run<T>(operation: string, work: () => Promise<T>, call: Call, dispose?: (late: T) => void): Promise<T>;
 }
 
 /** The metric family of a kind: `component_<family>_count`. */
@@ -30,7 +32,7 @@ export function targetsOf<K extends ComponentKind, T>(
   kind: K,
   open: (app: AppScope, target: Target<K>) => T,
 ): (app: AppScope, name: string) => T | undefined {
-  const opened = new WeakMap<AppScope, Map<string, { loaded: LoadedComponent<K>; made: T }>>();
+  const opened = new WeakMap<AppScope, Map<string, Opened<K, T>>>();
   return (app, name) => {
     const loaded = app.components.find(kind, name);
     if (loaded === undefined) return undefined;
@@ -47,6 +49,11 @@ export function targetsOf<K extends ComponentKind, T>(
   };
 }
 
+interface Opened<K extends ComponentKind, T> {
+  loaded: LoadedComponent<K>;
+  made: T;
+}
+
 function createTarget<K extends ComponentKind>(app: AppScope, loaded: LoadedComponent<K>): Target<K> {
   const meter = app.configuration.metrics.enabled
     ? new ComponentMeter(app.telemetry.metrics, {
@@ -60,8 +67,22 @@ function createTarget<K extends ComponentKind>(app: AppScope, loaded: LoadedComp
     name: loaded.name,
     component: loaded.instance,
     loaded,
-    run: (operation, work) => (meter === undefined ? work() : measured(meter, operation, work)),
+    run(operation, work, call, dispose) {
+      // Asked each time: the policies change with the resources, and there are mostly none.
+      const policy = resilienceOf(app)?.component(loaded.kind, loaded.name, "outbound");
+      const attempts = policy === undefined ? work : () => resilient(policy, work, call, dispose);
+      return meter === undefined ? attempts() : measured(meter, operation, attempts);
+    },
   };
+}
+
+function resilient<T>(
+  policy: ResiliencePolicy,
+  work: () => Promise<T>,
+  { signal }: Call,
+  dispose: ((late: T) => void) | undefined,
+): Promise<T> {
+  return policy.run(work, { signal, isPermanent: isPermanentFailure, ...(dispose && { dispose }) });
 }
 
 async function measured<T>(meter: ComponentMeter, operation: string, work: () => Promise<T>): Promise<T> {

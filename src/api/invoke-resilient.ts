@@ -1,0 +1,108 @@
+import { errors, Fault } from "../errors.ts";
+import { GrpcError } from "../net/grpc/types.ts";
+import type { Body, HttpReply, HttpRequest } from "../net/http1/types.ts";
+import type { InvokeHttpRequest, InvokeUnaryReply, InvokeUnaryRequest } from "../peer/invoker.ts";
+import type { FailureCode } from "../policy/resilience/codes.ts";
+import type { ResiliencePolicy } from "../policy/resilience/policy.ts";
+import type { AppScope } from "./call.ts";
+import { resilienceOf } from "./resilience.ts";
+
+/** Calls an app inside the policies that target it, if there are any. */
+export function invokeHttp(app: AppScope, request: InvokeHttpRequest): Promise<HttpReply> {
+  const policy = policyOf(app, request.id, request.target);
+  return policy === undefined ? app.invoker.invokeHttp(request) : attemptHttp(app, policy, request);
+}
+
+export function invokeUnary(app: AppScope, request: InvokeUnaryRequest): Promise<InvokeUnaryReply> {
+  const policy = policyOf(app, request.id, request.method);
+  if (policy === undefined) return app.invoker.invokeUnary(request);
+  const { context } = request;
+  const work = (signal = context.signal) =>
+    app.invoker.invokeUnary({ ...request, context: { ...pick(context), signal } });
+  return named(request.id, policy.run(work, { signal: context.signal, codeOfError }));
+}
+
+/** Calls of one method of an app share a breaker, as in Dapr; the query is not part of it. */
+function policyOf(app: AppScope, id: string, target: string): ResiliencePolicy | undefined {
+  const resilience = resilienceOf(app);
+  if (resilience === undefined) return undefined;
+  const query = target.indexOf("?");
+  return resilience.app(id, `${id}:${query < 0 ? target : target.slice(0, query)}`);
+}
+
+async function attemptHttp(
+  app: AppScope,
+  policy: ResiliencePolicy,
+  invocation: InvokeHttpRequest,
+): Promise<HttpReply> {
+  const { id, request } = invocation;
+  const body = policy.hasRetries ? await keptBody(request.body, app.settings.maxBodyBytes, id) : undefined;
+  const work = (signal = request.signal) =>
+    app.invoker.invokeHttp({ ...invocation, request: attemptOf(request, signal, body?.()) });
+  const options = {
+    signal: request.signal,
+    isRepeatable: body !== undefined,
+    codeOf: codeOfReply,
+    codeOfError,
+    dispose,
+  };
+  return named(id, policy.run(work, options));
+}
+
+/** A body that can be sent again; `undefined` when its length is not known: streams are sent once. */
+async function keptBody(body: Body, bytesMax: number, id: string): Promise<(() => Body) | undefined> {
+  if (body.size === undefined || body.size > bytesMax) return undefined;
+  try {
+    const bytes = await body.bytes(bytesMax);
+    return () => ({
+      size: bytes.length,
+      bytes: () => bytes,
+      async *[Symbol.asyncIterator]() {
+        if (bytes.length > 0) yield bytes;
+      },
+    });
+  } catch (error) {
+    throw errors.INVOKE(id, (error as Error).message, { cause: error });
+  }
+}
+
+/** The request as one attempt sends it. */
+function attemptOf(request: HttpRequest, signal: AbortSignal, body: Body = request.body): HttpRequest {
+  const { method, target, rawHeaders, remoteAddress } = request;
+  const header = (lowerName: string) => request.header(lowerName);
+  return { method, target, rawHeaders, header, body, remoteAddress, signal };
+}
+
+/** A context's fields, which may be getters of its class. */
+function pick(context: InvokeUnaryRequest["context"]): InvokeUnaryRequest["context"] {
+  const { path, metadata, deadlineMs, signal, peer, replyHeaders, replyTrailers } = context;
+  const get = (lowerName: string) => context.get(lowerName);
+  return { path, metadata, get, deadlineMs, signal, peer, replyHeaders, replyTrailers };
+}
+
+/** Everything outside 2xx and 3xx is a failure, that goes to the caller as it is when no try is left. */
+function codeOfReply({ status }: HttpReply): FailureCode | undefined {
+  return status === 101 || (status >= 200 && status < 400) ? undefined : { http: status };
+}
+
+function codeOfError(error: unknown): FailureCode | undefined {
+  if (error instanceof GrpcError) return { grpc: error.code };
+  return error instanceof Fault ? { grpc: error.grpc } : undefined;
+}
+
+/** Ends the body of a reply that nobody will read, so that its connection is free again. */
+function dispose({ body }: HttpReply): void {
+  if (body === undefined || typeof body === "string" || body instanceof Uint8Array) return;
+  const ended = body[Symbol.asyncIterator]().return?.();
+  ended?.catch(() => {});
+}
+
+/** An open breaker and a timeout are failures to invoke, in the words of the catalogue. */
+async function named<T>(id: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof Fault || error instanceof GrpcError) throw error;
+    throw errors.INVOKE(id, (error as Error).message, { cause: error });
+  }
+}

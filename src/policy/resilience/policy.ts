@@ -1,0 +1,177 @@
+import { type Clock, sleep } from "../../edges/clock.ts";
+import { type Breaker, BreakerOpen } from "./breaker.ts";
+import type { FailureCode } from "./codes.ts";
+import type { RetrySpec } from "./spec.ts";
+
+/** An attempt took longer than its timeout. The text is Go's, and part of the wire contract. */
+export class AttemptTimeout extends Error {
+  constructor() {
+    super("context deadline exceeded");
+    this.name = "AttemptTimeout";
+  }
+}
+
+/** How a kind of call tells what became of it. */
+export interface RunOptions<T> {
+  /** Aborts when the caller no longer waits. */
+  signal?: AbortSignal | undefined;
+  /** False: the call can be made once only, such as with a body that streams. */
+  isRepeatable?: boolean;
+  /** Results that count as failures: an HTTP answer of 500. Given back as they are when no try is left. */
+  codeOf?(result: T): FailureCode | undefined;
+  codeOfError?(error: unknown): FailureCode | undefined;
+  /** Errors that no other try can mend. */
+  isPermanent?(error: unknown): boolean;
+  /** Lets go of a result that is not given back. */
+  dispose?(result: T): void;
+}
+
+export interface PolicyParts {
+  clock: Clock;
+  /** 0: none. */
+  timeoutMs: number;
+  retry: RetrySpec | undefined;
+  breaker: Breaker | undefined;
+  /** Called when a policy did something: for metrics and the log. */
+  activated(policy: "timeout" | "retry"): void;
+}
+
+type Ending<T> =
+  | { kind: "done"; result: T }
+  | { kind: "refused"; result: T; code: FailureCode }
+  | { kind: "failed"; error: unknown };
+
+/** The policies of one target: retries round a breaker round a timeout (dapr-api.md §15). */
+export class ResiliencePolicy {
+  readonly #parts: PolicyParts;
+
+  constructor(parts: PolicyParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether calls have to be repeatable, their bodies kept. */
+  get hasRetries(): boolean {
+    return this.#parts.retry !== undefined && this.#parts.retry.retriesMax !== 0;
+  }
+
+  async run<T>(
+    work: (signal: AbortSignal | undefined) => Promise<T>,
+    options: RunOptions<T> = {},
+  ): Promise<T> {
+    const { clock, retry } = this.#parts;
+    const startedMs = clock.monotonicMs();
+    for (let attempt = 1; ; attempt++) {
+      const ending = await this.#attempt(work, options);
+      if (ending.kind === "done") return ending.result;
+      const pauseMs = this.#pauseMs(ending, options, attempt, clock.monotonicMs() - startedMs);
+      if (retry === undefined || pauseMs === undefined) return givenBack(ending);
+      if (ending.kind === "refused") options.dispose?.(ending.result);
+      this.#parts.activated("retry");
+      await sleep(clock, pauseMs, options.signal);
+      if (options.signal?.aborted) throw options.signal.reason;
+    }
+  }
+
+  /** How long to wait before the next try; `undefined`: there is none. */
+  #pauseMs<T>(
+    ending: Ending<T>,
+    { codeOfError, isPermanent, isRepeatable, signal }: RunOptions<T>,
+    attempt: number,
+    elapsedMs: number,
+  ): number | undefined {
+    const { retry } = this.#parts;
+    if (retry === undefined || isRepeatable === false || signal?.aborted) return undefined;
+    if (retry.retriesMax >= 0 && attempt > retry.retriesMax) return undefined;
+    if (ending.kind === "failed") {
+      const { error } = ending;
+      if (error instanceof BreakerOpen || isPermanent?.(error)) return undefined;
+    }
+    const code = endingCode(ending, codeOfError);
+    if (code !== undefined && retry.matches !== undefined && !retry.matches(code)) return undefined;
+    return backoffMs(retry, attempt, elapsedMs);
+  }
+
+  async #attempt<T>(
+    work: (signal: AbortSignal | undefined) => Promise<T>,
+    options: RunOptions<T>,
+  ): Promise<Ending<T>> {
+    let passage: ReturnType<Breaker["enter"]> | undefined;
+    try {
+      passage = this.#parts.breaker?.enter();
+      const result = await this.#timed(work, options);
+      const code = options.codeOf?.(result);
+      if (code !== undefined) {
+        passage?.failed();
+        return { kind: "refused", result, code };
+      }
+      passage?.succeeded();
+      return { kind: "done", result };
+    } catch (error) {
+      // The caller's mistakes say nothing of the target's health.
+      if (options.isPermanent?.(error)) passage?.succeeded();
+      else passage?.failed();
+      return { kind: "failed", error };
+    }
+  }
+
+  async #timed<T>(
+    work: (signal: AbortSignal | undefined) => Promise<T>,
+    { signal, dispose }: RunOptions<T>,
+  ): Promise<T> {
+    const { clock, timeoutMs, activated } = this.#parts;
+    if (timeoutMs <= 0) return work(signal);
+    const deadline = new AbortController();
+    const ended = signal === undefined ? deadline.signal : AbortSignal.any([signal, deadline.signal]);
+    let isLate = false;
+    const working = work(ended);
+    const late = new Promise<never>((_, reject) => {
+      const timer = clock.setTimer(timeoutMs, () => {
+        isLate = true;
+        activated("timeout");
+        const timeout = new AttemptTimeout();
+        deadline.abort(timeout);
+        reject(timeout);
+      });
+      const cancel = () => timer.cancel();
+      working.then(cancel, cancel);
+    });
+    // What arrives after all belongs to nobody.
+    working.then(
+      (result) => isLate && dispose?.(result),
+      () => {},
+    );
+    return Promise.race([working, late]);
+  }
+}
+
+function givenBack<T>(ending: Exclude<Ending<T>, { kind: "done" }>): T {
+  if (ending.kind === "refused") return ending.result;
+  throw ending.error;
+}
+
+function endingCode<T>(
+  ending: Ending<T>,
+  codeOfError: RunOptions<T>["codeOfError"],
+): FailureCode | undefined {
+  if (ending.kind === "refused") return ending.code;
+  return ending.kind === "failed" ? codeOfError?.(ending.error) : undefined;
+}
+
+const firstIntervalMs = 500;
+const growth = 1.5;
+const spread = 0.5;
+/** An exponential policy gives up after that long, as Dapr's does. */
+const elapsedMaxMs = 15 * 60_000;
+
+/** The pause before the next try; `undefined` when the policy gives up. */
+export function backoffMs(
+  retry: RetrySpec,
+  attempt: number,
+  elapsedMs: number,
+  random: () => number = Math.random,
+): number | undefined {
+  if (retry.kind === "constant") return retry.durationMs;
+  const intervalMs = Math.min(firstIntervalMs * growth ** (attempt - 1), retry.intervalMaxMs);
+  const pauseMs = intervalMs * (1 - spread + 2 * spread * random());
+  return elapsedMs + pauseMs > elapsedMaxMs ? undefined : pauseMs;
+}

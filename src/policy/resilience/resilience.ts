@@ -1,0 +1,186 @@
+import { type Clock, realClock } from "../../edges/clock.ts";
+import type { ResiliencyResource, Resource } from "../../resource/resource.ts";
+import type { Telemetry } from "../../telemetry/telemetry.ts";
+import { Breaker, type BreakerState } from "./breaker.ts";
+import { ResiliencePolicy } from "./policy.ts";
+import { mergeResiliency, type PolicyNames, type ResilienceSpec, type RetrySpec } from "./spec.ts";
+import { compileTrip } from "./trip.ts";
+
+/** The names of component kinds in default policies: `DefaultStatestoreComponentOutboundRetryPolicy`. */
+const kindNames = {
+  state: "Statestore",
+  pubsub: "Pubsub",
+  secretstores: "Secretstore",
+  configuration: "Configuration",
+  lock: "Lock",
+  bindings: "Binding",
+} as const;
+export type ResilientKind = keyof typeof kindNames;
+
+type Direction = "inbound" | "outbound";
+
+/** The policies of an app's Resiliency resources, by target. `undefined` where nothing applies: then nothing is paid. */
+export interface Resilience {
+  component(kind: ResilientKind, name: string, direction: Direction): ResiliencePolicy | undefined;
+  /** `endpoint` is what shares a breaker: the app id with the method. */
+  app(id: string, endpoint: string): ResiliencePolicy | undefined;
+  /** The retry that takes the place of a built-in one: `DaprBuiltInServiceRetries`. */
+  builtIn(name: string): RetrySpec | undefined;
+}
+
+export interface ResilienceOptions {
+  appId: string;
+  telemetry: Telemetry;
+  clock?: Clock;
+}
+
+/** Builds the policies of all Resiliency resources in the list; `undefined` when there are none. */
+export function createResilience(
+  resources: readonly Resource[],
+  options: ResilienceOptions,
+): Resilience | undefined {
+  const own = resources.filter((resource): resource is ResiliencyResource => resource.kind === "Resiliency");
+  const spec = mergeResiliency(own);
+  return spec === undefined ? undefined : new Policies(spec, options);
+}
+
+/** Where a policy stands, for metrics and the log. */
+interface Place {
+  target: string;
+  direction: Direction;
+}
+
+const breakersMaxByDefault = 100;
+const componentPoliciesMax = 10_000;
+
+class Policies implements Resilience {
+  readonly #spec: ResilienceSpec;
+  readonly #options: ResilienceOptions;
+  readonly #clock: Clock;
+  readonly #components = new Map<string, ResiliencePolicy | undefined>();
+  /** Per app, by endpoint, the least recently used first. */
+  readonly #apps = new Map<string, Map<string, ResiliencePolicy | undefined>>();
+
+  constructor(spec: ResilienceSpec, options: ResilienceOptions) {
+    this.#spec = spec;
+    this.#options = options;
+    this.#clock = options.clock ?? realClock;
+  }
+
+  component(kind: ResilientKind, name: string, direction: Direction): ResiliencePolicy | undefined {
+    const key = `${direction} ${kind} ${name}`;
+    if (this.#components.has(key)) return this.#components.get(key);
+    const way = direction === "inbound" ? "Inbound" : "Outbound";
+    const names =
+      this.#spec.components.get(name)?.[direction] ??
+      this.#defaults([`${kindNames[kind]}Component${way}`, `Component${way}`, "Component", ""]);
+    const policy = this.#open(names, { target: `${kindNames[kind]}_${name}`, direction });
+    if (this.#components.size < componentPoliciesMax) this.#components.set(key, policy);
+    return policy;
+  }
+
+  app(id: string, endpoint: string): ResiliencePolicy | undefined {
+    const target = this.#spec.apps.get(id);
+    const names = target ?? this.#defaults(["App", ""]);
+    // Only a breaker remembers anything, so only then there is one policy per endpoint.
+    const key = names.circuitBreaker === "" ? "" : endpoint;
+    let known = this.#apps.get(id);
+    if (known === undefined) {
+      known = new Map();
+      evictOldest(this.#apps, componentPoliciesMax);
+      this.#apps.set(id, known);
+    }
+    const policy = known.has(key)
+      ? known.get(key)
+      : this.#open(names, { target: `app_${id}`, direction: "outbound" });
+    known.delete(key);
+    evictOldest(known, target?.breakersMax ?? breakersMaxByDefault);
+    known.set(key, policy);
+    return policy;
+  }
+
+  builtIn(name: string): RetrySpec | undefined {
+    return this.#spec.retries.get(name);
+  }
+
+  /** The default policies of the first level that has one, for each kind of policy alone. */
+  #defaults(levels: readonly string[]): PolicyNames {
+    const first = (policies: ReadonlyMap<string, unknown>, suffix: string): string =>
+      levels.map((level) => `Default${level}${suffix}`).find((name) => policies.has(name)) ?? "";
+    return {
+      timeout: first(this.#spec.timeouts, "TimeoutPolicy"),
+      retry: first(this.#spec.retries, "RetryPolicy"),
+      circuitBreaker: first(this.#spec.breakers, "CircuitBreakerPolicy"),
+    };
+  }
+
+  #open(names: PolicyNames, place: Place): ResiliencePolicy | undefined {
+    const timeoutMs = this.#spec.timeouts.get(names.timeout) ?? 0;
+    const retry = this.#spec.retries.get(names.retry);
+    const breaker = this.#breaker(names.circuitBreaker, place);
+    if (timeoutMs <= 0 && retry === undefined && breaker === undefined) return undefined;
+    for (const [policy, isThere] of [
+      ["timeout", timeoutMs > 0],
+      ["retry", retry !== undefined],
+    ] as const) {
+      if (isThere) this.#count("resiliency/count", policy, place, "");
+    }
+    return new ResiliencePolicy({
+      clock: this.#clock,
+      timeoutMs,
+      retry,
+      breaker,
+      activated: (policy) => this.#count("resiliency/activations_total", policy, place, ""),
+    });
+  }
+
+  #breaker(name: string, place: Place): Breaker | undefined {
+    const spec = this.#spec.breakers.get(name);
+    if (spec === undefined) return undefined;
+    const log = this.#options.telemetry.log.scope("dapr.runtime.resiliency");
+    this.#count("resiliency/count", "circuitbreaker", place, "closed");
+    return new Breaker(spec, {
+      clock: this.#clock,
+      trip: compileTrip(spec.trip, (error) =>
+        log.warn({ error, circuitBreaker: name }, "trip is not valid CEL"),
+      ),
+      changed: (state) => {
+        log.info({}, `Circuit breaker "${name}" of ${place.target} changed state to ${state}`);
+        this.#count("resiliency/activations_total", "circuitbreaker", place, state);
+        this.#gauge(place, state);
+      },
+    });
+  }
+
+  #gauge(place: Place, current: BreakerState): void {
+    for (const state of ["closed", "half-open", "open", "unknown"]) {
+      const labels = this.#labels("circuitbreaker", place, state);
+      this.#options.telemetry.metrics.gauge("resiliency/cb_state", labels).set(state === current ? 1 : 0);
+    }
+  }
+
+  #count(name: string, policy: string, place: Place, status: string): void {
+    this.#options.telemetry.metrics.counter(name, this.#labels(policy, place, status)).add();
+  }
+
+  #labels(policy: string, { target, direction }: Place, status: string): Record<string, string> {
+    const { name, namespace } = this.#spec;
+    return {
+      app_id: this.#options.appId,
+      name,
+      namespace,
+      policy,
+      flow_direction: direction,
+      target,
+      status,
+    };
+  }
+}
+
+function evictOldest(map: Map<string, unknown>, sizeMax: number): void {
+  while (map.size >= Math.max(1, sizeMax)) {
+    const oldest = map.keys().next();
+    if (oldest.done) return;
+    map.delete(oldest.value);
+  }
+}

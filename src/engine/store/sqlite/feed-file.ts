@@ -21,6 +21,7 @@ const slots = 1024;
 const channelsMax = 64;
 /** The slot that stands for all channels. */
 const everything = 0;
+const secondLookAfterMs = 3;
 const fileBytes = slots * 4;
 
 export const feedFileEnding = ".feed";
@@ -37,6 +38,7 @@ export class FeedFile {
   readonly #onChange: (changed: (channel: string) => boolean) => void;
   #fd: number | undefined;
   #watcher: FSWatcher | undefined;
+  #secondLook: NodeJS.Timeout | undefined;
   #seen = new Uint32Array(slots);
 
   constructor(path: string, onChange: (changed: (channel: string) => boolean) => void) {
@@ -52,7 +54,7 @@ export class FeedFile {
       this.#fd = openSync(this.#path, "w+", 0o600);
       writeSync(this.#fd, new Uint8Array(fileBytes));
       this.#seen = new Uint32Array(slots);
-      this.#watcher = watch(this.#path, { persistent: false }, () => this.#look());
+      this.#watcher = watch(this.#path, { persistent: false }, () => this.#woken());
       this.#watcher.on("error", () => this.close());
       return true;
     } catch {
@@ -73,11 +75,22 @@ export class FeedFile {
   }
 
   close(): void {
+    clearTimeout(this.#secondLook);
+    this.#secondLook = undefined;
     this.#watcher?.close();
     if (this.#fd !== undefined) closeSync(this.#fd);
     this.#watcher = undefined;
     this.#fd = undefined;
     rmSync(this.#path, { force: true });
+  }
+
+  /** Bun passes on one of several events of the same millisecond: what came after it is seen by a second look. */
+  #woken(): void {
+    this.#look();
+    this.#secondLook ??= setTimeout(() => {
+      this.#secondLook = undefined;
+      this.#look();
+    }, secondLookAfterMs);
   }
 
   #look(): void {

@@ -152,7 +152,7 @@ function channelSettings(appPort: number, appProtocol: "http" | "grpc") {
 }
 
 async function httpServer(options: AppOptions, received: Received[]) {
-  const { subscribe = [], http = () => ({ status: 200 }) } = options;
+  const { subscribe = [], http = (): HttpAnswer => ({ status: 200 }) } = options;
   const server = createHttpServer({
     handler: async (request) => {
       if (request.target === "/dapr/subscribe") {

@@ -24,7 +24,7 @@ export function httpApp(answer: (request: SeenRequest) => StubAnswer | Promise<S
       const text = Buffer.from((request.body as Uint8Array | undefined) ?? []).toString("utf8");
       const recorded = { ...request, text };
       seen.push(recorded);
-      const { status, body = "" } = await untilAborted(Promise.resolve(answer(recorded)), request.signal);
+      const { status, body = "" } = await untilCancelled(Promise.resolve(answer(recorded)), request);
       return response(status, Buffer.from(body));
     },
   };
@@ -89,12 +89,13 @@ function response(status: number, bytes: Uint8Array): AppHttpResponse {
   };
 }
 
-function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work;
+/** As the channel has it: the cancellation counts when there is one, else the signal. */
+function untilCancelled<T>(work: Promise<T>, { signal, cancellation }: AppHttpRequest): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = (): void => reject(new Error("aborted"));
-    if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+    if (cancellation?.isCancelled ?? signal?.aborted) return abort();
+    if (cancellation) cancellation.listen(abort);
+    else signal?.addEventListener("abort", abort, { once: true });
+    work.then(resolve, reject).finally(() => cancellation?.listen(undefined));
   });
 }

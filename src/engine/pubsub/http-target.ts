@@ -1,4 +1,5 @@
 import type { AppChannel, AppHttpResponse } from "../../app/channel.ts";
+import { CancellationGroup } from "./cancellation-group.ts";
 import { cloudEventType } from "./content-type.ts";
 import { metadataHeaders, requestTarget } from "./http-headers.ts";
 import { droppedByApp, type Outcome, retryAsked, success, unknownStatus } from "./outcome.ts";
@@ -14,6 +15,7 @@ export class HttpTarget implements DeliveryTarget {
   readonly #channel: AppChannel;
   readonly #timeoutMs: number;
   readonly #newId: () => string;
+  readonly #groups = new WeakMap<AbortSignal, CancellationGroup>();
 
   constructor(channel: AppChannel, timeoutMs: number, newId: () => string) {
     this.#channel = channel;
@@ -23,6 +25,8 @@ export class HttpTarget implements DeliveryTarget {
 
   async deliver(outgoing: OutgoingEvent, signal: AbortSignal): Promise<Outcome> {
     const { event } = outgoing;
+    const group = this.#groupOf(signal);
+    const cancellation = group.join();
     try {
       const response = await this.#channel.http({
         method: "POST",
@@ -30,7 +34,9 @@ export class HttpTarget implements DeliveryTarget {
         headers: this.#headers(outgoing),
         body: event.bytes,
         trace: outgoing.trace,
+        // Waiting for a place of app-max-concurrency listens to the signal, the call itself to the cancellation.
         signal,
+        cancellation,
         timeoutMs: this.#timeoutMs,
       });
       const answer = response.body.bytes(answerBytesMax);
@@ -41,6 +47,8 @@ export class HttpTarget implements DeliveryTarget {
         kind: "retry",
         reason: `error returned from app channel while sending pub/sub event to app: ${textOf(error)}`,
       };
+    } finally {
+      group.leave(cancellation);
     }
   }
 
@@ -82,6 +90,15 @@ export class HttpTarget implements DeliveryTarget {
     }
     const reason = `retriable error ${what}, topic: ${outgoing.topic}. status code returned: ${status}`;
     return all({ kind: "retry", reason, code: status });
+  }
+
+  #groupOf(signal: AbortSignal): CancellationGroup {
+    let group = this.#groups.get(signal);
+    if (group === undefined) {
+      group = new CancellationGroup(signal);
+      this.#groups.set(signal, group);
+    }
+    return group;
   }
 
   #headers(outgoing: OutgoingEvent): string[] {

@@ -33,30 +33,41 @@ export class BodyReceiver {
 
   /** Reads from `chunk[at..]`; answers where the body ended, or the chunk's length. */
   feed(chunk: Buffer, at: number): number {
-    let end = chunk.length;
-    if (this.decoder) {
-      end = this.decoder.feed(chunk, at, this.push);
-      this.isComplete = this.decoder.isDone;
-    } else if (this.left === UNTIL_CLOSE) {
+    if (this.decoder) return this.decode(this.decoder, chunk, at);
+    if (this.left === UNTIL_CLOSE) {
       this.push(at === 0 ? chunk : chunk.subarray(at));
-    } else {
-      end = Math.min(end, at + this.left);
-      this.left -= end - at;
-      if (end > at) this.push(chunk.subarray(at, end));
-      this.isComplete = this.left === 0;
+      return chunk.length;
     }
-    if (this.isComplete) {
-      this.isFull = false;
-      this.body.finish();
-    }
+    const end = Math.min(chunk.length, at + this.left);
+    this.left -= end - at;
+    if (end > at) this.push(chunk.subarray(at, end));
+    if (this.left === 0) this.complete();
     return end;
+  }
+
+  /** A socket's chunk may hold many of the coding's, and their end: they go on together. */
+  private decode(decoder: ChunkedDecoder, chunk: Buffer, at: number): number {
+    const { body } = this;
+    body.cork();
+    try {
+      const end = decoder.feed(chunk, at, this.push);
+      if (decoder.isDone) this.complete();
+      return end;
+    } finally {
+      body.uncork();
+    }
+  }
+
+  private complete(): void {
+    this.isComplete = true;
+    this.isFull = false;
+    this.body.finish();
   }
 
   /** The peer has ended the connection: that completes a body without other framing. */
   end(): void {
     if (this.left !== UNTIL_CLOSE) return;
-    this.isComplete = true;
-    this.body.finish();
+    this.complete();
   }
 
   /** Nobody wants the rest; at most `bytes` of it will be read. */

@@ -75,6 +75,14 @@ export class BodyWriter implements BodySink {
     return hasRoom;
   }
 
+  cork(): void {
+    this.socket.cork();
+  }
+
+  uncork(): void {
+    this.socket.uncork();
+  }
+
   end(): void {
     if (this.isSettled) return;
     if (this.remaining > 0 && this.remaining !== Number.POSITIVE_INFINITY) {

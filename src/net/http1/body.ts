@@ -1,4 +1,5 @@
 import { BodyAborted, BodyTaken, BodyTooLarge } from "./errors.ts";
+import { PieceList } from "./piece-list.ts";
 import type { Body } from "./types.ts";
 
 /** The connection a body arrives on. */
@@ -17,6 +18,9 @@ export interface BodySink {
   write(chunk: Uint8Array): boolean;
   end(): void;
   fail(error: Error): void;
+  /** Several pieces follow at once; `uncork` comes before anything else happens. */
+  cork?(): void;
+  uncork?(): void;
 }
 
 const empty = new Uint8Array(0);
@@ -35,10 +39,10 @@ export class IncomingBody implements Body {
   readonly size: number | undefined;
   isComplete = false;
   private readonly source: BodySource;
-  private chunks: Uint8Array[] = [];
-  private buffered = 0;
+  private readonly pieces = new PieceList();
   private failure: Error | undefined = undefined;
   private sink: BodySink | undefined = undefined;
+  private corked: BodySink | undefined = undefined;
   private isTaken = false;
   private isDropped = false;
 
@@ -55,9 +59,20 @@ export class IncomingBody implements Body {
   /** Source side: a piece has arrived. Answers false to hold the socket back. */
   push(chunk: Uint8Array): boolean {
     if (this.sink) return this.sink.write(chunk);
-    this.chunks.push(chunk);
-    this.buffered += chunk.length;
-    return this.buffered < highWaterBytes;
+    this.pieces.push(chunk);
+    return this.pieces.bytes < highWaterBytes;
+  }
+
+  /** Source side: several pieces follow at once. */
+  cork(): void {
+    this.corked = this.sink;
+    this.corked?.cork?.();
+  }
+
+  uncork(): void {
+    // The sink that was corked, though the body may have ended or lost it since.
+    this.corked?.uncork?.();
+    this.corked = undefined;
   }
 
   /** Source side: the last piece has arrived. */
@@ -79,13 +94,13 @@ export class IncomingBody implements Body {
 
   bytes(limit: number): Uint8Array | Promise<Uint8Array> {
     if (this.isTaken) throw new BodyTaken();
-    if ((this.size ?? this.buffered) > limit) {
+    if ((this.size ?? this.pieces.bytes) > limit) {
       this.discard();
       throw new BodyTooLarge(limit);
     }
     if (this.isComplete) {
       this.isTaken = true;
-      return this.takeAll();
+      return this.pieces.count === 0 ? empty : this.pieces.join();
     }
     return new Promise((resolve, reject) => {
       this.pipeTo(new Collector(this, limit, resolve, reject));
@@ -97,11 +112,10 @@ export class IncomingBody implements Body {
     if (this.isTaken) throw new BodyTaken();
     this.isTaken = true;
     if (!this.isComplete && !this.failure) this.source.wanted();
-    const { chunks } = this;
-    this.chunks = [];
-    this.buffered = 0;
     let mayContinue = true;
-    for (const chunk of chunks) mayContinue = sink.write(chunk) && mayContinue;
+    for (let piece = this.pieces.shift(); piece; piece = this.pieces.shift()) {
+      mayContinue = sink.write(piece) && mayContinue;
+    }
     if (this.isComplete) sink.end();
     else if (this.failure) sink.fail(this.failure);
     else if (!this.isDropped) {
@@ -120,8 +134,7 @@ export class IncomingBody implements Body {
     if (this.isDropped) return;
     this.isDropped = true;
     this.isTaken = true;
-    this.chunks = [];
-    this.buffered = 0;
+    this.pieces.clear();
     this.sink = discardingSink;
     if (!this.isComplete && !this.failure) this.source.dropped();
   }
@@ -130,13 +143,6 @@ export class IncomingBody implements Body {
     const pieces = new Pieces(this);
     this.pipeTo(pieces);
     return pieces;
-  }
-
-  private takeAll(): Uint8Array {
-    const { chunks } = this;
-    this.chunks = [];
-    if (chunks.length === 0) return empty;
-    return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks);
   }
 }
 
@@ -148,8 +154,7 @@ class Collector implements BodySink {
   private readonly limit: number;
   private readonly resolve: (bytes: Uint8Array) => void;
   private readonly reject: (error: Error) => void;
-  private readonly chunks: Uint8Array[] = [];
-  private total = 0;
+  private readonly pieces = new PieceList();
 
   constructor(
     body: IncomingBody,
@@ -164,19 +169,16 @@ class Collector implements BodySink {
   }
 
   write(chunk: Uint8Array): boolean {
-    this.total += chunk.length;
-    if (this.total > this.limit) {
-      this.chunks.length = 0;
-      this.body.discard();
-      this.reject(new BodyTooLarge(this.limit));
-      return true;
-    }
-    this.chunks.push(chunk);
+    this.pieces.push(chunk);
+    if (this.pieces.bytes <= this.limit) return true;
+    this.pieces.clear();
+    this.body.discard();
+    this.reject(new BodyTooLarge(this.limit));
     return true;
   }
 
   end(): void {
-    this.resolve(this.chunks.length === 1 ? (this.chunks[0] as Uint8Array) : Buffer.concat(this.chunks));
+    this.resolve(this.pieces.join());
   }
 
   fail(error: Error): void {
@@ -187,8 +189,7 @@ class Collector implements BodySink {
 /** The pull side for `for await`: a bounded queue between socket and loop. */
 class Pieces implements BodySink, AsyncIterator<Uint8Array> {
   private readonly body: IncomingBody;
-  private readonly queue: Uint8Array[] = [];
-  private queued = 0;
+  private readonly queue = new PieceList();
   private isPaused = false;
   private isEnded = false;
   private failure: Error | undefined = undefined;
@@ -206,8 +207,7 @@ class Pieces implements BodySink, AsyncIterator<Uint8Array> {
       return true;
     }
     this.queue.push(chunk);
-    this.queued += chunk.length;
-    this.isPaused = this.queued >= highWaterBytes;
+    this.isPaused = this.queue.bytes >= highWaterBytes;
     return !this.isPaused;
   }
 
@@ -226,8 +226,7 @@ class Pieces implements BodySink, AsyncIterator<Uint8Array> {
   next(): Promise<IteratorResult<Uint8Array>> {
     const chunk = this.queue.shift();
     if (chunk) {
-      this.queued -= chunk.length;
-      if (this.isPaused && this.queued < highWaterBytes / 2) {
+      if (this.isPaused && this.queue.bytes < highWaterBytes / 2) {
         this.isPaused = false;
         this.body.resume();
       }
@@ -240,8 +239,7 @@ class Pieces implements BodySink, AsyncIterator<Uint8Array> {
   }
 
   return(): Promise<IteratorResult<Uint8Array>> {
-    this.queue.length = 0;
-    this.queued = 0;
+    this.queue.clear();
     if (!this.isEnded && !this.failure) {
       this.end();
       this.body.discard();

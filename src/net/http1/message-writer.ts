@@ -33,7 +33,7 @@ function flush(sink: ByteSink, joined: Buffer): boolean {
 /** Writes a head (one byte per character) and its body, in one piece when small. */
 export function writeMessage(sink: ByteSink, head: string, body: Uint8Array): boolean {
   const total = head.length + body.length;
-  if (body.length === 0) return writeLatin1(sink, head);
+  if (body.length === 0) return writeText(sink, head, "");
   if (total > joinedBytesMax) {
     sink.write(head, "latin1");
     return sink.write(body);
@@ -45,12 +45,14 @@ export function writeMessage(sink: ByteSink, head: string, body: Uint8Array): bo
   return shared ? flush(sink, shared.subarray(0, total)) : sink.write(joined);
 }
 
-/** Writes text of one byte per character. */
-export function writeLatin1(sink: ByteSink, text: string): boolean {
-  const shared = text.length > joinedBytesMax ? undefined : deskFor(sink);
-  if (!shared) return sink.write(text, "latin1");
-  shared.write(text, 0, "latin1");
-  return flush(sink, shared.subarray(0, text.length));
+/** Writes a head and a text body, both of one byte per character. */
+export function writeText(sink: ByteSink, head: string, text: string): boolean {
+  const total = head.length + text.length;
+  const shared = total > joinedBytesMax ? undefined : deskFor(sink);
+  if (!shared) return sink.write(head + text, "latin1");
+  shared.write(head, 0, "latin1");
+  if (text !== "") shared.write(text, head.length, "latin1");
+  return flush(sink, shared.subarray(0, total));
 }
 
 /** Writes one chunk of a chunked body. */

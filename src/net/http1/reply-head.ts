@@ -1,4 +1,5 @@
 import { CHUNKED, UNTIL_CLOSE } from "./controls.ts";
+import { InvalidMessage } from "./errors.ts";
 import { dateLine, hasOption, type SentFields, statusLine, writeFields } from "./head-writer.ts";
 import type { HttpReply } from "./types.ts";
 
@@ -22,6 +23,7 @@ export interface ReplyHead {
 /** Writes a reply's head for a body of `size` bytes, or a streamed one when `undefined`. */
 export function replyHead(reply: HttpReply, size: number | undefined, context: ReplyContext): ReplyHead {
   const { status } = reply;
+  if (status < 200 && status !== 101) throw new InvalidMessage(`status ${status} is not final`);
   const fields = writeFields(reply.headers);
   const isHead = context.method === "HEAD";
   const hasBody = !isHead && status !== 204 && status !== 304 && status !== 101;

@@ -6,7 +6,7 @@ import { readControls, requestLength } from "./controls.ts";
 import { BodyAborted, HttpParseError, InvalidMessage } from "./errors.ts";
 import { Exchange } from "./exchange.ts";
 import { type HeadLimits, HeadParser } from "./head.ts";
-import { writeLatin1, writeMessage } from "./message-writer.ts";
+import { writeMessage, writeText } from "./message-writer.ts";
 import { abandon, plainReply } from "./reply.ts";
 import { type ReplyHead, replyHead } from "./reply-head.ts";
 import type { ServerSettings } from "./server-options.ts";
@@ -38,7 +38,10 @@ export class ServerConnection implements SocketOwner, BodySource {
   private readonly parser: HeadParser;
   private readonly untap: () => void;
   private lingerLeft = 0;
-  private readonly address = (): string => this.socket.remoteAddress ?? "";
+  private readonly address = (): string => {
+    const { remoteAddress = "" } = this.socket;
+    return remoteAddress.startsWith("::ffff:") ? remoteAddress.slice(7) : remoteAddress;
+  };
   /** The request being handled or answered. */
   private exchange: Exchange | undefined = undefined;
   /** The request body that is still arriving. */
@@ -81,7 +84,10 @@ export class ServerConnection implements SocketOwner, BodySource {
 
   onEnd(): void {
     this.isEnded = true;
-    if (this.isLingering || this.receiver || this.writer || !this.exchange) this.socket.destroySoon();
+    // A client that has only closed its sending side cannot be told from one that is gone: as nginx does, nothing
+    // more is streamed to it, but a reply that comes in one piece is.
+    if (this.writer) this.socket.destroy();
+    else if (this.isLingering || this.receiver || !this.exchange) this.socket.destroySoon();
     else this.exchange.abort();
   }
 
@@ -348,7 +354,7 @@ export class ServerConnection implements SocketOwner, BodySource {
       return;
     }
     const head = this.headFor(exchange, reply, size);
-    this.sent(exchange, writeLatin1(this.socket, head.hasBody ? head.text + text : head.text));
+    this.sent(exchange, writeText(this.socket, head.text, head.hasBody ? text : ""));
   }
 
   private sendBytes(exchange: Exchange, reply: HttpReply, bytes: Uint8Array): void {

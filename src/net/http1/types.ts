@@ -22,6 +22,7 @@ export interface HttpRequest {
   /** Value by lower-case name; several lines are joined by ", ". */
   header(lowerName: string): string | undefined;
   readonly body: Body;
+  /** Without the `::ffff:` of IPv4 in IPv6; empty on a Unix socket. */
   readonly remoteAddress: string;
   /** Aborts when the client goes away before the reply ended. Created on first use. */
   readonly signal: AbortSignal;

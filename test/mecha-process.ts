@@ -1,0 +1,114 @@
+// Starts mecha as its users do, as a process, and reads what it prints.
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { bunPath } from "../scripts/install.mjs";
+
+export const root = resolve(import.meta.dirname, "..");
+const deadlineMs = 20_000;
+
+export interface MechaProcess {
+  readonly child: ChildProcess;
+  /** Everything printed so far, stdout and stderr. */
+  output(): string;
+  /** Resolves when the text was printed. */
+  printed(text: string | RegExp): Promise<void>;
+  /** Resolves with the exit code, or the signal's name. */
+  readonly ended: Promise<number | string>;
+}
+
+export interface MechaOptions {
+  env?: Record<string, string>;
+  folder?: string;
+}
+
+/** Runs `mecha WORDS…` from source with exactly the given environment. */
+export function startMecha(words: string[], options: MechaOptions = {}): MechaProcess {
+  const child = spawn(bunPath, [join(root, "src/main.ts"), ...words], {
+    env: options.env ?? {},
+    cwd: options.folder ?? "/",
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let text = "";
+  const keep = (chunk: Buffer): void => {
+    text += chunk.toString();
+  };
+  child.stdout.on("data", keep);
+  child.stderr.on("data", keep);
+  const ended = new Promise<number | string>((done) =>
+    child.once("close", (code, signal) => done(code ?? signal ?? "")),
+  );
+  return {
+    child,
+    ended,
+    output: () => text,
+    printed: (wanted) =>
+      eventually(() => {
+        const isThere = typeof wanted === "string" ? text.includes(wanted) : wanted.test(text);
+        if (!isThere) throw new Error(`"${wanted}" was not printed; printed:\n${text.slice(-4000)}`);
+      }),
+  };
+}
+
+/** Runs a command to its end. */
+export async function mecha(
+  words: string[],
+  options: MechaOptions = {},
+): Promise<{ code: number | string; output: string }> {
+  const started = startMecha(words, options);
+  const code = await started.ended;
+  return { code, output: started.output() };
+}
+
+/** Repeats until it does not throw; throws the last error after the deadline. */
+export async function eventually<T>(work: () => T | Promise<T>, withinMs = deadlineMs): Promise<T> {
+  const deadline = Date.now() + withinMs;
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+      await Bun.sleep(20);
+    }
+  }
+}
+
+/** Things to clean up after a test, in reverse order. */
+export class Cleanup {
+  private readonly works: (() => unknown)[] = [];
+  add(work: () => unknown): void {
+    this.works.push(work);
+  }
+  folder(): string {
+    const folder = mkdtempSync(join(tmpdir(), "mecha-test-"));
+    this.add(() => rmSync(folder, { recursive: true, force: true }));
+    return folder;
+  }
+  /** Kills the process at the end when it still runs. */
+  process(started: MechaProcess): MechaProcess {
+    this.add(async () => {
+      if (started.child.exitCode === null && started.child.signalCode === null) started.child.kill("SIGTERM");
+      const timer = setTimeout(() => started.child.kill("SIGKILL"), 8000);
+      await started.ended;
+      clearTimeout(timer);
+    });
+    return started;
+  }
+  async run(): Promise<void> {
+    for (const work of this.works.reverse()) await work();
+    this.works.length = 0;
+  }
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((done, fail) => {
+    const server = createServer();
+    server.once("error", fail);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => done(port));
+    });
+  });
+}

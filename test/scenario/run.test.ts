@@ -1,0 +1,333 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Cleanup, eventually, mecha, startMecha } from "../mecha-process.ts";
+
+const cleanup = new Cleanup();
+afterEach(() => cleanup.run());
+const env = { PATH: process.env.PATH ?? "/usr/local/bin:/usr/bin:/bin" };
+
+/** An app without any SDK: answers with its environment, remembers what was published to `t`. */
+const appSource = `
+import http from "node:http";
+const got = [];
+http.createServer((request, response) => {
+  let body = "";
+  request.on("data", (chunk) => (body += chunk));
+  request.on("end", () => {
+    response.setHeader("content-type", "application/json");
+    if (request.url === "/dapr/subscribe") return response.end('[{"pubsubname":"pubsub","topic":"t","route":"/t"}]');
+    if (request.url === "/t") got.push(JSON.parse(body).data);
+    if (request.url === "/got") return response.end(JSON.stringify(got));
+    if (request.url === "/env") return response.end(JSON.stringify(process.env));
+    if (request.url === "/crash") process.exit(7);
+    response.end(JSON.stringify({ url: request.url, body, callerAppId: request.headers["dapr-caller-app-id"] }));
+  });
+}).listen(process.env.APP_PORT, "127.0.0.1", () => console.log("app listens on", process.env.APP_PORT));
+`;
+
+interface Listed {
+  appId: string;
+  httpPort: number;
+  grpcPort: number;
+  appPid?: number;
+  pid: number;
+}
+
+function setUp() {
+  const folder = cleanup.folder();
+  const data = join(folder, "data");
+  writeFileSync(join(folder, "app.mjs"), appSource);
+  const run = (...words: string[]) => mecha([...words, "--data-dir", data], { env, folder });
+  const start = (...words: string[]) => cleanup.process(startMecha(words, { env, folder }));
+  const list = async (): Promise<Listed[]> => JSON.parse((await run("list", "--json")).output) as Listed[];
+  return { folder, data, run, start, list };
+}
+
+async function ready(port: number): Promise<void> {
+  await eventually(async () => {
+    const reply = await fetch(`http://127.0.0.1:${port}/v1.0/healthz`);
+    if (reply.status !== 204) throw new Error(`healthz answered ${reply.status}: ${await reply.text()}`);
+  });
+}
+
+describe("mecha run", () => {
+  test("runs an app beside its runtime, and the commands talk to both", async () => {
+    const { data, start, run, list } = setUp();
+    const process = start(
+      "run",
+      "--app-id",
+      "orders",
+      "--app-port",
+      "auto",
+      "--data-dir",
+      data,
+      "--",
+      "node",
+      "app.mjs",
+    );
+    await process.printed(/mecha is ready in \d+ ms/);
+    const [app] = await list();
+    expect(app).toMatchObject({ appId: "orders" });
+    const { httpPort, grpcPort } = app as Listed;
+    await ready(httpPort);
+
+    const environment = JSON.parse(
+      (await run("invoke", "--app-id", "orders", "--method", "env", "--verb", "GET")).output,
+    );
+    expect(environment).toMatchObject({
+      APP_ID: "orders",
+      DAPR_HTTP_PORT: String(httpPort),
+      DAPR_GRPC_PORT: String(grpcPort),
+    });
+
+    expect((await run("publish", "--topic", "t", "--data", '{"n":1}')).code).toBe(0);
+    await eventually(async () => {
+      const { output } = await run("invoke", "orders", "got", "--verb", "GET");
+      expect(JSON.parse(output)).toEqual([{ n: 1 }]);
+    });
+
+    expect((await run("state", "set", "colour", "red")).code).toBe(0);
+    expect((await run("state", "get", "colour")).output).toBe('"red"\n');
+    expect((await run("state", "delete", "colour")).code).toBe(0);
+    const gone = await run("state", "get", "colour");
+    expect(gone).toMatchObject({ code: 1, output: "error: key colour is not there\n" });
+
+    const components = await run("components", "--json");
+    expect(components.output).toContain('"statestore"');
+    expect((await run("logs", "orders")).output).toContain("app listens on");
+    expect(JSON.parse((await run("doctor", "--json")).output)).toContainEqual(
+      expect.objectContaining({ name: "app orders", result: "pass" }),
+    );
+
+    const unknown = await run("invoke", "--app-id", "order", "--method", "x");
+    expect(unknown.code).toBe(4);
+    expect(unknown.output).toContain("did you mean orders?");
+
+    expect((await run("stop", "orders")).code).toBe(0);
+    expect(await process.ended).toBe(0);
+    expect(await list()).toEqual([]);
+  });
+
+  test("ends with the app's exit code", async () => {
+    const { data, start } = setUp();
+    const process = start("run", "--app-id", "a", "--data-dir", data, "--", "sh", "-c", "exit 7");
+    expect(await process.ended).toBe(7);
+  });
+
+  test("starts a crashed app again when asked to", async () => {
+    const { data, start, list } = setUp();
+    start(
+      "run",
+      "--app-id",
+      "a",
+      "--app-port",
+      "auto",
+      "--restart",
+      "on-failure",
+      "--data-dir",
+      data,
+      "--",
+      "node",
+      "app.mjs",
+    );
+    const app = await eventually(async () => {
+      const [found] = await list();
+      if (found?.appPid === undefined) throw new Error("the app is not listed yet");
+      return found;
+    });
+    await ready(app.httpPort);
+    await fetch(`http://127.0.0.1:${app.httpPort}/v1.0/invoke/a/method/crash`).catch(() => undefined);
+    await eventually(async () => {
+      const [again] = await list();
+      if (again?.appPid === undefined || again.appPid === app.appPid) throw new Error("not started again");
+      const reply = await fetch(`http://127.0.0.1:${app.httpPort}/v1.0/invoke/a/method/x`);
+      if (reply.status !== 200) throw new Error(`the app answered ${reply.status}`);
+    });
+  });
+
+  test("says where a resource is wrong and ends with 3", async () => {
+    const { folder, data } = setUp();
+    writeFileSync(
+      join(folder, "c.yaml"),
+      "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: s\nspec:\n  typo: state.in-memory\n",
+    );
+    const result = await mecha(["run", "--app-id", "a", "-d", folder, "--data-dir", data], { env, folder });
+    expect(result.code).toBe(3);
+    expect(result.output).toContain(`${folder}/c.yaml:6:9: unknown field spec.typo; did you mean "type"?`);
+  });
+
+  test("state, and messages to an app that was away, survive kill -9 of the runtime", async () => {
+    const { data, start, list } = setUp();
+    const words = ["run", "--app-id", "orders", "--data-dir", data];
+    const app = cleanup.process(
+      startMecha([...words, "--app-port", "auto", "--", "node", "app.mjs"], {
+        env,
+        folder: join(data, ".."),
+      }),
+    );
+    const [first] = await eventually(async () => {
+      const found = await list();
+      if (found[0]?.appPid === undefined) throw new Error("not listed yet");
+      return found;
+    });
+    await ready((first as Listed).httpPort);
+    const base = `http://127.0.0.1:${(first as Listed).httpPort}`;
+    await fetch(`${base}/v1.0/state/statestore`, { method: "POST", body: '[{"key":"k","value":{"a":1.0}}]' });
+    app.child.kill("SIGKILL");
+    await app.ended;
+    process.kill(-((first as Listed).appPid ?? 0), "SIGKILL");
+
+    const other = start("run", "--app-id", "publisher", "--data-dir", data);
+    await other.printed("mecha is ready");
+    const publisher = (await list()).find((each) => each.appId === "publisher") as Listed;
+    const sent = await fetch(`http://127.0.0.1:${publisher.httpPort}/v1.0/publish/pubsub/t`, {
+      method: "POST",
+      body: '{"n":2}',
+      headers: { "content-type": "application/json" },
+    });
+    expect(sent.status).toBe(204);
+
+    start(...words, "--app-port", "auto", "--", "node", "app.mjs");
+    const again = await eventually(async () => {
+      const found = (await list()).find((each) => each.appId === "orders");
+      if (found === undefined) throw new Error("not listed yet");
+      return found;
+    });
+    await ready(again.httpPort);
+    const value = await fetch(`http://127.0.0.1:${again.httpPort}/v1.0/state/statestore/k`);
+    expect(await value.text()).toBe('{"a":1.0}');
+    await eventually(async () => {
+      const got = await fetch(`http://127.0.0.1:${again.httpPort}/v1.0/invoke/orders/method/got`);
+      expect(await got.json()).toEqual([{ n: 2 }]);
+    });
+  });
+});
+
+describe("mecha run -f", () => {
+  const runFile = (folder: string): string => {
+    const path = join(folder, "mecha.yaml");
+    writeFileSync(
+      path,
+      `version: 1
+common:
+  appLogDestination: console
+apps:
+  - appID: front
+    appDirPath: .
+    appPort: auto
+    apiToken: front-token
+    command: ["node", "app.mjs"]
+    dependsOn: [back]
+  - appID: back
+    appDirPath: .
+    appPort: auto
+    command: ["node", "app.mjs"]
+`,
+    );
+    return path;
+  };
+
+  test.each([[[]], [["--sidecars"]]])("runs all apps of the file: %p", async (flags) => {
+    const { folder, data, start, list } = setUp();
+    const node = start("run", "-f", runFile(folder), "--data-dir", data, ...flags);
+    const apps = await eventually(async () => {
+      const found = await list();
+      if (found.filter((each) => each.appPid !== undefined).length !== 2)
+        throw new Error(`listed: ${JSON.stringify(found)}\n${node.output()}`);
+      return found;
+    });
+    expect(new Set(apps.map((each) => each.pid)).size).toBe(flags.length === 0 ? 1 : 2);
+    const front = apps.find((each) => each.appId === "front") as Listed;
+    const back = apps.find((each) => each.appId === "back") as Listed;
+    await ready(front.httpPort);
+    await ready(back.httpPort);
+
+    const call = `http://127.0.0.1:${front.httpPort}/v1.0/invoke/back/method/x`;
+    const headers: Record<string, string> = flags.length === 0 ? { "dapr-api-token": "front-token" } : {};
+    await eventually(async () => {
+      const reply = await fetch(call, { headers });
+      expect(await reply.json()).toMatchObject({ callerAppId: "front" });
+    });
+    if (flags.length === 0) expect((await fetch(call)).status).toBe(401);
+    expect(node.output()).toMatch(/front +│ app listens on/);
+
+    node.child.kill("SIGTERM");
+    expect(await node.ended).toBe(0);
+    expect(await list()).toEqual([]);
+  });
+});
+
+describe("mecha dev", () => {
+  test("starts the app again when a file changes", async () => {
+    const { folder, data, start, list } = setUp();
+    const dev = start(
+      "dev",
+      "--app-id",
+      "a",
+      "--app-port",
+      "auto",
+      "--data-dir",
+      data,
+      "--",
+      "node",
+      "app.mjs",
+    );
+    const app = await eventually(async () => {
+      const [found] = await list();
+      if (found?.appPid === undefined) throw new Error("not listed yet");
+      return found;
+    });
+    await ready(app.httpPort);
+    writeFileSync(
+      join(folder, "app.mjs"),
+      readFileSync(join(folder, "app.mjs"), "utf8").replace("const got", "const version = 2; const got"),
+    );
+    await dev.printed("app.mjs changed: starting a again");
+    await eventually(async () => {
+      const [again] = await list();
+      expect(again?.appPid).not.toBe(app.appPid);
+      expect((await fetch(`http://127.0.0.1:${app.httpPort}/v1.0/invoke/a/method/x`)).status).toBe(200);
+    });
+  });
+});
+
+describe("the other commands", () => {
+  test("help, version and completion need nothing", async () => {
+    const help = await mecha(["help"]);
+    expect(help.code).toBe(0);
+    for (const name of [
+      "run",
+      "dev",
+      "daprd",
+      "list",
+      "stop",
+      "logs",
+      "invoke",
+      "publish",
+      "state",
+      "components",
+      "doctor",
+      "completion",
+      "store",
+    ]) {
+      expect(help.output).toMatch(new RegExp(`^  ${name} `, "m"));
+    }
+    expect(JSON.parse((await mecha(["version", "--json"])).output)).toMatchObject({ daprApi: "1.18.3" });
+    expect((await mecha(["completion", "bash"])).output).toContain("--app-max-concurrency");
+    const unknown = await mecha(["rum"]);
+    expect(unknown).toMatchObject({ code: 2 });
+    expect(unknown.output).toContain("did you mean mecha run?");
+  });
+
+  test("store checks, compacts and backs up", async () => {
+    const { data, start, run, folder } = setUp();
+    start("run", "--app-id", "a", "--data-dir", data);
+    await eventually(async () => expect((await run("state", "set", "k", "1")).code).toBe(0));
+    expect((await run("store", "check")).output).toStartWith("ok: ");
+    const backup = join(folder, "backup.db");
+    expect((await run("store", "backup", backup)).code).toBe(0);
+    expect(readFileSync(backup).subarray(0, 15).toString()).toBe("SQLite format 3");
+    expect((await run("store", "compact")).code).toBe(0);
+  });
+});

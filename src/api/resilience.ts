@@ -36,6 +36,7 @@ export function createInboundPolicy(app: () => AppScope): InboundPolicy {
 
 function codeOfOutcome(outcome: Outcome): FailureCode | undefined {
   if (outcome.kind !== "retry") return undefined;
+  if (outcome.grpcCode !== undefined) return { grpc: outcome.grpcCode };
   return outcome.code === undefined ? { unknown: true } : { http: outcome.code };
 }
 

@@ -125,6 +125,12 @@ describe("a bulk delivery", () => {
     expect(app.seen.map(({ text }) => (JSON.parse(text) as Bulk).entries.length)).toEqual([2, 1]);
   });
 
+  test("that its policy gives up on is given back", async () => {
+    const { send, context } = await bulkOf(2);
+    context.inbound = () => Promise.reject(new Error("timeout"));
+    expect(await Promise.all([send("success-1"), send("success-2")])).toEqual(["back", "back"]);
+  });
+
   test("that waits goes out at once on closing", async () => {
     const { app, send, subscriber } = await bulkOf(10);
     const waiting = send("success-1");

@@ -2,7 +2,7 @@ import type { IncomingMessage } from "../../component/pubsub.ts";
 import type { ClockTimer } from "../../edges/clock.ts";
 import { binaryType, cloudEventType } from "./content-type.ts";
 import { type Delivery, endSpan, type Prepared, Redelivery } from "./delivery.ts";
-import { type Outcome, success } from "./outcome.ts";
+import { type Outcome, policyFailure, success } from "./outcome.ts";
 import type { BulkLimits } from "./subscription.ts";
 import type { BulkEntry, DeliveryTarget } from "./target.ts";
 
@@ -80,17 +80,20 @@ export class BulkDelivery {
     const first = group[0] as Waiting;
     const address = { topic: first.prepared.topic, pubsubName: subscription.pubsubName, path, isRaw };
     let open = [...entries.keys()];
+    let attempts = 0;
     const attempt = async (signal: AbortSignal): Promise<Outcome> => {
+      const number = ++attempts;
       const startMs = context.edges.clock.monotonicMs();
       const results = await this.#deliverBulk({ entries: open, ...address }, signal);
       this.#record(results, context.edges.clock.monotonicMs() - startMs);
+      // An attempt that its policy has given up on must not overwrite what a later one brought.
+      if (number !== attempts) return success;
       for (const [index, entry] of open.entries()) outcomes.set(entry, results[index] ?? success);
       open = open.filter((entry) => outcomes.get(entry)?.kind === "retry");
       return (open[0] && outcomes.get(open[0])) ?? success;
     };
-    await context.inbound(subscription.pubsubName, attempt, lifetime.ended);
-    const notTried: Outcome = { kind: "retry", reason: "the delivery was not attempted" };
-    await Promise.all([...entries].map(([entry, one]) => this.#settle(one, outcomes.get(entry) ?? notTried)));
+    const last = await context.inbound(subscription.pubsubName, attempt, lifetime.ended).catch(policyFailure);
+    await Promise.all([...entries].map(([entry, one]) => this.#settle(one, outcomes.get(entry) ?? last)));
   }
 
   async #settle(one: Waiting, outcome: Outcome): Promise<void> {

@@ -245,4 +245,16 @@ describe("the inbound policy", () => {
     expect(components).toEqual(["bus"]);
     expect([count("retry"), count("success"), broker.published.length]).toEqual([2, 1, 0]);
   });
+
+  test("that gives up without an outcome leaves a failure: to the dead letters, or back", async () => {
+    const { broker, context } = await subscribed({ status: 200 }, { deadLetterTopic: "dead" });
+    context.inbound = () => Promise.reject(new Error("circuit breaker is open"));
+    await broker.deliver({ topic: "t", data: envelope() });
+    expect(broker.published).toHaveLength(1);
+    const other = await subscribed({ status: 200 });
+    other.context.inbound = context.inbound;
+    await expect(other.broker.deliver({ topic: "t", data: envelope() })).rejects.toThrow(
+      "circuit breaker is open",
+    );
+  });
 });

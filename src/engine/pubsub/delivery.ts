@@ -7,8 +7,9 @@ import { isCloudEventType } from "./content-type.ts";
 import type { PubSubContext } from "./context.ts";
 import { wrapRaw } from "./envelope.ts";
 import { IngressMeter } from "./meters.ts";
-import type { Outcome } from "./outcome.ts";
+import { type Outcome, policyFailure } from "./outcome.ts";
 import type { Router } from "./routes.ts";
+import { StreamEnded } from "./stream-ended.ts";
 import type { Subscription } from "./subscription.ts";
 import type { DeliveryTarget } from "./target.ts";
 import type { Topics } from "./topics.ts";
@@ -90,7 +91,8 @@ export class Delivery {
       return outcome;
     };
     const outcome = await context.inbound(subscription.pubsubName, attempt, lifetime.ended).catch((error) => {
-      span.end({ code: 2, message: messageOf(error) });
+      if (!(error instanceof StreamEnded)) return policyFailure(error);
+      span.end({ code: 2, message: error.message });
       throw error;
     });
     endSpan(span, outcome);

@@ -80,7 +80,7 @@ describe("GrpcTarget.deliver()", () => {
     const failing = (code: Code) =>
       targetOf(() => Promise.reject(new GrpcError(code, "no"))).deliver(outgoing(), signal);
     expect(await failing(Code.Unimplemented)).toMatchObject({ kind: "drop", asked: false });
-    expect(await failing(Code.Unavailable)).toMatchObject({ kind: "retry", code: Code.Unavailable });
+    expect(await failing(Code.Unavailable)).toMatchObject({ kind: "retry", grpcCode: Code.Unavailable });
   });
 
   test("unwraps text and base64", async () => {

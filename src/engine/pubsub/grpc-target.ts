@@ -158,10 +158,10 @@ function failureOutcome(error: unknown, id: string): Outcome {
     const reason = `non-retriable error returned from app while processing pub/sub event ${id}: ${message}`;
     return { kind: "drop", reason, asked: false };
   }
-  const code = error instanceof GrpcError ? error.code : undefined;
+  const grpcCode = error instanceof GrpcError ? error.code : undefined;
   return {
     kind: "retry",
     reason: `error returned from app while processing pub/sub event ${id}: ${message}`,
-    code,
+    grpcCode,
   };
 }

@@ -1,8 +1,8 @@
-/** What became of handing an event to the app. */
+/** What became of handing an event to the app. `code` is the HTTP status, `grpcCode` the status of a gRPC app. */
 export type Outcome =
   | { kind: "success" }
   | { kind: "drop"; reason: string; asked: boolean }
-  | { kind: "retry"; reason: string; code?: number | undefined };
+  | { kind: "retry"; reason: string; code?: number | undefined; grpcCode?: number | undefined };
 
 export const success: Outcome = { kind: "success" };
 
@@ -38,5 +38,11 @@ export type InboundPolicy = (
   attempt: (signal: AbortSignal) => Promise<Outcome>,
   signal: AbortSignal,
 ) => Promise<Outcome>;
+
+/** A policy that gave up without an outcome (its timeout, an open circuit breaker): a failure like any other. */
+export function policyFailure(error: unknown): Outcome {
+  const why = error instanceof Error ? error.message : String(error);
+  return { kind: "retry", reason: `error returned while sending pub/sub event to app: ${why}` };
+}
 
 export const oneAttempt: InboundPolicy = (_component, attempt, signal) => attempt(signal);

@@ -6,7 +6,7 @@ import type { PubSubEngine } from "./engine.ts";
 import { httpApp, type StubAnswer } from "./fixture-app.ts";
 import { eventually, recordedTelemetry, StubBroker, stubComponents } from "./fixture-parts.ts";
 import { createPubSub, type PubSubOptions } from "./pubsub.ts";
-import { StreamEnded } from "./stream-target.ts";
+import { StreamEnded } from "./stream-ended.ts";
 
 const engines: PubSubEngine[] = [];
 afterEach(async () => {

@@ -2,16 +2,9 @@ import type { Clock } from "../../edges/clock.ts";
 import type { StreamSubscriptionRequest } from "./engine.ts";
 import { outcomeOfStatus } from "./grpc-target.ts";
 import type { Outcome } from "./outcome.ts";
+import { StreamEnded } from "./stream-ended.ts";
 import type { DeliveryTarget, OutgoingEvent } from "./target.ts";
 import { topicEvent } from "./topic-event.ts";
-
-/** Nobody is there to answer any more: the event goes back, whatever the subscription says of failures. */
-export class StreamEnded extends Error {
-  constructor(id: string, cause: unknown) {
-    super(`the stream ended while processing pub/sub event ${id}`, { cause });
-    this.name = "StreamEnded";
-  }
-}
 
 /** Delivers to a client that opened a subscription stream; the client answers in its own time, within a bound. */
 export class StreamTarget implements DeliveryTarget {

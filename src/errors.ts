@@ -112,14 +112,7 @@ const { InvalidArgument, Internal, FailedPrecondition, NotFound, PermissionDenie
 /** The catalogue (dapr-api.md App. A). Message texts are wire contract: SDKs and tests compare them. */
 export const errors = {
   // Common
-  API_UNIMPLEMENTED: fault(
-    "ERR_API_UNIMPLEMENTED",
-    501,
-    Unimplemented,
-    () => "this API is currently not implemented",
-  ),
   APP_CHANNEL_NIL: fault("ERR_APP_CHANNEL_NIL", 500, Internal, () => "app channel is not initialized"),
-  BAD_REQUEST: fault("ERR_BAD_REQUEST", 400, InvalidArgument, (what: string) => `invalid request: ${what}`),
   /** Not Dapr's: mecha's own limit on the calls of one app at once. */
   CALLS_LIMIT: fault(
     "ERR_CALLS_LIMIT",
@@ -144,12 +137,6 @@ export const errors = {
     400,
     InvalidArgument,
     (why: string) => `invalid baggage header: ${why}`,
-  ),
-  MALFORMED_REQUEST_DATA: fault(
-    "ERR_MALFORMED_REQUEST_DATA",
-    500,
-    Internal,
-    (why: string) => `can't serialize request data field: ${why}`,
   ),
 
   // State
@@ -464,14 +451,5 @@ export const errors = {
     500,
     Internal,
     () => "dapr outbound is not ready",
-  ),
-
-  // Blocks whose engines come with issue 4 (actors, workflows, jobs) and issue 6 (crypto, conversation)
-  ACTOR_RUNTIME_NOT_FOUND: fault(
-    "ERR_ACTOR_RUNTIME_NOT_FOUND",
-    500,
-    Internal,
-    () =>
-      `the state store is not configured to use the actor runtime. Have you set the - name: actorStateStore value: "true" in your state store component file?`,
   ),
 } as const;

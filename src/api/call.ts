@@ -60,6 +60,8 @@ export interface HealthTargets {
   set(target: string, isReady: boolean): void;
   /** Names of the targets that are not ready, in registration order. */
   unready(): string[];
+  /** Calls the listener after each `set`. */
+  onChange?(listener: () => void): void;
   isOutboundReady(): boolean;
   setOutboundReady(isReady: boolean): void;
 }

@@ -272,3 +272,22 @@ describe("requests", () => {
     expect((await failureOf(unknown)).code).toBe(Code.NotFound);
   });
 });
+
+describe("limit", () => {
+  test("holds the calls of both protocols together, but no probes", async () => {
+    const server = await start({ settings: testSettings({ apiLimit: { callsMax: 1, queueMax: 0 } }) });
+    const held = Promise.withResolvers<undefined>();
+    const store = server.app.components.find("state", "store")?.instance;
+    if (store === undefined) throw new Error("no store");
+    server.app.components.put("state", "slow", { ...store, get: () => held.promise });
+    const slow = server.http("GET /v1.0/state/slow/a");
+    const refused = await server.http("GET /v1.0/state/store/a");
+    expect([refused.status, JSON.parse(refused.body).errorCode]).toEqual([429, "ERR_CALLS_LIMIT"]);
+    const failure = await failureOf(server.call(method.getMetadata, {}));
+    expect(failure.code).toBe(Code.ResourceExhausted);
+    expect((await server.http("GET /v1.0/healthz")).status).toBe(204);
+    held.resolve(undefined);
+    expect((await slow).status).toBe(204);
+    expect((await server.http("GET /v1.0/state/store/a")).status).toBe(204);
+  });
+});

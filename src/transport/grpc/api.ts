@@ -14,19 +14,18 @@ import { after } from "../../kit/after.ts";
 import { grpcCode, grpcCodeGoName } from "../../net/grpc/status.ts";
 import { GrpcError, type GrpcLookup, type GrpcMethod, type StreamHandler } from "../../net/grpc/types.ts";
 import { isApiAllowed } from "../../policy/authorize.ts";
-import { type Gate, type Handler, type Subject, stack } from "../../policy/layer.ts";
+import { type Handler, type Subject, stack } from "../../policy/layer.ts";
 import { layers } from "../../policy/layers.ts";
 import { createErrorCounts } from "../error-counts.ts";
+import { gateOf } from "../gate.ts";
 import { grpcErrorOf } from "./error-details.ts";
 import { RoutedGrpcCall } from "./grpc-call.ts";
-import { healthMethods } from "./health.ts";
+import { createHealthLookup } from "./health.ts";
 import { createProxy } from "./proxy.ts";
 
 export interface GrpcApiOptions {
   app: AppScope;
   operations: readonly Operation[];
-  /** Shared with the HTTP API of the same app. */
-  gate?: Gate | undefined;
 }
 
 /** Served by mecha itself, whichever of their methods exist: never proxied to an app. */
@@ -36,18 +35,19 @@ const nothing = new Uint8Array(0);
 /** Finds the gRPC method of a path among operations. Compiled anew when the app's Configuration is replaced. */
 export function createGrpcApi(options: GrpcApiOptions): GrpcLookup {
   const { app } = options;
+  const health = createHealthLookup(app);
   let compiledFor = app.configuration;
-  let lookup = compile(options);
+  let lookup = compile(options, health);
   return (path, metadata) => {
     if (app.configuration !== compiledFor) {
       compiledFor = app.configuration;
-      lookup = compile(options);
+      lookup = compile(options, health);
     }
     return lookup(path, metadata);
   };
 }
 
-function compile(options: GrpcApiOptions): GrpcLookup {
+function compile(options: GrpcApiOptions, health: ReturnType<typeof createHealthLookup>): GrpcLookup {
   const { app } = options;
   const methods = new Map<string, GrpcMethod>();
   const failed = failureMapper(app);
@@ -60,14 +60,13 @@ function compile(options: GrpcApiOptions): GrpcLookup {
       methods.set(path, isAllowed ? methodOf(options, operation, rpc, path, failed) : refused);
     }
   }
-  const healths = healthMethods(app);
   const proxy = createProxy(app, (operation) => subjectOf(options, operation));
   return (path, metadata) => {
     const method = methods.get(path);
     if (method !== undefined) return method;
     if (ownServices.some((service) => path.startsWith(service))) return undefined;
     const isForOthers = metadata.some(([name]) => name === "dapr-app-id" || name === "dapr-callee-app-id");
-    return (isForOthers ? undefined : healths.get(path)) ?? proxy;
+    return (isForOthers ? undefined : health(path)) ?? proxy;
   };
 }
 
@@ -223,7 +222,7 @@ function subjectOf<R>(options: GrpcApiOptions, path: string): Subject<R> {
     configuration: app.configuration,
     telemetry: app.telemetry,
     apiToken: app.settings.apiToken,
-    gate: options.gate,
+    gate: gateOf(app),
     refuse(why) {
       const missing = "missing api token in request metadata";
       const mismatch = "authentication error: api token mismatch";

@@ -5,9 +5,10 @@ import { Fault } from "../../errors.ts";
 import { after } from "../../kit/after.ts";
 import type { HttpHandler, HttpReply, HttpRequest } from "../../net/http1/types.ts";
 import { isApiAllowed } from "../../policy/authorize.ts";
-import { type Gate, type Handler, type Subject, stack } from "../../policy/layer.ts";
+import { type Handler, type Subject, stack } from "../../policy/layer.ts";
 import { layers } from "../../policy/layers.ts";
 import { createErrorCounts } from "../error-counts.ts";
+import { gateOf } from "../gate.ts";
 import { createCors } from "./cors.ts";
 import { InvalidEscape, queryUnescape } from "./decode.ts";
 import { faultReply } from "./fault-reply.ts";
@@ -20,8 +21,6 @@ export interface HttpApiOptions {
   operations: readonly Operation[];
   /** The public port: health and metadata only, without token and without a fallback. */
   public?: boolean;
-  /** Shared with the gRPC API of the same app. */
-  gate?: Gate | undefined;
 }
 
 interface Route {
@@ -165,7 +164,7 @@ function subjectOf(options: HttpApiOptions, operation: string, isProbe: boolean)
     configuration: app.configuration,
     telemetry: app.telemetry,
     apiToken: options.public ? undefined : app.settings.apiToken,
-    gate: options.gate,
+    gate: gateOf(app),
     refuse: () => textReply(401, "invalid api token"),
     outcomeOf: (reply) => outcome(reply.status, sizeOf(reply)),
     outcomeOfError: (error) => outcome(error instanceof Fault ? error.http : 500, 0),

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { AppScope, AppSettings, HealthTargets } from "../api/call.ts";
 import { operations } from "../api/operations.ts";
+import { createConnectRetry, createInboundPolicy } from "../api/resilience.ts";
 import { createAppChannel } from "../app/app-channel.ts";
 import type { AppChannel } from "../app/channel.ts";
 import { createPubSub } from "../engine/pubsub/pubsub.ts";
@@ -174,6 +175,7 @@ class Runtime implements AppRuntime {
       ...shared,
       declarative: () => resources.subscriptions,
       discovers: !options.disableInitEndpoints.includes("subscribe"),
+      inbound: createInboundPolicy(() => this.scope),
     });
     const invoker = createInvoker({
       ...shared,
@@ -181,6 +183,7 @@ class Runtime implements AppRuntime {
       httpClient: host.httpClient,
       httpEndpoint: (name) => resources.endpoint(name),
       clock: host.clock,
+      connectRetry: createConnectRetry(() => this.scope),
     });
     resources.onSubscriptions(() => void pubsub.reload());
     return {

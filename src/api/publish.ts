@@ -94,7 +94,8 @@ export const publishEvent = operation(Dapr.method.publishEvent, {
   handle({ pubsubName, topic, data, dataContentType, metadata }, call) {
     requireTopic(call.app, pubsubName, topic, metadata);
     const trace = call.span.context;
-    const event = { pubsubName, topic, data, contentType: dataContentType, metadata, trace };
+    const baggage = call.header("baggage");
+    const event = { pubsubName, topic, data, contentType: dataContentType, metadata, trace, baggage };
     return publishOne(call, event).then(() => done);
   },
 });
@@ -118,9 +119,9 @@ export const bulkPublishEvent = operation(
         metadata: { ...metadata, ...own },
       }));
       const trace = call.span.context;
-      return {
-        failedEntries: await publishMany(call, { pubsubName, topic, entries: events, metadata, trace }),
-      };
+      const baggage = call.header("baggage");
+      const request = { pubsubName, topic, entries: events, metadata, trace, baggage };
+      return { failedEntries: await publishMany(call, request) };
     },
   },
 );

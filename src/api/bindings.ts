@@ -48,8 +48,9 @@ export const invokeBinding = operation(Dapr.method.invokeBinding, {
     },
   },
   async handle({ name, operation: verb, data, metadata }, call) {
+    const context = { ...traceMetadata(call), ...baggageOf(call) };
     try {
-      const sent = { operation: verb, data, metadata: { ...metadata, ...traceMetadata(call) } };
+      const sent = { operation: verb, data, metadata: { ...metadata, ...context } };
       return replyOf(await invoke(call, name, sent));
     } catch (error) {
       throw errors.INVOKE_BINDING(name, (error as Error).message, { cause: error });
@@ -93,7 +94,7 @@ function readRequest(http: HttpCall, body: string) {
     name: http.param("name"),
     operation: textOf(verb, "operation"),
     data: Buffer.from(data ?? "null"),
-    metadata: { ...metadataOf(metadata), ...baggageOf(http) },
+    metadata: metadataOf(metadata),
   };
 }
 
@@ -105,8 +106,8 @@ function traceMetadata({ span }: Call): Record<string, string> {
   return metadata;
 }
 
-function baggageOf(http: HttpCall): Record<string, string> {
-  const baggage = http.header("baggage");
+function baggageOf(call: Call): Record<string, string> {
+  const baggage = call.header("baggage");
   if (baggage === undefined || baggage === "") return {};
   if (baggage.split(",").every((member) => baggageMember.test(member))) return { baggage };
   throw errors.BAGGAGE("malformed list member");

@@ -50,6 +50,8 @@ export interface AppSettings {
   allowedOrigins: string;
   /** Operations of this app that may run at once, and how many more may wait. Absent: no limit. */
   apiLimit?: { callsMax: number; queueMax: number } | undefined;
+  /** Server reflection on the gRPC port. Absent: off. */
+  grpcReflection?: boolean;
   /** `mecha daprd`: no extensions, no implicit components. */
   isStrict: boolean;
   runtimeVersion: string;

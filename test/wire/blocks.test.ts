@@ -398,6 +398,9 @@ describe("output bindings", () => {
     const reply = await server.call(method.invokeBinding, request);
     expect([...reply.data]).toEqual([0, 255]);
     expect(reply.metadata.k).toBe("v");
+    const baggage = { metadata: [["baggage", "user=alice"]] as [string, string][] };
+    const carried = await server.call(method.invokeBinding, request, baggage);
+    expect(carried.metadata.baggage).toBe("user=alice");
     const refused = await failureOf(server.call(method.invokeBinding, { name: "nope", operation: "create" }));
     expect([refused.code, refused.message]).toEqual([
       Code.Internal,

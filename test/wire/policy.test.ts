@@ -273,6 +273,27 @@ describe("requests", () => {
   });
 });
 
+describe("reflection", () => {
+  const path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+  async function listServices(server: TestServer): Promise<string> {
+    const stream = server.grpc.stream(path, { timeoutMs: 10_000 });
+    await stream.send(Uint8Array.of(0x3a, 0));
+    const { value } = await stream.responses[Symbol.asyncIterator]().next();
+    stream.cancel();
+    return Buffer.from(value ?? []).toString();
+  }
+
+  test("names the service when it is on", async () => {
+    const server = await start({ settings: testSettings({ grpcReflection: true }) });
+    expect(await listServices(server)).toContain("dapr.proto.runtime.v1.Dapr");
+  });
+
+  test("is off by default", async () => {
+    const server = await start();
+    expect((await failureOf(listServices(server))).message).toBe("no invoker in this test");
+  });
+});
+
 describe("limit", () => {
   test("holds the calls of both protocols together, but no probes", async () => {
     const server = await start({ settings: testSettings({ apiLimit: { callsMax: 1, queueMax: 0 } }) });

@@ -20,8 +20,8 @@ import { createErrorCounts } from "../error-counts.ts";
 import { gateOf } from "../gate.ts";
 import { grpcErrorOf } from "./error-details.ts";
 import { RoutedGrpcCall } from "./grpc-call.ts";
-import { createHealthLookup } from "./health.ts";
 import { createProxy } from "./proxy.ts";
+import { createStandardServices, type StandardServices } from "./standard-services.ts";
 
 export interface GrpcApiOptions {
   app: AppScope;
@@ -35,19 +35,19 @@ const nothing = new Uint8Array(0);
 /** Finds the gRPC method of a path among operations. Compiled anew when the app's Configuration is replaced. */
 export function createGrpcApi(options: GrpcApiOptions): GrpcLookup {
   const { app } = options;
-  const health = createHealthLookup(app);
+  const standard = createStandardServices(app);
   let compiledFor = app.configuration;
-  let lookup = compile(options, health);
+  let lookup = compile(options, standard);
   return (path, metadata) => {
     if (app.configuration !== compiledFor) {
       compiledFor = app.configuration;
-      lookup = compile(options, health);
+      lookup = compile(options, standard);
     }
     return lookup(path, metadata);
   };
 }
 
-function compile(options: GrpcApiOptions, health: ReturnType<typeof createHealthLookup>): GrpcLookup {
+function compile(options: GrpcApiOptions, standard: StandardServices): GrpcLookup {
   const { app } = options;
   const methods = new Map<string, GrpcMethod>();
   const failed = failureMapper(app);
@@ -66,7 +66,7 @@ function compile(options: GrpcApiOptions, health: ReturnType<typeof createHealth
     if (method !== undefined) return method;
     if (ownServices.some((service) => path.startsWith(service))) return undefined;
     const isForOthers = metadata.some(([name]) => name === "dapr-app-id" || name === "dapr-callee-app-id");
-    return (isForOthers ? undefined : health(path)) ?? proxy;
+    return (isForOthers ? undefined : standard(path)) ?? proxy;
   };
 }
 

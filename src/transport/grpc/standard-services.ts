@@ -1,29 +1,35 @@
 import type { AppScope } from "../../api/call.ts";
 import { createGrpcHealth } from "../../net/grpc/health.ts";
+import { createGrpcReflection } from "../../net/grpc/reflection.ts";
 import { grpcCode } from "../../net/grpc/status.ts";
 import { type GrpcContext, GrpcError, type GrpcMethod } from "../../net/grpc/types.ts";
 import { tokenCheck } from "../../policy/authorize.ts";
+import { Dapr } from "../../wire/dapr/proto/runtime/v1/dapr_pb.js";
 
-const services = ["", "dapr.proto.runtime.v1.Dapr"];
+/** The services every gRPC server may have; `undefined` for any other path. */
+export type StandardServices = (path: string) => GrpcMethod | undefined;
 
-/** `grpc.health.v1.Health` for probes that know no HTTP: serving when `/v1.0/healthz` would be 204. */
-export function createHealthLookup(app: AppScope): (path: string) => GrpcMethod | undefined {
+const healthServices = ["", Dapr.typeName];
+
+/** Health, serving when `/v1.0/healthz` would be 204, and reflection when it is turned on; behind the API token. */
+export function createStandardServices(app: AppScope): StandardServices {
   const health = createGrpcHealth();
+  const reflection = app.settings.grpcReflection ? createGrpcReflection([Dapr.file]) : undefined;
   const { apiToken } = app.settings;
   const isRight = apiToken ? tokenCheck(apiToken) : () => true;
-  const refresh = (): void => {
-    const status = app.health.unready().length === 0 ? "SERVING" : "NOT_SERVING";
-    for (const service of services) health.set(service, status);
-  };
-  app.health.onChange?.(refresh);
 
+  function refresh(): void {
+    const status = app.health.unready().length === 0 ? "SERVING" : "NOT_SERVING";
+    for (const service of healthServices) health.set(service, status);
+  }
   function requireToken(context: GrpcContext): void {
     if (isRight(context.get("dapr-api-token") ?? "")) return;
     throw new GrpcError(grpcCode.UNAUTHENTICATED, "authentication error: api token mismatch");
   }
 
+  app.health.onChange?.(refresh);
   return (path) => {
-    const method = health.lookup(path);
+    const method = health.lookup(path) ?? reflection?.lookup(path);
     if (method === undefined) return undefined;
     refresh();
     return guarded(method, requireToken);

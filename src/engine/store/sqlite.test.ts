@@ -150,6 +150,15 @@ describe("openSqliteStore()", () => {
     expect((await topic(store))?.dropped).toBe(0);
   });
 
+  test("handled messages do not count against the size of a topic", async () => {
+    const store = await open({ retention: { bytes: 50_000 } });
+    await store.ensureGroup("t", "g", "earliest");
+    await publish(store, 200, 1000);
+    await ack(store, await take(store, "g", 160));
+    await swept(async () => (await topic(store))?.messages === 40);
+    expect(await topic(store)).toMatchObject({ dropped: 0, groups: [{ pending: 40 }] });
+  });
+
   test("frees messages that waited for a dropped one with their order key", async () => {
     const store = await open({ retention: { ageMs: 3600_000 } });
     await store.ensureGroup("t", "g", "earliest");
@@ -184,6 +193,22 @@ describe("openSqliteStore()", () => {
     }
     // 96 MB were written; the log is emptied at 64 MiB.
     expect(statSync(join(folder, "mecha.db-wal")).size).toBeLessThan(80 * 1024 * 1024);
+  });
+
+  test("a listener that throws does not keep writes from settling", () => {
+    // In a process of its own: the test runner takes every uncaught error for a failure.
+    const program = `
+      const { openSqliteStore } = await import(${JSON.stringify(join(import.meta.dir, "sqlite.ts"))});
+      process.on("uncaughtException", (error) => console.log("uncaught", error.message));
+      const store = await openSqliteStore({ folder: ${JSON.stringify(folder)} });
+      store.watch("keys:s", () => { throw new Error("careless"); });
+      store.watch("keys:s", () => console.log("heard"));
+      await store.commit([{ kind: "put", space: "s", key: "k", value: new Uint8Array(1) }]);
+      await store.commit([{ kind: "put", space: "s", key: "k", value: new Uint8Array(1) }]);
+      await store.close();`;
+    const output = Bun.spawnSync([process.execPath, "-e", program]).stdout.toString();
+    expect(output).toContain("heard");
+    expect(output).toContain("uncaught careless");
   });
 
   test("delivers a message to who waits in the transaction that appends it", async () => {

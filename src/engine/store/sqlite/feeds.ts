@@ -46,7 +46,7 @@ export class Feeds {
 
   notify(channels: Iterable<string>): void {
     for (const channel of channels) {
-      for (const listener of [...(this.#listeners.get(channel) ?? [])]) listener();
+      for (const listener of [...(this.#listeners.get(channel) ?? [])]) call(listener);
     }
   }
 
@@ -84,5 +84,16 @@ export class Feeds {
     this.#seenVersion = version;
     if (changed) this.notify([...this.#listeners.keys()]);
     this.#lookLater();
+  }
+}
+
+/** A listener that throws is its owner's fault: it must not keep the others from hearing, nor writes from settling. */
+function call(listener: Listener): void {
+  try {
+    listener();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
   }
 }

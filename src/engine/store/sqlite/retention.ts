@@ -10,24 +10,19 @@ interface Slice {
   last: number | null;
 }
 
-interface TopicRow {
-  id: number;
-  bytes: number;
-  messages: number;
-}
-
 /** Removes messages: those that every group has handled, and those that are too old or too many. In slices. */
 export class RetentionTable {
   readonly #consumers: Statement<{ id: number; cursor: number }>;
   readonly #firstClaim: Statement<{ offset: number | null }>;
-  readonly #topics: Statement<TopicRow>;
+  readonly #topics: Statement<{ id: number }>;
+  readonly #bytes: Statement<{ bytes: number }>;
   readonly #doneSlice: Statement<Slice>;
   readonly #delete: Statement;
   readonly #scanEnd: Statement<{ last: number | null }>;
   readonly #holes: Statement<Slice>;
   readonly #deleteHoles: Statement;
-  readonly #tooOld: Statement<Slice>;
-  readonly #tooMany: Statement<Slice>;
+  readonly #tooOld: Statement<{ last: number | null }>;
+  readonly #tooMany: Statement<{ last: number | null }>;
   readonly #discount: Statement;
   readonly #countPending: Statement<{ count: number }>;
   readonly #dropClaims: Statement;
@@ -46,8 +41,9 @@ export class RetentionTable {
     this.#consumers = db.prepare("SELECT id, cursor FROM consumers WHERE topic = ?");
     this.#firstClaim = db.prepare("SELECT min(offset) AS offset FROM claims WHERE consumer = ?");
     this.#topics = db.prepare(
-      `SELECT id, bytes, messages FROM topics WHERE messages > 0 AND id > ? ORDER BY id LIMIT ${topicsPerSweep}`,
+      `SELECT id FROM topics WHERE messages > 0 AND id > ? ORDER BY id LIMIT ${topicsPerSweep}`,
     );
+    this.#bytes = db.prepare("SELECT bytes FROM topics WHERE id = ?");
     this.#doneSlice = db.prepare(
       `${slice} (SELECT offset, length(data) AS size FROM messages
          WHERE topic = ? AND offset <= ? ORDER BY offset LIMIT ?)`,
@@ -61,13 +57,15 @@ export class RetentionTable {
       `${slice} (SELECT offset, length(data) AS size FROM messages WHERE ${range} AND NOT ${pending})`,
     );
     this.#deleteHoles = db.prepare(`DELETE FROM messages WHERE ${range} AND NOT ${pending}`);
+    // Clocks may go back: only what lies before the first message that is young enough.
     this.#tooOld = db.prepare(
-      `${slice} (SELECT offset, length(data) AS size FROM messages
-         WHERE topic = ?1 AND published_at < ?2 ORDER BY offset LIMIT ?3)`,
+      `SELECT coalesce(min(CASE WHEN published_at >= ?2 THEN offset END) - 1, max(offset)) AS last FROM
+         (SELECT offset, published_at FROM messages WHERE topic = ?1 ORDER BY offset LIMIT ?3)`,
     );
     this.#tooMany = db.prepare(
-      `${slice} (SELECT offset, size, sum(size) OVER (ORDER BY offset) - size AS before FROM
-         (SELECT offset, length(data) AS size FROM messages WHERE topic = ?1 ORDER BY offset LIMIT ?3))
+      `SELECT max(offset) AS last FROM
+         (SELECT offset, sum(size) OVER (ORDER BY offset) - size AS before FROM
+           (SELECT offset, length(data) AS size FROM messages WHERE topic = ?1 ORDER BY offset LIMIT ?3))
        WHERE before < ?2`,
     );
     this.#discount = db.prepare(
@@ -112,10 +110,12 @@ export class RetentionTable {
     for (const topic of topics) {
       left -= this.trim(topic.id, left);
       if (left > 0) left -= this.#trimHoles(topic.id, left);
-      if (left > 0)
-        left -= this.#drop(topic.id, this.#tooOld.get(topic.id, batch.nowMs - retention.ageMs, left));
-      const excess = topic.bytes - retention.bytes;
-      if (left > 0 && excess > 0) left -= this.#drop(topic.id, this.#tooMany.get(topic.id, excess, left));
+      if (left > 0) left -= this.#dropOld(topic.id, batch.nowMs - retention.ageMs, left);
+      // Read anew: what was removed just now no longer counts.
+      const excess = (this.#bytes.get(topic.id)?.bytes ?? 0) - retention.bytes;
+      if (left > 0 && excess > 0) {
+        left -= this.#drop(topic.id, this.#tooMany.get(topic.id, excess, left), left);
+      }
       if (left <= 0) return true;
       if (topics.length === topicsPerSweep) this.#lastTopic = topic.id;
     }
@@ -159,8 +159,15 @@ export class RetentionTable {
     return slice.count;
   }
 
-  /** Removes the oldest messages, handled or not, up to the end of the slice. */
-  #drop(topic: number, slice: Slice | null): number {
+  #dropOld(topic: number, beforeMs: number, limit: number): number {
+    // Most topics have nothing old: one row tells.
+    if (this.#drop(topic, this.#tooOld.get(topic, beforeMs, 1), 1) === 0) return 0;
+    return 1 + this.#drop(topic, this.#tooOld.get(topic, beforeMs, limit), limit);
+  }
+
+  /** Removes the oldest messages, handled or not, up to the offset given. */
+  #drop(topic: number, upTo: { last: number | null } | null, limit: number): number {
+    const slice = upTo?.last ? this.#doneSlice.get(topic, upTo.last, limit) : null;
     if (!slice?.last) return 0;
     const pending = this.#countPending.get(topic, slice.last)?.count ?? 0;
     this.#dropClaims.run(topic, slice.last);

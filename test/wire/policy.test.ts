@@ -312,3 +312,14 @@ describe("limit", () => {
     expect((await server.http("GET /v1.0/state/store/a")).status).toBe(204);
   });
 });
+
+describe("unforeseen errors", () => {
+  test("answer 500 ERROR, and are logged for people to see", async () => {
+    const server = await start();
+    const invoker = { ...server.app.invoker, invokeHttp: () => Promise.reject(new TypeError("oops")) };
+    Object.assign(server.app, { invoker });
+    const answer = await server.http("GET /v1.0/invoke/cart/method/x");
+    expect([answer.status, JSON.parse(answer.body)]).toEqual([500, { errorCode: "ERROR", message: "oops" }]);
+    expect(server.app.telemetry.lines.map(({ level }) => level)).toEqual(["error"]);
+  });
+});

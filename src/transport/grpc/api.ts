@@ -16,7 +16,7 @@ import { GrpcError, type GrpcLookup, type GrpcMethod, type StreamHandler } from 
 import { isApiAllowed } from "../../policy/authorize.ts";
 import { type Handler, type Subject, stack } from "../../policy/layer.ts";
 import { layers } from "../../policy/layers.ts";
-import { createErrorCounts } from "../error-counts.ts";
+import { createFaultNotes } from "../fault-notes.ts";
 import { gateOf } from "../gate.ts";
 import { grpcErrorOf } from "./error-details.ts";
 import { RoutedGrpcCall } from "./grpc-call.ts";
@@ -200,13 +200,11 @@ function versionOf({ name }: DescMethod): string {
 }
 
 function failureMapper(app: AppScope): Failed {
-  const countError = createErrorCounts(app);
+  const noteFault = createFaultNotes(app);
   return (error, path) => {
     if (error instanceof GrpcError) return error;
     const fault = Fault.from(error);
-    countError?.(fault.code);
-    const { hint } = fault;
-    app.telemetry.log.debug({ error: fault, ...(hint && { hint }) }, `${path} failed`);
+    noteFault(fault, path);
     return grpcErrorOf(fault);
   };
 }

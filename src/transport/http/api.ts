@@ -7,7 +7,7 @@ import type { HttpHandler, HttpReply, HttpRequest } from "../../net/http1/types.
 import { isApiAllowed } from "../../policy/authorize.ts";
 import { type Handler, type Subject, stack } from "../../policy/layer.ts";
 import { layers } from "../../policy/layers.ts";
-import { createErrorCounts } from "../error-counts.ts";
+import { createFaultNotes } from "../fault-notes.ts";
 import { gateOf } from "../gate.ts";
 import { createCors } from "./cors.ts";
 import { InvalidEscape, queryUnescape } from "./decode.ts";
@@ -48,13 +48,11 @@ function compile(options: HttpApiOptions): HttpHandler {
   const { app } = options;
   const { router, missing } = buildRouter(options);
   const cors = options.public ? undefined : createCors(app.settings.allowedOrigins);
-  const countError = createErrorCounts(app);
+  const noteFault = createFaultNotes(app);
 
   function failed(call: RoutedHttpCall, error: unknown): HttpReply {
     const fault = Fault.from(error);
-    countError?.(fault.code);
-    const { hint } = fault;
-    app.telemetry.log.debug({ error: fault, ...(hint && { hint }) }, `${call.label} failed`);
+    noteFault(fault, call.label);
     return call.complete(faultReply(fault));
   }
 

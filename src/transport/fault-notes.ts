@@ -1,4 +1,5 @@
 import type { AppScope } from "../api/call.ts";
+import { Fault } from "../errors.ts";
 import type { Counter } from "../telemetry/telemetry.ts";
 
 /** Beginnings of error codes and the category Dapr files them under. */
@@ -21,8 +22,24 @@ const categories: readonly [start: string, category: string][] = [
   ["ERR_ACTOR", "actor"],
 ];
 
-/** Counts error codes when `metrics.recordErrorCodes` asks for it: `error_code_total`. */
-export function createErrorCounts(app: AppScope): ((code: string) => void) | undefined {
+/** The code of what is no fault of the table: a mistake of mecha's own. */
+const unexpected = Fault.from(undefined).code;
+
+/** Writes a failed call down: in the log, at error level when nobody foresaw it, and in `error_code_total`. */
+export function createFaultNotes(app: AppScope): (fault: Fault, label: string) => void {
+  const countError = createErrorCounts(app);
+  const { log } = app.telemetry;
+  return (fault, label) => {
+    countError?.(fault.code);
+    const { code, hint } = fault;
+    const fields = hint === undefined ? { error: fault } : { error: fault, hint };
+    if (code === unexpected) log.error(fields, `${label} failed`);
+    else log.debug(fields, `${label} failed`);
+  };
+}
+
+/** Counts error codes when `metrics.recordErrorCodes` asks for it. */
+function createErrorCounts(app: AppScope): ((code: string) => void) | undefined {
   const { enabled, recordErrorCodes } = app.configuration.metrics;
   if (!enabled || !recordErrorCodes) return undefined;
   const cells = new Map<string, Counter>();

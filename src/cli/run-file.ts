@@ -3,6 +3,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { isMap, isScalar, LineCounter, type Node, parseDocument } from "yaml";
 import { nearest } from "../kit/nearest.ts";
 import { UsageError } from "./flags.ts";
+import { type ProbeOnPort, readProbe } from "./probe-fields.ts";
 
 /** One app of a multi-app run file, with the common part merged in and paths made absolute. */
 export interface RunFileApp {
@@ -17,6 +18,7 @@ export interface RunFileApp {
   restart: "never" | "on-failure" | "always";
   dependsOn: string[];
   apiToken: string | undefined;
+  probes: { startup?: ProbeOnPort; readiness?: ProbeOnPort; liveness?: ProbeOnPort };
 }
 export type LogDestination = "console" | "file" | "fileAndConsole";
 
@@ -54,6 +56,8 @@ const flagFields: Record<string, string> = {
   daprHTTPMaxRequestSize: "dapr-http-max-request-size",
   daprHTTPReadBufferSize: "dapr-http-read-buffer-size",
   disableInitEndpoints: "disable-init-endpoints",
+  apiMaxConcurrency: "api-max-concurrency",
+  apiMaxQueued: "api-max-queued",
 };
 const otherFields = [
   "appID",
@@ -68,6 +72,9 @@ const otherFields = [
   "restart",
   "dependsOn",
   "apiToken",
+  "startupProbe",
+  "readinessProbe",
+  "livenessProbe",
   "daprdInstallPath",
   "runtimePath",
   "containerImage",
@@ -150,7 +157,22 @@ class Reader {
       restart: (pick("restart") as RunFileApp["restart"] | undefined) ?? "on-failure",
       dependsOn: textList(pick("dependsOn")),
       apiToken: pick("apiToken") === undefined ? undefined : String(pick("apiToken")),
+      probes: this.probes(own, common),
     };
+  }
+
+  private probes(own: Fields, common: Fields): RunFileApp["probes"] {
+    const probes: RunFileApp["probes"] = {};
+    for (const which of ["startup", "readiness", "liveness"] as const) {
+      const field = own.get(`${which}Probe`) ?? common.get(`${which}Probe`);
+      if (field === undefined) continue;
+      try {
+        probes[which] = readProbe(field.value);
+      } catch (error) {
+        throw this.error(field.node?.range?.[0] ?? 0, `${which}Probe: ${(error as Error).message}`);
+      }
+    }
+    return probes;
   }
 
   private command(own: Fields): string[] {

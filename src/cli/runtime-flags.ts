@@ -229,6 +229,22 @@ export const runtimeFlags: readonly Flag[] = [
   { name: "profile-port", type: "number", default: 7777, description: "accepted for compatibility" },
 ];
 
+/** What mecha adds: the share of one app in a runtime that serves many. */
+export const quotaFlags: readonly Flag[] = [
+  {
+    name: "api-max-concurrency",
+    type: "number",
+    default: 0,
+    description: "API calls of the app at once; more wait; 0: unlimited",
+  },
+  {
+    name: "api-max-queued",
+    type: "number",
+    default: 1000,
+    description: "API calls that may wait for a place; more are refused",
+  },
+];
+
 /** Builds one app's options from its flags and environment. */
 export function runtimeOptions(values: FlagValues, env: Record<string, string | undefined>): RuntimeOptions {
   const isSsl = values.boolean("app-ssl");
@@ -259,6 +275,7 @@ export function runtimeOptions(values: FlagValues, env: Record<string, string | 
     enableMetrics: values.boolean("enable-metrics"),
     metricsPort: port(values, "metrics-port"),
     metricsListenAddress: values.text("metrics-listen-address"),
+    apiLimit: apiLimit(values),
     apiToken: env.DAPR_API_TOKEN || undefined,
     appToken: env.APP_API_TOKEN || undefined,
   };
@@ -288,6 +305,11 @@ function limits(values: FlagValues) {
       ? values.number("dapr-http-read-buffer-size") << 10
       : quantity(values, "read-buffer-size"),
   };
+}
+
+function apiLimit(values: FlagValues): RuntimeOptions["apiLimit"] {
+  const callsMax = values.number("api-max-concurrency");
+  return callsMax > 0 ? { callsMax, queueMax: values.number("api-max-queued") } : undefined;
 }
 
 function appHealth(values: FlagValues): RuntimeOptions["appHealth"] {

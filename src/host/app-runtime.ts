@@ -347,6 +347,7 @@ function appSettings(options: RuntimeOptions): AppSettings {
     appHealth: options.appHealth,
     maxBodyBytes: options.maxBodyBytes,
     readBufferBytes: options.readBufferBytes,
+    apiLimit: options.apiLimit,
     apiToken: options.apiToken,
     appToken: options.appToken,
     allowedOrigins: options.allowedOrigins,

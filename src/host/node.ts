@@ -6,6 +6,7 @@ import { choosePort } from "./free-port.ts";
 import { type Host, openHost } from "./host.ts";
 import { type InstanceApp, removeInstance, startTicks, writeInstance } from "./instances.ts";
 import type { RuntimeOptions } from "./options.ts";
+import { type Probes, type Probing, startProbing } from "./probe.ts";
 import { type RestartPolicy, type Supervised, supervise } from "./supervise.ts";
 
 /** One app of a node: its runtime's options and, when mecha starts it, its process. */
@@ -20,6 +21,7 @@ export interface NodeApp {
   /** Takes each line of the app and of its runtime. */
   onLine: (line: string, source: "app" | "runtime") => void;
   logs: { app: boolean; runtime: boolean };
+  probes?: Probes;
 }
 
 export interface NodeOptions {
@@ -64,6 +66,7 @@ class Node implements RunningNode {
   readonly ended: Promise<number>;
   private readonly options: NodeOptions;
   private readonly processes = new Map<string, Supervised>();
+  private readonly probings = new Map<string, Probing>();
   private readonly records: InstanceApp[] = [];
   private readonly files: WriteStream[] = [];
   private readonly startedAt = new Date().toISOString();
@@ -96,6 +99,7 @@ class Node implements RunningNode {
 
   /** Inflow stops, apps end in reverse order, then their runtimes close. */
   private async close(): Promise<void> {
+    for (const probing of this.probings.values()) probing.close();
     await Promise.all(this.runtimes.map((runtime) => runtime.drain()));
     for (const app of inOrder(this.options.apps).reverse())
       await this.processes.get(app.options.appId)?.stop();
@@ -123,13 +127,15 @@ class Node implements RunningNode {
     if (app.command.length === 0 || runtime === undefined) return;
     for (const needed of app.dependsOn) {
       await this.runtimes.find((each) => each.options.appId === needed)?.initialised;
+      await this.probings.get(needed)?.ready;
     }
     const sink = this.logFile(app, "app");
+    const env = { ...app.env, ...appEnvironment(runtime) };
     const process = supervise({
       name: appId,
       command: app.command,
       folder: app.folder,
-      env: { ...app.env, ...appEnvironment(runtime) },
+      env,
       restart: app.restart,
       stopTimeoutMs: Math.max(1000, app.options.gracefulShutdownSeconds * 1000),
       onLine: (line) => {
@@ -137,7 +143,11 @@ class Node implements RunningNode {
         app.onLine(line, "app");
       },
       onState: (state) => {
-        if (state.name === "running") this.setAppPid(appId, state.pid);
+        this.probings.get(appId)?.close();
+        if (state.name === "running") {
+          this.setAppPid(appId, state.pid);
+          this.probe(app, runtime, env);
+        }
         if (state.name === "backing-off") {
           this.options.talk(`app ${appId} ended (${state.exit}); starting it again in ${state.delayMs} ms\n`);
         }
@@ -146,6 +156,28 @@ class Node implements RunningNode {
     });
     this.processes.set(appId, process);
     void process.ended.then((code) => this.onAppEnd(appId, code));
+  }
+
+  /** An unready app gets no messages; a dead one is started again. */
+  private probe(app: NodeApp, runtime: AppRuntime, env: Record<string, string>): void {
+    const { probes } = app;
+    if (probes === undefined || Object.keys(probes).length === 0) return;
+    const { appId } = app.options;
+    const probing = startProbing({
+      probes,
+      httpClient: this.host.httpClient,
+      folder: app.folder,
+      env,
+      onReady: (isReady) => {
+        this.options.talk(`app ${appId} is ${isReady ? "ready" : "not ready"}\n`);
+        void (isReady ? runtime.scope.pubsub.resume() : runtime.scope.pubsub.pause());
+      },
+      onDead: (which, reason) => {
+        this.options.talk(`app ${appId} failed its ${which} probe (${reason}): starting it again\n`);
+        void this.restartApp(appId);
+      },
+    });
+    this.probings.set(appId, probing);
   }
 
   /** The node lives as long as one of the apps that it started. */

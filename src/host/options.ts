@@ -41,6 +41,8 @@ export interface RuntimeOptions {
   metricsListenAddress: string;
   /** `mecha daprd`: no extensions, no implicit components. */
   isStrict: boolean;
+  /** API calls of this app at once, and how many may wait; absent: no limit. */
+  apiLimit: { callsMax: number; queueMax: number } | undefined;
   apiToken: string | undefined;
   appToken: string | undefined;
   /** What the metadata API shows of the launcher. */
@@ -89,6 +91,7 @@ export const runtimeDefaults: RuntimeOptions = {
   metricsPort: 9090,
   metricsListenAddress: "0.0.0.0",
   isStrict: false,
+  apiLimit: undefined,
   apiToken: undefined,
   appToken: undefined,
   extendedMetadata: {},

@@ -21,6 +21,9 @@ http.createServer((request, response) => {
     if (request.url === "/got") return response.end(JSON.stringify(got));
     if (request.url === "/env") return response.end(JSON.stringify(process.env));
     if (request.url === "/crash") process.exit(7);
+    if (request.url === "/hang") globalThis.isHung = true;
+    if (request.url === "/alive") response.statusCode = globalThis.isHung ? 500 : 200;
+    if (request.url === "/slow") return setTimeout(() => response.end("{}"), 300);
     response.end(JSON.stringify({ url: request.url, body, callerAppId: request.headers["dapr-caller-app-id"] }));
   });
 }).listen(process.env.APP_PORT, "127.0.0.1", () => console.log("app listens on", process.env.APP_PORT));
@@ -255,6 +258,86 @@ apps:
     node.child.kill("SIGTERM");
     expect(await node.ended).toBe(0);
     expect(await list()).toEqual([]);
+  });
+});
+
+describe("apps of a node", () => {
+  test("are started again when their liveness probe fails, after the ones that they depend on are ready", async () => {
+    const { folder, data, start, list } = setUp();
+    const path = join(folder, "mecha.yaml");
+    const probe = "{ httpGet: { path: /alive }, periodSeconds: 0.05, failureThreshold: 2 }";
+    writeFileSync(
+      path,
+      `version: 1
+apps:
+  - appID: second
+    appDirPath: .
+    appPort: auto
+    command: ["node", "app.mjs"]
+    dependsOn: [first]
+  - appID: first
+    appDirPath: .
+    appPort: auto
+    readinessProbe: ${probe}
+    livenessProbe: ${probe}
+    command: ["node", "app.mjs"]
+`,
+    );
+    const node = start("run", "-f", path, "--data-dir", data);
+    const first = await eventually(async () => {
+      const apps = await list();
+      if (apps.filter((each) => each.appPid !== undefined).length !== 2) throw new Error("not all listed yet");
+      return apps.find((each) => each.appId === "first") as Listed;
+    });
+    const {
+      0: firstStart,
+      1: ready,
+      2: secondStart,
+    } = ["first +│ app listens", "app first is ready", "second +│ app listens"].map(
+      (text) => new RegExp(text),
+    );
+    for (const text of [firstStart, ready, secondStart]) await node.printed(text as RegExp);
+    const at = (text: RegExp | undefined): number => node.output().search(text as RegExp);
+    expect(at(firstStart)).toBeLessThan(at(secondStart));
+
+    await eventually(async () =>
+      expect((await fetch(`http://127.0.0.1:${first.httpPort}/v1.0/invoke/first/method/hang`)).status).toBe(
+        200,
+      ),
+    );
+    await node.printed(/app first failed its liveness probe \(GET \/alive answered 500\): starting it again/);
+    await eventually(async () => {
+      const again = (await list()).find((each) => each.appId === "first");
+      expect(again?.appPid).not.toBe(first.appPid);
+      expect((await fetch(`http://127.0.0.1:${first.httpPort}/v1.0/invoke/first/method/alive`)).status).toBe(
+        200,
+      );
+    });
+  });
+
+  test("have a share of the runtime each: calls beyond it wait, then are refused", async () => {
+    const { folder, data, start, list } = setUp();
+    const path = join(folder, "mecha.yaml");
+    const app = (id: string, more: string) =>
+      `  - appID: ${id}\n    appDirPath: .\n    appPort: auto\n${more}    command: ["node", "app.mjs"]\n`;
+    writeFileSync(
+      path,
+      `apps:\n${app("small", "    apiMaxConcurrency: 1\n    apiMaxQueued: 1\n")}${app("other", "")}`,
+    );
+    start("run", "-f", path, "--data-dir", data);
+    const apps = await eventually(async () => {
+      const found = await list();
+      if (found.length !== 2) throw new Error("not listed yet");
+      return found;
+    });
+    for (const each of apps) await ready(each.httpPort);
+    const calls = async (appId: string): Promise<number[]> => {
+      const { httpPort } = apps.find((each) => each.appId === appId) as Listed;
+      const url = `http://127.0.0.1:${httpPort}/v1.0/invoke/${appId}/method/slow`;
+      return Promise.all(Array.from({ length: 6 }, async () => (await fetch(url)).status));
+    };
+    expect((await calls("small")).sort()).toEqual([200, 200, 429, 429, 429, 429]);
+    expect(await calls("other")).toEqual([200, 200, 200, 200, 200, 200]);
   });
 });
 

@@ -9,7 +9,7 @@ import { type Flag, FlagValues, UsageError } from "../flags.ts";
 import { banner } from "../output/banner.ts";
 import { linePrefix, type PrefixOptions } from "../output/prefix.ts";
 import { type RunFile, type RunFileApp, readRunFile } from "../run-file.ts";
-import { runtimeFlags, runtimeOptions } from "../runtime-flags.ts";
+import { quotaFlags, runtimeFlags, runtimeOptions } from "../runtime-flags.ts";
 
 const ownFlags: readonly Flag[] = [
   {
@@ -61,7 +61,9 @@ const ownFlags: readonly Flag[] = [
   },
 ];
 
-export const runFlags: readonly Flag[] = [...runtimeFlags, ...ownFlags];
+export const runFlags: readonly Flag[] = [...runtimeFlags, ...quotaFlags, ...ownFlags];
+
+const appFlags: readonly Flag[] = [...runtimeFlags, ...quotaFlags];
 
 export default command({
   name: "run",
@@ -188,23 +190,33 @@ async function fileApps(context: CommandContext, file: RunFile): Promise<NodeApp
       dependsOn: app.dependsOn,
       onLine: print(app.appId, { app: app.appLog !== "file", runtime: app.daprdLog !== "file" }),
       logs: { app: app.appLog !== "console", runtime: app.daprdLog !== "console" },
+      probes: mapValues(app.probes, (probe) => probe(options.appPort)),
     });
   }
   return apps;
+}
+
+function mapValues<K extends string, A, B>(
+  record: Partial<Record<K, A>>,
+  change: (value: A) => B,
+): Partial<Record<K, B>> {
+  return Object.fromEntries(
+    Object.entries(record).map(([name, value]) => [name, change(value as A)]),
+  ) as Partial<Record<K, B>>;
 }
 
 /** The file's values, checked as if they had been flags. */
 function valuesOf(app: RunFileApp): FlagValues {
   const given = new Map<string, string | number | boolean | string[]>();
   for (const [name, value] of app.flags) {
-    const flag = runtimeFlags.find((each) => each.name === name);
+    const flag = appFlags.find((each) => each.name === name);
     if (flag?.type === "number" && typeof value !== "number") {
       if (flag.takesAuto && value === "auto") given.set(name, -1);
       else throw new UsageError(`app ${app.appId}: ${name} is "${String(value)}": not a number`);
     } else if (flag?.type === "list" && !Array.isArray(value)) given.set(name, String(value).split(","));
     else given.set(name, flag?.type === "text" ? String(value) : value);
   }
-  return new FlagValues(runtimeFlags, given);
+  return new FlagValues(appFlags, given);
 }
 
 /** A developer's machine: loopback only, unless addresses were given. */

@@ -34,6 +34,29 @@ export const noBody: Body = {
   [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve({ done: true, value: undefined }) }),
 };
 
+/** A body that came whole with its head, as most do: there is nothing to wait for, nor anybody to tell. */
+export class WholeBody implements Body {
+  readonly size: number;
+  isReady = true;
+  private readonly content: Uint8Array;
+
+  constructor(content: Uint8Array) {
+    this.size = content.length;
+    this.content = content;
+  }
+
+  bytes(limit: number): Uint8Array {
+    if (!this.isReady) throw new BodyTaken();
+    this.isReady = false;
+    if (this.size > limit) throw new BodyTooLarge(limit);
+    return this.content;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+    yield this.bytes(Number.POSITIVE_INFINITY);
+  }
+}
+
 /** A body as it comes off a socket: kept up to a bound, or handed on, until its one reader has had it. */
 export class IncomingBody implements Body {
   readonly size: number | undefined;
@@ -251,6 +274,7 @@ class Pieces implements BodySink, AsyncIterator<Uint8Array> {
 /** Whether `body` is already here in full and unread, so that it can be sent without streaming. */
 export function readyBytes(body: Body): Uint8Array | undefined {
   if (body === noBody) return empty;
+  if (body instanceof WholeBody) return body.isReady ? body.bytes(body.size) : undefined;
   if (!(body instanceof IncomingBody) || !body.isReady) return undefined;
   return body.bytes(Number.POSITIVE_INFINITY) as Uint8Array;
 }

@@ -3,6 +3,11 @@ import { RequestAborted, ResponseTimeout } from "./errors.ts";
 import { type PreparedRequest, prepareRequest } from "./request-head.ts";
 import type { Cancellation, HttpAddress, HttpClientRequest, HttpResponse } from "./types.ts";
 
+/** Where a call waits for a connection. */
+export interface CallQueue {
+  withdraw(call: ClientCall): void;
+}
+
 /** One request of the client from its queue to the last byte of its response. */
 export class ClientCall {
   readonly method: string;
@@ -19,26 +24,25 @@ export class ClientCall {
   /** On the pool's clock; 0 when there is none. */
   deadline = 0;
   private readonly timeoutMs: number;
-  /** Takes the call out of its queue. */
-  private readonly withdraw: (call: ClientCall) => void;
+  private readonly queue: CallQueue;
+  private onAbort: (() => void) | undefined = undefined;
 
   constructor(
     address: HttpAddress,
     request: HttpClientRequest,
     settle: { resolve(response: HttpResponse): void; reject(error: Error): void },
-    withdraw: (call: ClientCall) => void,
+    queue: CallQueue,
   ) {
     this.method = request.method;
     this.prepared = prepareRequest(address, request);
     this.isReplayable = this.prepared.bytes !== undefined && mayReplay(request);
     this.resolve = settle.resolve;
     this.reject = settle.reject;
-    this.withdraw = withdraw;
+    this.queue = queue;
     const { signal, cancellation, timeoutMs } = request;
     this.signal = signal;
     this.cancellation = cancellation;
-    cancellation?.listen(this.onAbort);
-    signal?.addEventListener("abort", this.onAbort);
+    if (signal || cancellation) this.listen();
     this.timeoutMs = timeoutMs ?? 0;
     if (timeoutMs !== undefined) this.deadline = performance.now() + timeoutMs;
   }
@@ -62,8 +66,10 @@ export class ClientCall {
   /** The exchange is over: nothing can be aborted any more. */
   finish(): void {
     this.deadline = 0;
+    if (!this.onAbort) return;
     this.signal?.removeEventListener("abort", this.onAbort);
     this.cancellation?.listen(undefined);
+    this.onAbort = undefined;
   }
 
   /** The sweep has found `deadline` in the past. */
@@ -71,12 +77,16 @@ export class ClientCall {
     this.give(new ResponseTimeout(this.timeoutMs));
   }
 
-  private readonly onAbort = (): void => this.give(new RequestAborted(this.signal?.reason));
+  private listen(): void {
+    this.onAbort = () => this.give(new RequestAborted(this.signal?.reason));
+    this.cancellation?.listen(this.onAbort);
+    this.signal?.addEventListener("abort", this.onAbort);
+  }
 
   private give(error: Error): void {
     const { connection } = this;
     this.isReplayable = false;
-    this.withdraw(this);
+    this.queue.withdraw(this);
     this.fail(error);
     connection?.abandon(error);
   }

@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import { Answer } from "./answer.ts";
-import { aborted, type BodySource, noBody } from "./body.ts";
+import { aborted, type BodySource, noBody, WholeBody } from "./body.ts";
 import { BodyReceiver } from "./body-receiver.ts";
 import { BodyWriter } from "./body-writer.ts";
 import type { ClientCall } from "./client-call.ts";
@@ -188,6 +188,11 @@ export class ClientConnection implements SocketOwner, BodySource {
       call.answer(new Answer(head, line, noBody));
       this.complete();
       return at;
+    }
+    if (length > 0 && length <= chunk.length - at) {
+      call.answer(new Answer(head, line, new WholeBody(chunk.subarray(at, at + length))));
+      this.complete();
+      return at + length;
     }
     const receiver = new BodyReceiver(length, this.pool.limits, this);
     this.receiver = receiver;

@@ -53,7 +53,7 @@ class PooledClient implements HttpClient {
       if (request.cancellation?.isCancelled) throw new RequestAborted(undefined);
       const pool = this.poolOf(address);
       if (request.timeoutMs !== undefined && !this.clock) this.startClock();
-      pool.start(new ClientCall(address, request, { resolve, reject }, (call) => pool.withdraw(call)));
+      pool.start(new ClientCall(address, request, { resolve, reject }, pool));
     });
   }
 

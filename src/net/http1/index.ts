@@ -1,4 +1,4 @@
-export { type BodySink, IncomingBody, noBody, readyBytes } from "./body.ts";
+export { type BodySink, IncomingBody, noBody, readyBytes, WholeBody } from "./body.ts";
 export { createHttpClient, type HttpClientOptions } from "./client.ts";
 export {
   BodyAborted,

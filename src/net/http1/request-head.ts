@@ -1,4 +1,4 @@
-import { IncomingBody, noBody, readyBytes } from "./body.ts";
+import { readyBytes } from "./body.ts";
 import { isToken } from "./charset.ts";
 import { CHUNKED } from "./controls.ts";
 import { InvalidMessage } from "./errors.ts";
@@ -43,10 +43,10 @@ export function prepareRequest(address: HttpAddress, request: HttpClientRequest)
 }
 
 function wholeBody(body: HttpClientRequest["body"]): Uint8Array | undefined {
-  if (body === undefined || body === noBody) return nothing;
+  if (body === undefined) return nothing;
   if (typeof body === "string") return Buffer.from(body);
   if (body instanceof Uint8Array) return body;
-  return body instanceof IncomingBody ? readyBytes(body) : undefined;
+  return "bytes" in body ? readyBytes(body) : undefined;
 }
 
 function streamLength(stream: AsyncIterable<Uint8Array> | undefined, fields: SentFields): number {

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { aborted, type BodySource, type IncomingBody, noBody, readyBytes } from "./body.ts";
+import { aborted, type BodySource, type IncomingBody, noBody, readyBytes, WholeBody } from "./body.ts";
 import { BodyReceiver } from "./body-receiver.ts";
 import { BodyWriter } from "./body-writer.ts";
 import { readControls, requestLength } from "./controls.ts";
@@ -250,6 +250,11 @@ export class ServerConnection implements SocketOwner, BodySource {
       if (controls.hasUpgrade) this.hold(chunk, end);
       this.dispatch(new Exchange(head, line, controls, noBody, this.address));
       return controls.hasUpgrade ? chunk.length : end;
+    }
+    if (length > 0 && length <= chunk.length - end) {
+      const body = new WholeBody(chunk.subarray(end, end + length));
+      this.dispatch(new Exchange(head, line, controls, body, this.address));
+      return end + length;
     }
     const receiver = new BodyReceiver(length, this.limits, this);
     this.receiver = receiver;

@@ -4,11 +4,14 @@ import http2 from "node:http2";
 import net, { type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import tls from "node:tls";
 import { gzipSync } from "node:zlib";
 import { createGrpcClient, type GrpcClientOptions } from "./client.ts";
 import { type EchoServer, startEchoServer } from "./fixture-grpc-js.ts";
 import { until } from "./fixture-raw.ts";
+import { testCertificate, testKey } from "./fixture-tls.ts";
 import { encodeFrame } from "./frame.ts";
+import { createGrpcServer } from "./server.ts";
 import { type GrpcClient, type GrpcDuplex, GrpcError, type Metadata } from "./types.ts";
 
 const one = Uint8Array.of(1);
@@ -122,6 +125,29 @@ describe("unary()", () => {
     const error = await errorOf(small.unary("/test.Echo/Unary", new Uint8Array(101)));
     expect([error.code, error.message]).toEqual([8, "grpc: received message larger than max (101 vs. 100)"]);
     small.close();
+  });
+
+  test("goes over TLS to a server it trusts, and to no other", async () => {
+    const server = createGrpcServer({ lookup: () => ({ kind: "unary", handle: (request) => request }) });
+    const front = tls.createServer({ key: testKey, cert: testCertificate, ALPNProtocols: ["h2"] }, (socket) =>
+      server.handleSocket(socket),
+    );
+    front.on("tlsClientError", () => {});
+    await new Promise<void>((resolve) => front.listen(0, "127.0.0.1", resolve));
+    const port = (front.address() as AddressInfo).port;
+    const trusting = dial(port, { tls: { ca: testCertificate, serverName: "grpc.test" } });
+    expect(await trusting.unary("/a.B/C", one)).toEqual(Buffer.from(one));
+    const careless = dial(port, { tls: { rejectUnauthorized: false } });
+    expect(await careless.unary("/a.B/C", one)).toEqual(Buffer.from(one));
+    for (const options of [{ serverName: "grpc.test" }, { ca: testCertificate, serverName: "other.test" }]) {
+      const wary = dial(port, { tls: options });
+      expect((await errorOf(wary.unary("/a.B/C", one))).code).toBe(14);
+      wary.close();
+    }
+    trusting.close();
+    careless.close();
+    await server.close();
+    front.close();
   });
 
   test("goes over a Unix socket", async () => {

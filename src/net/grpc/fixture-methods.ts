@@ -3,10 +3,16 @@ import { type GrpcContext, GrpcError, type GrpcMethod, type Metadata } from "./t
 
 export const anyDetail = Uint8Array.of(10, 3, 97, 47, 98);
 /** What the handlers have seen. */
-export const seen: { context: GrpcContext | undefined; sent: number; aborted: unknown[] } = {
+export const seen: {
+  context: GrpcContext | undefined;
+  sent: number;
+  aborted: unknown[];
+  uploads: unknown[];
+} = {
   context: undefined,
   sent: 0,
   aborted: [],
+  uploads: [],
 };
 
 /** Handlers for every kind of call and of failure. */
@@ -56,6 +62,17 @@ export const echoMethods: Record<string, GrpcMethod> = {
       let total = 0;
       for await (const request of requests) total += request.length;
       await send(Buffer.from(String(total)));
+    },
+  },
+  "/test.Echo/Upload": {
+    kind: "stream",
+    handle: async (requests) => {
+      try {
+        for await (const _ of requests) seen.uploads.push("message");
+        seen.uploads.push("whole");
+      } catch (error) {
+        seen.uploads.push(error);
+      }
     },
   },
   "/test.Echo/Server": {

@@ -49,7 +49,7 @@ export function openRaw(port: number): http2.ClientHttp2Session {
 
 /** Waits for a condition; the deadline is for broken code only. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 4_500;
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`never happened: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));

@@ -62,12 +62,14 @@ class Http2Request implements HttpRequest {
   readonly rawHeaders: RawHeaders;
   readonly body: Body;
   readonly #stream: ServerHttp2Stream;
+  readonly #session: ServerHttp2Stream["session"];
   readonly #headers: IncomingHttpHeaders;
   #controller: AbortController | undefined;
   #isAborted = false;
 
   constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: RawHeaders) {
     this.#stream = stream;
+    this.#session = stream.session;
     this.#headers = headers;
     this.method = headers[":method"] ?? "GET";
     this.target = headers[":path"] ?? "/";
@@ -86,7 +88,7 @@ class Http2Request implements HttpRequest {
   }
 
   get remoteAddress(): string {
-    return this.#stream.session?.socket?.remoteAddress ?? "";
+    return this.#session?.socket?.remoteAddress ?? "";
   }
 
   get signal(): AbortSignal {
@@ -112,8 +114,14 @@ class Http2Request implements HttpRequest {
     stream.on("data", (chunk: Uint8Array) => {
       if (!body.push(chunk)) stream.pause();
     });
-    stream.on("end", () => body.finish());
-    stream.on("close", () => body.fail(new BodyAborted()));
+    const lose = () => body.fail(new BodyAborted());
+    stream.on("aborted", lose);
+    stream.on("close", lose);
+    stream.on("end", () => {
+      // A reset ends the stream too; half a body must not pass for the whole.
+      if (stream.aborted) lose();
+      else body.finish();
+    });
     return body;
   }
 

@@ -13,9 +13,11 @@ import {
   openServerStream,
   startEchoServer,
 } from "./fixture-grpc-js.ts";
+import { echoMethods, seen } from "./fixture-methods.ts";
 import { grpcHeaders, openRaw, rawCall, until } from "./fixture-raw.ts";
 import { encodeFrame } from "./frame.ts";
 import { createGrpcServer, type GrpcServer } from "./server.ts";
+import { cancelStream } from "./stream-reset.ts";
 import { type GrpcClient, GrpcError, type GrpcProxyTarget } from "./types.ts";
 
 const one = Buffer.of(1);
@@ -154,6 +156,28 @@ describe("the proxy", () => {
     setTimeout(() => call.cancel(), 20);
     await until(() => echo.seen.cancelled > before, "the server sees the cancel");
     expect(await codeSeen()).toBe(1);
+  });
+
+  test("does not make a cut upload look whole", async () => {
+    const behind = createGrpcServer({ lookup: (path) => echoMethods[path] });
+    const own = createGrpcClient(await behind.listen({ host: "127.0.0.1", port: 0 }));
+    const proxied = await startProxy(() => own);
+    for (const cut of ["cancel", "loss"]) {
+      seen.uploads = [];
+      const session = openRaw(proxied.port);
+      const stream = session.request({ ...grpcHeaders, ":path": "/test.Echo/Upload" });
+      stream.on("error", () => {});
+      stream.write(encodeFrame(one));
+      await until(() => seen.uploads.length === 1, "the message arrives");
+      if (cut === "cancel") cancelStream(stream);
+      else session.socket.destroySoon();
+      await until(() => seen.uploads.length === 2, "the handler sees the end");
+      expect(seen.uploads[1]).toBeInstanceOf(GrpcError);
+      session.destroy();
+    }
+    own.close();
+    await proxied.server.close();
+    await behind.close();
   });
 
   test("answers what connect() throws", async () => {

@@ -16,6 +16,7 @@ import { encodeFrame } from "./frame.ts";
 import { decodeBinaryMetadata } from "./metadata.ts";
 import { createGrpcServer, type GrpcServer } from "./server.ts";
 import { decodeRpcStatus } from "./status-details.ts";
+import { cancelStream } from "./stream-reset.ts";
 import { GrpcError } from "./types.ts";
 
 let server: GrpcServer;
@@ -205,6 +206,22 @@ describe("streaming calls", () => {
     });
     for (const { messages, status } of await Promise.all(calls))
       expect([messages.length, status.code]).toEqual([10, 0]);
+  });
+
+  test("that are cut off do not look whole to their handler", async () => {
+    for (const cut of ["cancel", "loss"]) {
+      seen.uploads = [];
+      const session = openRaw(port);
+      const stream = session.request({ ...grpcHeaders, ":path": "/test.Echo/Upload" });
+      stream.on("error", () => {});
+      stream.write(encodeFrame(anyDetail));
+      await until(() => seen.uploads.length === 1, "the message arrives");
+      if (cut === "cancel") cancelStream(stream);
+      else session.socket.destroySoon();
+      await until(() => seen.uploads.length === 2, "the handler sees the end");
+      expect(seen.uploads[1]).toBeInstanceOf(GrpcError);
+      session.destroy();
+    }
   });
 
   test("end with an error after messages", async () => {

@@ -327,9 +327,6 @@ class Runtime implements AppRuntime {
     if (channel !== undefined) {
       await channel.waitUntilReachable(signal);
       if (signal.aborted) return;
-      channel.onHealthChange(
-        (isHealthy) => void (isHealthy ? this.scope.pubsub.resume() : this.scope.pubsub.pause()),
-      );
     }
     await this.scope.pubsub.start();
   }

@@ -67,7 +67,7 @@ export class AppSubscriptions {
     if (this.#isStarted || this.#end.signal.aborted) return;
     this.#isStarted = true;
     this.#readDeclared();
-    this.#stopHealth = this.#options.channel?.onHealthChange(() => void this.#reconcile());
+    this.#stopHealth = this.#options.channel?.onHealthChange(() => this.#reconcileSoon());
     await this.#reconcile();
   }
 
@@ -123,6 +123,12 @@ export class AppSubscriptions {
       await this.#closeWhere((open) => !isDeepStrictEqual(open, wanted.get(slotOf(open))));
       await this.#openMissing([...wanted.values()]);
     });
+  }
+
+  #reconcileSoon(): void {
+    this.#reconcile().catch((error) =>
+      this.#context.log.error({ error }, "subscriptions could not be changed"),
+    );
   }
 
   async #discover(): Promise<void> {
@@ -183,7 +189,7 @@ export class AppSubscriptions {
 
   #retryLater(): void {
     const pauseMs = Math.min(firstRetryMs * 2 ** this.#retries++, retryMaxMs);
-    this.#retry = this.#context.edges.clock.setTimer(pauseMs, () => void this.#reconcile(), {
+    this.#retry = this.#context.edges.clock.setTimer(pauseMs, () => this.#reconcileSoon(), {
       background: true,
     });
   }

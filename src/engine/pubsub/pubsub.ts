@@ -64,7 +64,11 @@ class Engine implements PubSubEngine {
     this.publish = (request) => publisher.publish(request);
     this.bulkPublish = (request) => publisher.bulkPublish(request);
     this.#app = new AppSubscriptions(context, options);
-    this.#stopListening = context.components.onChange((change) => void this.#componentChanged(change));
+    this.#stopListening = context.components.onChange((change) => {
+      this.#componentChanged(change).catch((error) =>
+        context.log.error({ error, component: change.name }, "subscriptions could not follow a component"),
+      );
+    });
   }
 
   subscriptions(): ActiveSubscription[] {

@@ -37,7 +37,19 @@ export function launchMecha(
   const { appPort, flags = [], program = join(root, "mecha") } = options;
   const app = appPort === undefined ? [] : ["--app-port", String(appPort)];
   const api = ["--dapr-http-port", String(ports.httpPort), "--dapr-grpc-port", String(ports.grpcPort)];
-  return startLogged(program, ["run", "--app-id", appId, ...app, ...api, "--log-level", "warn", ...flags]);
+  // Chosen by the system: another runtime of this machine may be taking the default one at this moment.
+  const metrics = ["--metrics-port", "0"];
+  return startLogged(program, [
+    "run",
+    "--app-id",
+    appId,
+    ...app,
+    ...api,
+    ...metrics,
+    "--log-level",
+    "warn",
+    ...flags,
+  ]);
 }
 
 /** Waits until the runtime is ready to serve; asks every millisecond, so that start times can be told from it. */

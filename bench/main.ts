@@ -1,8 +1,9 @@
-// `npm run bench [-- NAME… --json --rounds N --seconds N]`: every bench, or those named; a line each.
+// `npm run bench [-- NAME… --json --rounds N --seconds N --verbose --profile]`: every bench, or those named; a line each.
 import { readdirSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { installServices } from "../scripts/services.ts";
 import type { Bench, Line, Settings } from "./harness/bench.ts";
+import { profileFolder } from "./harness/mecha.ts";
 
 /** In the order of the table in README.md; a file that is not named here comes last. */
 const order = [
@@ -23,6 +24,7 @@ const { values, positionals } = parseArgs({
     rounds: { type: "string", default: "3" },
     seconds: { type: "string", default: "4" },
     verbose: { type: "boolean", default: false },
+    profile: { type: "boolean", default: false },
   },
 });
 
@@ -31,6 +33,10 @@ const unknown = positionals.filter((name) => !names.includes(name));
 if (unknown.length > 0) {
   console.error(`no bench is called ${unknown.join(", ")}\nhint: the benches are ${names.join(", ")}`);
   process.exit(2);
+}
+if (values.profile) {
+  process.env.MECHA_BENCH_PROFILE = "1";
+  console.error(`CPU profiles of the runtime come to ${profileFolder}; its figures are higher meanwhile`);
 }
 await installServices(["nginx", "wrk"]);
 process.exit((await runAll(positionals.length > 0 ? positionals : names)) ? 0 : 1);

@@ -1,12 +1,13 @@
 // mecha as a bench starts it: through the command line, with all default components and its data in a private folder.
 import { join } from "node:path";
 import { build } from "../../scripts/build.ts";
-import { root } from "../../scripts/install.mjs";
+import { bunPath, root, tools } from "../../scripts/install.mjs";
 import { freePort } from "../../scripts/services.ts";
 import { type LoggedProgram, startLogged, statusOf } from "./program.ts";
 
 const readyTimeoutMs = 20_000;
 export const appId = "bench";
+export const profileFolder = join(tools, "bench", "profiles");
 
 export interface Mecha {
   pid: number;
@@ -39,17 +40,16 @@ export function launchMecha(
   const api = ["--dapr-http-port", String(ports.httpPort), "--dapr-grpc-port", String(ports.grpcPort)];
   // Chosen by the system: another runtime of this machine may be taking the default one at this moment.
   const metrics = ["--metrics-port", "0"];
-  return startLogged(program, [
-    "run",
-    "--app-id",
-    appId,
-    ...app,
-    ...api,
-    ...metrics,
-    "--log-level",
-    "warn",
-    ...flags,
-  ]);
+  const [command, ...before] = profiled(program);
+  const words = ["run", "--app-id", appId, ...app, ...api, ...metrics, "--log-level", "warn", ...flags];
+  return startLogged(command, [...before, ...words]);
+}
+
+/** With `npm run bench -- NAME --profile`, the runtime runs from source and leaves a CPU profile when it ends. */
+function profiled(program: string): [string, ...string[]] {
+  if (process.env.MECHA_BENCH_PROFILE === undefined) return [program];
+  const flags = ["--cpu-prof-md", `--cpu-prof-dir=${profileFolder}`, "--no-env-file", "--config=/dev/null"];
+  return [bunPath, ...flags, join(root, "src", "main.ts")];
 }
 
 /** Waits until the runtime is ready to serve; asks every millisecond, so that start times can be told from it. */
@@ -70,7 +70,7 @@ export async function untilHealthy(running: LoggedProgram, port: number): Promis
 
 /** The executable that `npm run build` makes, made anew: a start time of old code is no result. */
 export async function builtMecha(say: (text: string) => void): Promise<string> {
-  const outfile = join(root, ".tools", "bench", "mecha");
+  const outfile = join(tools, "bench", "mecha");
   say("building the executable");
   await build({ outfile });
   return outfile;

@@ -23,6 +23,15 @@ const codeByStatus: Record<number, number> = {
   504: Code.DeadlineExceeded,
 };
 
+/** Reasons that daprd words differently from Node: callers may compare the message. */
+const goReasons: Record<number, string> = {
+  413: "Request Entity Too Large",
+  414: "Request URI Too Long",
+  416: "Requested Range Not Satisfiable",
+  418: "I'm a teapot",
+  509: "",
+};
+
 /**
  * An answer as InvokeService gives it. Throws a GrpcError for an HTTP error or a gRPC status other than OK; the header
  * metadata, which the caller gets all the same, is set on `context` then.
@@ -45,7 +54,7 @@ function grpcError({ code, message, details }: MethodAnswer): GrpcError | undefi
 
 function httpError({ code: status, data }: MethodAnswer): GrpcError | undefined {
   if (status >= 200 && status < 300) return undefined;
-  const reason = STATUS_CODES[status] ?? "";
+  const reason = goReasons[status] ?? STATUS_CODES[status] ?? "";
   const body = Buffer.from(data.value).toString("utf8");
   const detail = errorInfo(reason, { "http.code": String(status), "http.error_message": cut(body) });
   return new GrpcError(codeByStatus[status] ?? Code.Unknown, reason, { details: [detail] });

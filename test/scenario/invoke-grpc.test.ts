@@ -366,16 +366,18 @@ describe.each([
   });
 
   test.each([
-    [400, 13],
-    [401, 16],
-    [404, 5],
-    [418, 2],
-    [429, 8],
-    [500, 2],
-    [503, 14],
-  ])("HTTP %d becomes gRPC code %d with the details in ErrorInfo", async (status, code) => {
+    [400, 13, "Bad Request"],
+    [401, 16, "Unauthorized"],
+    [404, 5, "Not Found"],
+    [413, 2, "Request Entity Too Large"],
+    [418, 2, "I'm a teapot"],
+    [429, 8, "Too Many Requests"],
+    [500, 2, "Internal Server Error"],
+    [503, 14, "Service Unavailable"],
+  ])("HTTP %d becomes gRPC code %d and %p, the details in ErrorInfo", async (status, code, message) => {
     const { error, context } = await invokeUnary(sidecar(), id, { metadata: [["x-status", String(status)]] });
     expect(error?.code).toBe(code);
+    expect(error?.message).toBe(message);
     const detail = Buffer.from(error?.details[0] ?? []).toString("latin1");
     expect(detail).toContain("type.googleapis.com/google.rpc.ErrorInfo");
     expect(detail).toContain("dapr.io");

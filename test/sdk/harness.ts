@@ -1,8 +1,8 @@
 // Runs the programs of one SDK against one runtime: a client and the server apps that the SDK can write.
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { bunPath } from "../../scripts/install.mjs";
 
 const root = resolve(import.meta.dirname, "../..");
@@ -15,6 +15,12 @@ export interface SdkProgram {
   roles: { http?: string[]; grpc?: string[]; client: string[] };
   env?: Record<string, string>;
   folder?: string;
+  /** Resource files beside the harness's own. */
+  resources?: string[];
+  /** Probes the health of the apps; one that fails gets no events. */
+  appHealthCheck?: boolean;
+  /** One runtime process per app instead of one for all. */
+  sidecars?: boolean;
 }
 
 /** What the client printed: check → `ok`, or the reason why not. */
@@ -50,7 +56,8 @@ class SdkRun {
 
   async execute(): Promise<SdkResult> {
     this.writeFiles();
-    this.spawnMecha(["run", "-f", join(this.folder, "mecha.yaml")]);
+    const style = this.program.sidecars ? ["--sidecars"] : [];
+    this.spawnMecha(["run", "-f", join(this.folder, "mecha.yaml"), ...style]);
     await this.cli(["configuration", "set", "sdk-item", "one"]);
     await this.cli(["configuration", "set", "sdk-live", "before"]);
     const apps = ["http", "grpc"].filter((role) => role in this.program.roles).map((role) => `${role}-app`);
@@ -75,11 +82,14 @@ class SdkRun {
     const secrets = join(this.folder, "secrets.json");
     writeFileSync(secrets, JSON.stringify({ "sdk-secret": "hush", nested: { inner: "deep" } }));
     writeFileSync(join(resources, "secrets.yaml"), secretStore(secrets));
-    const { roles, folder = this.folder } = this.program;
+    const { roles, folder = this.folder, appHealthCheck = false } = this.program;
+    for (const file of this.program.resources ?? []) copyFileSync(file, join(resources, basename(file)));
     const apps = Object.entries({ ...roles, client: undefined }).filter(
       ([, command]) => command !== undefined,
     );
-    const text = apps.map(([role, command]) => appEntry(role, command as string[], folder)).join("");
+    const text = apps
+      .map(([role, command]) => appEntry(role, command as string[], folder, appHealthCheck))
+      .join("");
     writeFileSync(
       join(this.folder, "mecha.yaml"),
       `version: 1\ncommon:\n  resourcesPath: ${resources}\n  appLogDestination: console\n  daprdLogDestination: console\napps:\n${text}  - appID: client\n    appDirPath: ${folder}\n`,
@@ -178,9 +188,14 @@ class SdkRun {
   }
 }
 
-function appEntry(role: string, command: string[], folder: string): string {
-  const protocol = role === "grpc" ? "grpc" : "http";
-  return `  - appID: ${role}-app\n    appDirPath: ${folder}\n    appPort: auto\n    appProtocol: ${protocol}\n    command: ${JSON.stringify(command)}\n`;
+function appEntry(role: string, command: string[], folder: string, healthCheck: boolean): string {
+  return `  - appID: ${role}-app
+    appDirPath: ${folder}
+    appPort: auto
+    appProtocol: ${role === "grpc" ? "grpc" : "http"}
+    enableAppHealthCheck: ${healthCheck}
+    command: ${JSON.stringify(command)}
+`;
 }
 
 function secretStore(file: string): string {

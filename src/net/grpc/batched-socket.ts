@@ -5,6 +5,9 @@ import type { Duplex } from "node:stream";
 /** Beyond this the batch is written at once: it would only cost memory to wait. */
 const batchBytesMax = 64 * 1024;
 
+/** A chunk of this size goes out by itself: copying it would cost more than the system call. */
+const aloneBytesMin = 8 * 1024;
+
 /**
  * A socket that writes once per turn of the event loop. Bun's HTTP/2 flushes each stream on its own, a system call per
  * answer: half the cost of a small call. It does so straight into the native handle, so the session is given this
@@ -62,6 +65,10 @@ class BatchedSocket extends EventEmitter {
   }
 
   write(chunk: Uint8Array): boolean {
+    if (chunk.length >= aloneBytesMin) {
+      this.#writeBatch();
+      return this.#socket.writable && this.#socket.write(chunk);
+    }
     this.#batch.push(chunk);
     this.#batchBytes += chunk.length;
     if (this.#batchBytes >= batchBytesMax) this.#writeBatch();

@@ -1,8 +1,8 @@
 import type { ClientHttp2Stream } from "node:http2";
 import { ClientCall } from "./client-call.ts";
 import type { ClientConnection } from "./client-connection.ts";
-import { encodeFrame } from "./frame.ts";
 import { MessageStream } from "./message-stream.ts";
+import { writeMessage } from "./message-writer.ts";
 import { grpcCode } from "./status.ts";
 import { type GrpcCallOptions, type GrpcDuplex, GrpcError } from "./types.ts";
 
@@ -39,7 +39,7 @@ export class ClientDuplex implements GrpcDuplex {
   async send(message: Uint8Array): Promise<void> {
     const stream = this.#stream ?? (await this.#started.promise);
     if (this.call.isEnded) throw this.#endError ?? new GrpcError(grpcCode.INTERNAL, "the call has ended");
-    if (stream.write(encodeFrame(message))) return;
+    if (writeMessage(stream, message)) return;
     if (this.#drain === undefined) {
       const drain = Promise.withResolvers<void>();
       this.#drain = drain;

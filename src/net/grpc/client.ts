@@ -9,8 +9,9 @@ import {
 } from "./client-connection.ts";
 import { ClientDuplex } from "./client-duplex.ts";
 import { inflateFrame } from "./compression.ts";
-import { encodeFrame, FrameReader, soleMessage } from "./frame.ts";
+import { FrameReader, soleMessage } from "./frame.ts";
 import { defaultMaxMessageBytes } from "./limits.ts";
+import { endWithMessage } from "./message-writer.ts";
 import { grpcCode } from "./status.ts";
 import { type GrpcCallOptions, type GrpcClient, type GrpcDuplex, GrpcError } from "./types.ts";
 
@@ -62,7 +63,7 @@ class Http2GrpcClient implements GrpcClient {
     return new Promise((resolve, reject) => {
       const reply = new UnaryReply(this.#maxMessageBytes, resolve, reject);
       const call = new ClientCall(path, options, (error) => reply.end(error));
-      this.#startUnary(call, reply, encodeFrame(request), 1);
+      this.#startUnary(call, reply, request, 1);
     });
   }
 
@@ -100,16 +101,16 @@ class Http2GrpcClient implements GrpcClient {
     this.#current = undefined;
   }
 
-  #startUnary(call: ClientCall, reply: UnaryReply, frame: Uint8Array, attempt: number): void {
+  #startUnary(call: ClientCall, reply: UnaryReply, request: Uint8Array, attempt: number): void {
     this.#withConnection(
       (connection) => {
         if (call.isEnded) return;
         if (attempt < refusedAttemptsMax) {
-          call.onRefused = () => this.#startUnary(call, reply, frame, attempt + 1);
+          call.onRefused = () => this.#startUnary(call, reply, request, attempt + 1);
         } else call.onRefused = undefined;
         const stream = call.start(connection);
         stream.on("data", (chunk: Uint8Array) => reply.receive(chunk, call));
-        stream.end(frame);
+        endWithMessage(stream, request);
       },
       (error) => call.fail(error),
     );

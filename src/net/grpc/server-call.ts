@@ -5,12 +5,13 @@ import type {
   ServerHttp2Stream,
 } from "node:http2";
 import { acceptedEncodings, compressionMinBytes, deflate } from "./compression.ts";
-import { encodeFrame } from "./frame.ts";
 import { statusDetailsBytesMax, statusMessageCharsMax, timerMaxMs } from "./limits.ts";
+import { endWithMessage, writeMessage } from "./message-writer.ts";
 import { addMetadata, encodeBinaryMetadata, type HeaderObject, readMetadata } from "./metadata.ts";
 import { encodeGrpcMessage, grpcCode } from "./status.ts";
 import { encodeRpcStatus } from "./status-details.ts";
 import { stopUpload } from "./stop-upload.ts";
+import { breakStream } from "./stream-reset.ts";
 import { type GrpcContext, GrpcError, type Metadata } from "./types.ts";
 
 /** What is known of a connection; kept by the server, one per session. */
@@ -100,38 +101,35 @@ export class ServerCall implements GrpcContext {
 
   /** Answers a unary call: headers, one message, OK. */
   reply(message: Uint8Array): void {
-    if (this.requestEncoding === undefined) this.#replyFrame(encodeFrame(message));
+    if (!this.#canCompress(message)) this.#replyPlain(message, false);
     else {
-      this.#encode(message).then(
-        (frame) => this.#replyFrame(frame),
+      deflate(message).then(
+        (bytes) => this.#replyPlain(bytes, true),
         (error) => this.fail(error),
       );
     }
   }
 
-  #replyFrame(frame: Uint8Array): void {
+  #replyPlain(message: Uint8Array, isCompressed: boolean): void {
     if (this.isEnded) return;
     this.#startEnding();
     this.#trailers = this.#okTrailers();
-    if (!this.#respond()) return;
-    this.stream.end(frame);
+    if (this.#respond()) endWithMessage(this.stream, message, isCompressed);
   }
 
   /** Sends one message of a stream; resolves when there is room for the next. */
   send(message: Uint8Array): Promise<void> {
-    if (this.requestEncoding === undefined) return this.#write(encodeFrame(message));
-    const previous = this.#lastSend;
-    const sent = this.#encode(message).then(async (frame) => {
-      await previous;
-      await this.#write(frame);
-    });
+    if (this.requestEncoding === undefined) return this.#write(message, false);
+    const sent = this.#sendInOrder(message, this.#lastSend);
     this.#lastSend = sent.catch(ignore);
     return sent;
   }
 
-  async #encode(message: Uint8Array): Promise<Uint8Array> {
-    if (!this.#canCompress(message)) return encodeFrame(message);
-    return encodeFrame(await deflate(message), true);
+  async #sendInOrder(message: Uint8Array, previous: Promise<void> | undefined): Promise<void> {
+    const isCompressed = this.#canCompress(message);
+    const bytes = isCompressed ? await deflate(message) : message;
+    await previous;
+    await this.#write(bytes, isCompressed);
   }
 
   #canCompress(message: Uint8Array): boolean {
@@ -140,11 +138,11 @@ export class ServerCall implements GrpcContext {
     return accepted === undefined || accepted.includes("gzip");
   }
 
-  #write(frame: Uint8Array): Promise<void> {
+  #write(message: Uint8Array, isCompressed: boolean): Promise<void> {
     if (this.isEnded)
       return rejected(this.#abortReason ?? new GrpcError(grpcCode.INTERNAL, "the call has ended"));
     if (!this.stream.headersSent && !this.#respond()) return done;
-    if (this.stream.write(frame)) return done;
+    if (writeMessage(this.stream, message, isCompressed)) return done;
     if (this.#drain === undefined) {
       const drain = Promise.withResolvers<void>();
       drain.promise.catch(ignore);
@@ -171,8 +169,7 @@ export class ServerCall implements GrpcContext {
 
   /** Sends header lines of another server, as they are. */
   forwardHeaders(headers: HeaderObject): void {
-    if (this.isEnded || this.stream.destroyed || this.stream.closed) return;
-    this.stream.respond(headers, respondOptions);
+    if (!this.isEnded) this.#sendHeaders(headers, respondOptions);
   }
 
   /** Ends with the trailers of another server, or with its trailers-only answer. */
@@ -183,7 +180,7 @@ export class ServerCall implements GrpcContext {
     if (this.stream.headersSent) {
       this.#trailers = trailers;
       this.stream.end();
-    } else this.stream.respond(trailers, endOptions);
+    } else this.#sendHeaders(trailers, endOptions);
     stopUpload(this.stream);
   }
 
@@ -211,7 +208,12 @@ export class ServerCall implements GrpcContext {
   sendTrailers(): void {
     const { stream } = this;
     // After close(code) Bun still asks for trailers; answering would turn the reset into a success.
-    if (!stream.aborted && !stream.closed && !stream.destroyed) stream.sendTrailers(this.#trailers);
+    if (stream.aborted || stream.closed || stream.destroyed) return;
+    try {
+      stream.sendTrailers(this.#trailers);
+    } catch {
+      breakStream(stream);
+    }
   }
 
   #tellHandler(reason: GrpcError): void {
@@ -233,17 +235,28 @@ export class ServerCall implements GrpcContext {
 
   /** Sends the header block; false when there is nobody to send it to. */
   #respond(): boolean {
-    const { stream } = this;
-    if (stream.destroyed || stream.closed) return false;
     const hasHeaders = this.#replyHeaders !== undefined && this.#replyHeaders.length > 0;
-    if (!hasHeaders && this.requestEncoding === undefined) {
-      stream.respond(plainHeaders, respondOptions);
-      return true;
-    }
+    if (!hasHeaders && this.requestEncoding === undefined)
+      return this.#sendHeaders(plainHeaders, respondOptions);
     const headers = { ...plainHeaders } as HeaderObject;
     if (this.requestEncoding === "gzip") headers["grpc-encoding"] = "gzip";
-    stream.respond(addMetadata(headers, this.#replyHeaders ?? []), respondOptions);
-    return true;
+    return this.#sendHeaders(addMetadata(headers, this.#replyHeaders ?? []), respondOptions);
+  }
+
+  /** A header block HTTP/2 refuses breaks the stream: the client must not wait for an answer that cannot come. */
+  #sendHeaders(
+    headers: OutgoingHttpHeaders,
+    options: { waitForTrailers?: boolean; endStream?: boolean },
+  ): boolean {
+    const { stream } = this;
+    if (stream.destroyed || stream.closed) return false;
+    try {
+      stream.respond(headers, options);
+      return true;
+    } catch {
+      breakStream(stream);
+      return false;
+    }
   }
 
   #endWith(trailers: OutgoingHttpHeaders): void {
@@ -254,7 +267,7 @@ export class ServerCall implements GrpcContext {
     if (stream.headersSent) {
       this.#trailers = trailers;
       stream.end();
-    } else stream.respond({ ...plainHeaders, ...trailers }, endOptions);
+    } else this.#sendHeaders({ ...plainHeaders, ...trailers }, endOptions);
     stopUpload(stream);
   }
 }

@@ -59,10 +59,18 @@ function answer(call: ServerCall, handle: UnaryHandler, message: Uint8Array): vo
     if (reply instanceof Uint8Array) call.reply(reply);
     else {
       reply.then(
-        (bytes) => call.reply(bytes),
+        (bytes) => replyLater(call, bytes),
         (error) => call.fail(error),
       );
     }
+  } catch (error) {
+    call.fail(error);
+  }
+}
+
+function replyLater(call: ServerCall, message: Uint8Array): void {
+  try {
+    call.reply(message);
   } catch (error) {
     call.fail(error);
   }

@@ -1,0 +1,53 @@
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { runSdk } from "./harness.ts";
+import { mavenPackage } from "./toolchain.ts";
+
+const checks = [
+  "wait-for-sidecar",
+  "state",
+  "state-etag",
+  "state-transaction",
+  "state-query",
+  "error-details",
+  "publish-grpc",
+  "publish-routing",
+  "publish-bulk",
+  "subscribe-stream",
+  "subscribe-stream-flux",
+  "invoke-http",
+  "invoke-http-of-grpc-app",
+  "invoke-error",
+  "invoke-grpc",
+  "invoke-proxy",
+  "secrets",
+  "secrets-bulk",
+  "configuration",
+  "configuration-subscribe",
+  "lock",
+  "metadata",
+];
+const absent = {
+  "publish-http": "skip: the SDK publishes over gRPC only",
+  "metadata-set": "skip: the SDK only reads metadata",
+};
+
+test("the Java SDK works, with a Spring Boot app and a gRPC app", async () => {
+  const { java, classPath } = await mavenPackage(join(import.meta.dirname, "java"));
+  // What costs least to start: the programs live for seconds.
+  const flags = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m"];
+  const command = (role: string): string[] => [
+    java,
+    ...flags,
+    "-cp",
+    classPath,
+    "run.mecha.test.Program",
+    role,
+  ];
+  const result = await runSdk({
+    language: "java",
+    roles: { http: command("http"), grpc: command("grpc"), client: command("client") },
+  });
+  const wanted = { ...Object.fromEntries(checks.map((name) => [name, "ok"])), ...absent };
+  expect(Object.fromEntries(result)).toEqual(wanted);
+}, 1_200_000);

@@ -1,6 +1,15 @@
 import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SimulatedClock } from "../../edges/simulated.ts";
@@ -229,3 +238,49 @@ describe("openSqliteStore()", () => {
     expect((await waiting)[0]?.offset).toBe(outcome?.offset as number);
   });
 });
+
+describe("feeds between processes", () => {
+  const put = { kind: "put", space: "s", key: "k", value: byte } as const;
+
+  test("work again after the feed file is gone", async () => {
+    const store = await open();
+    const other = await open();
+    let heard = 0;
+    store.watch("keys:s", () => heard++);
+    rmSync(join(folder, "feeds"), { recursive: true });
+    clock.advance(11_000);
+    const before = heard;
+    await other.commit([put]);
+    await soon(() => heard > before);
+  });
+
+  test("remove the files of processes that are gone", async () => {
+    const stale = join(folder, "feeds", "1-gone.feed");
+    mkdirSync(join(folder, "feeds"), { recursive: true });
+    writeFileSync(stale, new Uint8Array(4096));
+    utimesSync(stale, new Date(Date.now() - 120_000), new Date());
+    const store = await open();
+    await store.commit([put]);
+    await soon(() => !existsSync(stale));
+  });
+
+  test("are not missed when a wake-up is lost", async () => {
+    const store = await open();
+    const other = await open();
+    let heard = 0;
+    store.watch("keys:s", () => heard++);
+    rmSync(join(folder, "feeds"), { recursive: true });
+    await other.commit([put]);
+    expect(heard).toBe(0);
+    clock.advance(1000);
+    expect(heard).toBe(1);
+  });
+});
+
+async function soon(isSo: () => boolean): Promise<void> {
+  const giveUpAt = performance.now() + 5000;
+  while (!isSo()) {
+    if (performance.now() > giveUpAt) throw new Error("it did not happen in 5 s");
+    await Bun.sleep(1);
+  }
+}

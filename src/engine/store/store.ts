@@ -25,6 +25,8 @@ export interface Store {
   /**
    * Leases up to `max` messages of a topic to `owner`, oldest first, skipping those in flight, delayed or expired.
    * Messages with the same `orderKey` are never in flight twice at once. Waits up to `waitMs` for the first message.
+   * Rejects with `StoreConflict` "absent" when the group does not exist. When `signal` aborts, what was claimed
+   * meanwhile is given back untried and the answer is empty.
    */
   claim(request: ClaimRequest): Promise<Delivery[]>;
   /** Gives a message back: it is claimable again after `delayMs`. Stale tokens are ignored (returns false). */
@@ -36,7 +38,7 @@ export interface Store {
 
   /** Leases up to `max` timers due at `nowMs`, oldest first, to `owner`. Finished by a `timerDone` mutation. */
   claimTimers(request: ClaimTimersRequest): Promise<Timer[]>;
-  /** When the next timer of the space is due; `undefined` when there is none. */
+  /** When the next timer of the space can be claimed: it is due, or the lease of its claim ends. `undefined`: none. */
   nextTimerAt(space: string): Promise<number | undefined>;
   getTimer(space: string, id: string): Promise<Timer | undefined>;
   listTimers(space: string, options: ListOptions): Promise<Timer[]>;
@@ -84,6 +86,7 @@ export type Mutation =
   | { kind: "delete"; space: string; key: string; etag?: string | undefined; mustExist?: boolean }
   | { kind: "deletePrefix"; space: string; prefix: string }
   | { kind: "append"; topic: string; message: NewMessage }
+  /** Conflicts ("claim") when the claim was lost: the message was claimed again, dropped, or is done. */
   | { kind: "ack"; delivery: DeliveryToken }
   /** Acks a delivery and appends its message to another topic in the same commit. */
   | { kind: "deadLetter"; delivery: DeliveryToken; topic: string; message: NewMessage }

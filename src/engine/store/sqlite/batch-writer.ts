@@ -206,6 +206,7 @@ export class BatchWriter {
   #trimAcked(batch: Batch): void {
     for (const [topic, acked] of batch.acked) {
       const total = (this.#untrimmed.get(topic) ?? 0) + acked;
+      if (this.#untrimmed.size >= topicsRemembered) this.#untrimmed.clear();
       this.#untrimmed.set(topic, total);
       if (total < ackedPerTrim) continue;
       this.#retention.trim(topic, total * 2);
@@ -231,6 +232,8 @@ export class BatchWriter {
   }
 }
 
+/** What is forgotten beyond is found by the sweeper. */
+const topicsRemembered = 10_000;
 const ackedPerTrim = 256;
 const sweptPerBatch = 500;
 const messagesSweptPerBatch = 2000;

@@ -151,6 +151,7 @@ export class RetentionTable {
       this.#scanned.delete(topic);
       return 0;
     }
+    if (this.#scanned.size >= topicsRemembered) this.#scanned.clear();
     this.#scanned.set(topic, last);
     const slice = this.#holes.get(topic, from, last);
     if (!slice?.last) return 0;
@@ -180,4 +181,5 @@ export class RetentionTable {
 }
 
 const topicsPerSweep = 500;
+const topicsRemembered = 10_000;
 const holesScanned = 1000;

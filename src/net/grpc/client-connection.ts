@@ -22,6 +22,8 @@ export interface ConnectionOptions {
 /** One HTTP/2 session to a server, from the first SETTINGS to its loss. */
 export class ClientConnection {
   readonly session: ClientHttp2Session;
+  /** Resolves when the server's SETTINGS have arrived: then it speaks HTTP/2 and its stream limit is known. */
+  readonly ready: Promise<void>;
   /** The server said GOAWAY or the session ended: calls in flight may finish, new ones go elsewhere. */
   isDraining = false;
   isLost = false;
@@ -31,8 +33,12 @@ export class ClientConnection {
   readonly #waiters: (() => void)[] = [];
   #keepalive: ReturnType<typeof setInterval> | undefined;
 
-  private constructor(session: ClientHttp2Session, options: ConnectionOptions) {
+  /** Starts to connect; `ready` tells the outcome. */
+  constructor(address: GrpcAddress, options: ConnectionOptions) {
+    const session = startSession(address, options.tls);
     this.session = session;
+    this.ready = this.#becomeReady(address, options.connectTimeoutMs);
+    this.ready.catch(ignore);
     session.on("error", (error) => {
       this.lossReason = error.message;
     });
@@ -52,25 +58,32 @@ export class ClientConnection {
     }
   }
 
-  /** Resolves when the server's SETTINGS have arrived: then it speaks HTTP/2 and its stream limit is known. */
-  static open(address: GrpcAddress, options: ConnectionOptions): Promise<ClientConnection> {
-    const session = startSession(address, options.tls);
-    const connection = new ClientConnection(session, options);
+  #becomeReady(address: GrpcAddress, connectTimeoutMs: number): Promise<void> {
+    const { session } = this;
     return new Promise((resolve, reject) => {
       const late = setTimeout(() => {
-        connection.lossReason = `no HTTP/2 connection within ${options.connectTimeoutMs} ms`;
-        session.destroy();
-      }, options.connectTimeoutMs);
+        this.destroy(`no HTTP/2 connection within ${connectTimeoutMs} ms`);
+      }, connectTimeoutMs);
       session.once("remoteSettings", () => {
         clearTimeout(late);
         session.setLocalWindowSize(connectionWindowBytes);
-        resolve(connection);
+        resolve();
       });
       session.once("close", () => {
         clearTimeout(late);
-        reject(new GrpcError(grpcCode.UNAVAILABLE, `${addressText(address)}: ${connection.lossReason}`));
+        reject(new GrpcError(grpcCode.UNAVAILABLE, `${addressText(address)}: ${this.lossReason}`));
       });
     });
+  }
+
+  /** New calls may be opened on it. Bun tells of an end one tick after the session has ended. */
+  get isUsable(): boolean {
+    return !this.isDraining && !this.session.closed && !this.session.destroyed;
+  }
+
+  destroy(reason: string): void {
+    this.lossReason = reason;
+    this.session.destroy();
   }
 
   get hasRoom(): boolean {
@@ -102,12 +115,13 @@ export class ClientConnection {
   #ping(timeoutMs: number): void {
     if (this.activeCalls === 0 || this.session.destroyed) return;
     const late = setTimeout(() => {
-      this.lossReason = `no answer to a keepalive ping within ${timeoutMs} ms`;
-      this.session.destroy();
+      this.destroy(`no answer to a keepalive ping within ${timeoutMs} ms`);
     }, timeoutMs);
     this.session.ping(() => clearTimeout(late));
   }
 }
+
+function ignore(): void {}
 
 function startSession(address: GrpcAddress, tlsOptions: HttpTls | undefined): ClientHttp2Session {
   const scheme = tlsOptions === undefined ? "http" : "https";

@@ -353,6 +353,17 @@ describe("a connection", () => {
     silent.close();
   });
 
+  test("under way is given up when its owner closes", async () => {
+    const silent = net.createServer(() => {});
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    const dialled = dial((silent.address() as AddressInfo).port);
+    const waiting = errorOf(dialled.unary("/a.B/C", one));
+    dialled.close();
+    const error = await waiting;
+    expect([error.code, error.message]).toEqual([14, expect.stringContaining("the client was closed")]);
+    silent.close();
+  });
+
   test("lost in mid-call makes it UNAVAILABLE; the next call gets a new one", async () => {
     const dying = await startEchoServer();
     const dialled = dial(dying.port);

@@ -43,7 +43,7 @@ class Http2GrpcClient implements GrpcClient {
   /** Every session not yet ended, the draining ones too. */
   readonly #connections = new Set<ClientConnection>();
   #current: ClientConnection | undefined;
-  #connecting: Promise<ClientConnection> | undefined;
+  #connecting: Promise<void> | undefined;
   #waitingToConnect = 0;
   #isClosed = false;
 
@@ -94,8 +94,7 @@ class Http2GrpcClient implements GrpcClient {
   close(): void {
     this.#isClosed = true;
     for (const connection of this.#connections) {
-      connection.lossReason = "the client was closed";
-      connection.session.destroy();
+      connection.destroy("the client was closed");
     }
     this.#connections.clear();
     this.#current = undefined;
@@ -119,7 +118,7 @@ class Http2GrpcClient implements GrpcClient {
   /** Runs at once when there is a session with room, which is nearly always. */
   #withConnection(start: (connection: ClientConnection) => void, fail: (error: GrpcError) => void): void {
     const current = this.#current;
-    const isReady = current !== undefined && !current.isDraining && current.waiting === 0 && current.hasRoom;
+    const isReady = current?.isUsable && current.waiting === 0 && current.hasRoom;
     if (!isReady) {
       this.#startLater(start).catch((error) => fail(asUnavailable(error)));
       return;
@@ -139,7 +138,7 @@ class Http2GrpcClient implements GrpcClient {
     for (;;) {
       if (this.#isClosed) throw new GrpcError(grpcCode.UNAVAILABLE, "the client was closed");
       const current = this.#current;
-      if (current === undefined || current.isDraining) await this.#connect();
+      if (!current?.isUsable) await this.#connect();
       else if (current.hasRoom) {
         start(current);
         // The call may have been given up meanwhile: then its place goes to the next.
@@ -159,14 +158,13 @@ class Http2GrpcClient implements GrpcClient {
     }
   }
 
-  async #openConnection(): Promise<ClientConnection> {
+  async #openConnection(): Promise<void> {
     try {
-      const connection = await ClientConnection.open(this.#address, this.#options);
+      const connection = new ClientConnection(this.#address, this.#options);
       this.#connections.add(connection);
       connection.session.on("close", () => this.#connections.delete(connection));
-      if (this.#isClosed) connection.session.destroy();
+      await connection.ready;
       this.#current = connection;
-      return connection;
     } finally {
       this.#connecting = undefined;
     }

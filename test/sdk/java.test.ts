@@ -16,6 +16,7 @@ const checks = [
   "subscribe-stream",
   "subscribe-stream-flux",
   "invoke-http",
+  "invoke-http-request",
   "invoke-http-of-grpc-app",
   "invoke-error",
   "invoke-grpc",

@@ -8,6 +8,7 @@ import io.dapr.client.domain.BulkSubscribeAppResponseStatus;
 import io.dapr.client.domain.BulkSubscribeMessage;
 import io.dapr.client.domain.CloudEvent;
 import io.dapr.springboot.annotations.BulkSubscribe;
+import jakarta.servlet.http.HttpServletRequest;
 import java.util.List;
 import java.util.Map;
 import org.springframework.boot.SpringApplication;
@@ -17,6 +18,7 @@ import org.springframework.http.ResponseEntity;
 import org.springframework.web.bind.annotation.GetMapping;
 import org.springframework.web.bind.annotation.PostMapping;
 import org.springframework.web.bind.annotation.RequestBody;
+import org.springframework.web.bind.annotation.RequestMapping;
 import org.springframework.web.bind.annotation.RestController;
 import reactor.core.publisher.Mono;
 
@@ -41,6 +43,16 @@ public class HttpApp {
   @PostMapping(path = "/fail")
   public ResponseEntity<String> fail() {
     return ResponseEntity.status(418).body("short and stout");
+  }
+
+  /** What came of a request whose every part matters. */
+  @RequestMapping(path = "/seen/*")
+  public Map<String, Object> seen(HttpServletRequest request) {
+    return Map.of(
+        "verb", request.getMethod(),
+        "path", request.getRequestURI(),
+        "q", request.getParameterValues("q"),
+        "header", request.getHeader("x-sdk-test"));
   }
 
   @GetMapping(path = "/received", produces = MediaType.APPLICATION_JSON_VALUE)

@@ -8,6 +8,7 @@ import com.google.protobuf.Any;
 import com.google.protobuf.ByteString;
 import com.google.protobuf.StringValue;
 import io.dapr.client.DaprClient;
+import io.dapr.client.DaprHttp;
 import io.dapr.client.domain.HttpExtension;
 import io.dapr.exceptions.DaprException;
 import io.dapr.utils.TypeRef;
@@ -30,6 +31,7 @@ final class InvokeChecks {
 
   static void run(DaprClient client) {
     check("invoke-http", () -> invokeHttp(client, "http-app"));
+    check("invoke-http-request", () -> invokeHttpRequest(client));
     check("invoke-http-of-grpc-app", () -> invokeHttp(client, "grpc-app"));
     check("invoke-error", () -> invokeError(client));
     check("invoke-grpc", () -> invokeGrpc(client));
@@ -41,6 +43,16 @@ final class InvokeChecks {
     same(
         client.invokeMethod(app, "echo", body, HttpExtension.POST, new TypeRef<Map<String, Object>>() {}).block(),
         body);
+  }
+
+  /** Verb, path, query and headers reach the app as the SDK sends them. */
+  private static void invokeHttpRequest(DaprClient client) {
+    HttpExtension extension =
+        new HttpExtension(
+            DaprHttp.HttpMethods.PUT, Map.of("q", List.of("a b", "ü&=")), Map.of("x-sdk-test", "yes"));
+    Map<String, Object> seen =
+        client.invokeMethod("http-app", "seen/one", null, extension, new TypeRef<Map<String, Object>>() {}).block();
+    same(seen, Map.of("verb", "PUT", "path", "/seen/one", "q", List.of("a b", "ü&="), "header", "yes"));
   }
 
   private static void invokeError(DaprClient client) {

@@ -19,6 +19,8 @@ import io.dapr.client.domain.query.filters.EqFilter;
 import io.dapr.exceptions.DaprErrorDetails;
 import io.dapr.exceptions.DaprException;
 import io.dapr.utils.TypeRef;
+import java.time.Duration;
+import java.time.Instant;
 import java.util.List;
 import java.util.Map;
 
@@ -51,6 +53,7 @@ final class StateChecks {
     client.deleteState(STORE, "java").block();
     same(client.getState(STORE, "java", Item.class).block().getValue(), null);
     bytes(client);
+    expiry(client);
   }
 
   private static State<?> item(String key, Object value) {
@@ -62,6 +65,13 @@ final class StateChecks {
     byte[] raw = {0, -1, 127, -128, 10};
     client.saveState(STORE, "java-bytes", raw).block();
     same(List.of(boxed(client.getState(STORE, "java-bytes", byte[].class).block().getValue())), List.of(boxed(raw)));
+  }
+
+  private static void expiry(DaprClient client) {
+    client.saveState(STORE, "java-ttl", null, "short", Map.of("ttlInSeconds", "60"), null).block();
+    String expires = client.getState(STORE, "java-ttl", String.class).block().getMetadata().get("ttlExpireTime");
+    Duration left = Duration.between(Instant.now(), Instant.parse(expires));
+    same(left.compareTo(Duration.ZERO) > 0 && left.compareTo(Duration.ofSeconds(61)) < 0, true);
   }
 
   private static Byte[] boxed(byte[] bytes) {
@@ -99,6 +109,18 @@ final class StateChecks {
         .block();
     same(client.getState(STORE, "java-tx-new", String.class).block().getValue(), "new");
     same(client.getState(STORE, "java-tx-old", String.class).block().getValue(), null);
+    allOrNothing(client);
+  }
+
+  private static void allOrNothing(DaprClient client) {
+    State<?> stale = new State<>("java-tx-new", "newer", "no-such-etag", FIRST_WRITE);
+    List<TransactionalStateOperation<?>> operations =
+        List.of(
+            new TransactionalStateOperation<>(OperationType.UPSERT, item("java-tx-other", 1)),
+            new TransactionalStateOperation<>(OperationType.UPSERT, stale));
+    refused(() -> client.executeStateTransaction(STORE, operations).block());
+    same(client.getState(STORE, "java-tx-other", Integer.class).block().getValue(), null);
+    same(client.getState(STORE, "java-tx-new", String.class).block().getValue(), "new");
   }
 
   private static void stateQuery(DaprClient client, DaprPreviewClient preview) {

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from "node:http";
-import { equalsLower, isToken, isUnsafeValue } from "./charset.ts";
+import { isUnsafeValue } from "./charset.ts";
 import { InvalidMessage } from "./errors.ts";
+import { type FieldKind, outgoingName } from "./field-names.ts";
 import type { RawHeaders } from "./types.ts";
 
 /** Fields that the connection decides about, as found among a message's own. */
@@ -14,53 +15,46 @@ export interface SentFields {
   connection: string;
 }
 
-const namesMax = 512;
-const knownNames = new Set<string>();
-
-function checkName(name: string): void {
-  if (knownNames.has(name)) return;
-  if (!isToken(name)) throw new InvalidMessage(`invalid header name ${JSON.stringify(name)}`);
-  if (knownNames.size < namesMax) knownNames.add(name);
-}
-
 /** Checks and writes out the headers of a message; framing and connection lines are taken out, not written. */
 export function writeFields(headers: RawHeaders): SentFields {
   const fields: SentFields = { lines: "", length: undefined, hasHost: false, hasDate: false, connection: "" };
   let lines = "";
   for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] as string;
     const value = headers[i + 1] as string;
-    checkName(name);
-    if (isUnsafeValue(value)) throw new InvalidMessage(`invalid value of header ${name}`);
-    if (!isHeldBack(fields, name, value)) lines += `${name}: ${value}\r\n`;
+    const { prefix, kind } = outgoingName(headers[i] as string);
+    if (isUnsafeValue(value)) throw new InvalidMessage(`invalid value of header ${headers[i]}`);
+    if (kind === "plain" || isSent(fields, kind, value)) lines += `${prefix}${value}\r\n`;
   }
   fields.lines = lines;
   return fields;
 }
 
-function isHeldBack(fields: SentFields, name: string, value: string): boolean {
-  const { length } = name;
-  if (length === 4) {
-    if (equalsLower(name, 0, 4, "host")) fields.hasHost = true;
-    else if (equalsLower(name, 0, 4, "date")) fields.hasDate = true;
-    return false;
+/** Notes what a special field says; answers whether its line is sent as it is. */
+function isSent(fields: SentFields, kind: FieldKind, value: string): boolean {
+  switch (kind) {
+    case "host":
+      fields.hasHost = true;
+      return true;
+    case "date":
+      fields.hasDate = true;
+      return true;
+    case "connection":
+      fields.connection = fields.connection === "" ? value : `${fields.connection}, ${value}`;
+      return false;
+    case "content-length":
+      noteLength(fields, value);
+      return false;
+    default:
+      return false;
   }
-  if (length === 10) {
-    if (equalsLower(name, 0, 10, "keep-alive")) return true;
-    if (!equalsLower(name, 0, 10, "connection")) return false;
-    fields.connection = fields.connection === "" ? value : `${fields.connection}, ${value}`;
-    return true;
-  }
-  if (length === 14 && equalsLower(name, 0, 14, "content-length")) {
-    if (!/^\d{1,15}$/.test(value))
-      throw new InvalidMessage(`invalid Content-Length ${JSON.stringify(value)}`);
-    const size = Number(value);
-    if (fields.length !== undefined && fields.length !== size)
-      throw new InvalidMessage("Content-Length differs");
-    fields.length = size;
-    return true;
-  }
-  return length === 17 && equalsLower(name, 0, 17, "transfer-encoding");
+}
+
+function noteLength(fields: SentFields, value: string): void {
+  if (!/^\d{1,15}$/.test(value)) throw new InvalidMessage(`invalid Content-Length ${JSON.stringify(value)}`);
+  const size = Number(value);
+  const isOther = fields.length !== undefined && fields.length !== size;
+  if (isOther) throw new InvalidMessage("Content-Length differs");
+  fields.length = size;
 }
 
 /** Whether a Connection value holds `option` (lower case). */

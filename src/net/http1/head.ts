@@ -1,5 +1,6 @@
 import { equalsLower, lineBytes, tokenBytes, valueBytes } from "./charset.ts";
 import { HttpParseError } from "./errors.ts";
+import { nameAt } from "./field-names.ts";
 import type { RawHeaders } from "./types.ts";
 
 const CR = 13;
@@ -41,7 +42,9 @@ export class MessageHead {
     if (this.raw) return this.raw;
     const { text, marks } = this;
     const raw: string[] = [];
-    for (let i = 0; i < marks.length; i += 2) raw.push(text.substring(marks[i] as number, marks[i + 1]));
+    for (let i = 0; i < marks.length; i += 4) {
+      raw.push(nameAt(text, marks[i] as number, marks[i + 1] as number), this.value(i));
+    }
     this.raw = raw;
     return raw;
   }

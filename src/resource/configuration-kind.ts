@@ -53,10 +53,11 @@ export function readConfiguration(spec: FieldReader): Omit<Configuration, "names
 /** Fields that Dapr has and that have no effect here yet; listed in docs/reference/resources.md. */
 function reportMissing(spec: FieldReader): void {
   const isEmptyPipeline = (value: unknown) => listAt(value, "handlers").length === 0;
-  spec.missing("httpPipeline", isEmptyPipeline);
-  spec.missing("appHttpPipeline", isEmptyPipeline);
-  spec.missing("mtls", (value) => fieldAt(value, "enabled") !== true);
-  spec.missing("accessControl", isEmpty);
+  // Middleware may be what authenticates callers.
+  spec.refused("httpPipeline", isEmptyPipeline);
+  spec.refused("appHttpPipeline", isEmptyPipeline);
+  spec.refused("mtls", (value) => isFalse(fieldAt(value, "enabled")));
+  spec.refused("accessControl", allowsEverything);
   spec.missing("nameResolution", isEmpty);
   spec.missing("wasm", (value) => fieldAt(value, "strictSandbox") !== true);
   spec.missing("workflow", isEmpty);
@@ -205,6 +206,18 @@ function fieldAt(value: unknown, name: string): unknown {
 function listAt(value: unknown, name: string): unknown[] {
   const list = fieldAt(value, name);
   return Array.isArray(list) ? list : [];
+}
+
+/** Without a policy and with nothing denied, access control is as good as absent. */
+function allowsEverything(value: unknown): boolean {
+  if (typeof value !== "object") return false;
+  const action = fieldAt(value, "defaultAction") ?? "";
+  const isAllow = typeof action === "string" && /^(allow)?$/i.test(action);
+  return isAllow && listAt(value, "policies").length === 0;
+}
+
+function isFalse(value: unknown): boolean {
+  return value === undefined || value === null || value === false || value === "false";
 }
 
 function isEmpty(value: unknown): boolean {

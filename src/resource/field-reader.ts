@@ -142,6 +142,13 @@ export class FieldReader {
     else this.fail(`${this.#spell(name)} is not implemented; remove it`, name);
   }
 
+  /** Like `missing`, for what must not be passed over: an app would run with less protection than it was given. */
+  refused(name: string, isIdle: (value: unknown) => boolean): void {
+    const value = this.#take(name);
+    if (value === undefined || isIdle(value)) return;
+    this.fail(`${this.#spell(name)} is not implemented; remove it, nothing would enforce it`, name);
+  }
+
   /** Leaves the rest of this object alone. */
   takeAll(): void {
     for (const name of this.names) this.#known.add(name);

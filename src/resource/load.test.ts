@@ -297,17 +297,28 @@ test("loadResources() fills environment variables into a Configuration", async (
 });
 
 test("loadResources() refuses by name what is not implemented, in strict mode it warns", async () => {
-  const text = configuration(`  mtls: { enabled: true }
-  accessControl: { defaultAction: deny }
+  const text = configuration(`  mtls: { enabled: false }
+  accessControl: { defaultAction: allow, trustDomain: public }
   httpPipeline: { handlers: [] }
   workflow: { maxConcurrentWorkflowInvocations: 5 }
 `);
-  expect(await errorsOf(text)).toEqual([
-    "a.yaml:5:3: spec.mtls is not implemented; remove it",
-    "a.yaml:6:3: spec.accessControl is not implemented; remove it",
-    "a.yaml:8:3: spec.workflow is not implemented; remove it",
-  ]);
+  expect(await errorsOf(text)).toEqual(["a.yaml:8:3: spec.workflow is not implemented; remove it"]);
   lines = [];
   await load(text, { isStrict: true });
-  expect(lines.join()).toContain("spec.accessControl is not implemented and ignored");
+  expect(lines.join()).toContain("spec.workflow is not implemented and ignored");
+});
+
+test("loadResources() refuses protection that it can not give in strict mode too", async () => {
+  const text = configuration(`  mtls: { enabled: true }
+  accessControl: { defaultAction: deny }
+  httpPipeline: { handlers: [{ name: auth, type: middleware.http.bearer }] }
+`);
+  const refused = ["5:3: spec.mtls", "6:3: spec.accessControl", "7:3: spec.httpPipeline"];
+  const errors = refused.map(
+    (field) => `a.yaml:${field} is not implemented; remove it, nothing would enforce it`,
+  );
+  expect(await errorsOf(text)).toEqual(errors);
+  expect(await errorsOf(text, { isStrict: true })).toEqual(errors);
+  const policies = configuration("  accessControl: { policies: [{ appId: a, defaultAction: deny }] }\n");
+  expect(await errorsOf(policies, { isStrict: true })).toHaveLength(1);
 });

@@ -92,9 +92,9 @@ export class ClientCall {
   }
 }
 
-const idempotent = new Set(["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"]);
+const idempotent = new Set(["HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"]);
 
 // RFC 9110 §9.2.2: an automatic second POST might be a second order; only the caller can know better.
 function mayReplay(request: HttpClientRequest): boolean {
-  return request.isReplayable ?? idempotent.has(request.method);
+  return request.isReplayable ?? (request.method === "GET" || idempotent.has(request.method));
 }

@@ -59,6 +59,7 @@ const migrations: readonly string[] = [
     PRIMARY KEY (space, id)
   ) WITHOUT ROWID;
   CREATE INDEX timers_by_time ON timers (space, visible_at);
+  CREATE INDEX timers_by_owner ON timers (owner) WHERE owner IS NOT NULL;
   CREATE TRIGGER timer_added AFTER INSERT ON timers
     BEGIN UPDATE counters SET value = value + 1 WHERE name = 'timers'; END;
   CREATE TRIGGER timer_removed AFTER DELETE ON timers

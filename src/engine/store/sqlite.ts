@@ -10,6 +10,7 @@ import { feedFileEnding, feedFolder } from "./sqlite/feed-file.ts";
 import { Feeds } from "./sqlite/feeds.ts";
 import { concernsTheFile, toStoreUnavailable } from "./sqlite/file-fault.ts";
 import { openReader, prepareStoreFile } from "./sqlite/open-file.ts";
+import { markedOwner } from "./sqlite/process-mark.ts";
 import { Reads } from "./sqlite/reads.ts";
 import { type Claimed, StandingClaims } from "./sqlite/standing-claims.ts";
 import { Sweeper } from "./sqlite/sweeper.ts";
@@ -159,7 +160,11 @@ class SqliteStore implements Store {
   async claimTimers(request: ClaimTimersRequest): Promise<Timer[]> {
     const nextAtMs = await this.nextTimerAt(request.space);
     if (nextAtMs === undefined || nextAtMs > request.nowMs) return [];
-    const { value, bytes } = await this.#thread.write({ op: "claimTimers", ...request });
+    const { value, bytes } = await this.#thread.write({
+      op: "claimTimers",
+      ...request,
+      owner: markedOwner(request.owner),
+    });
     return value.map((timer) => ({ ...timer, data: bytesAt(bytes, timer.data) }));
   }
 
@@ -215,7 +220,14 @@ class SqliteStore implements Store {
 
   async #claimNow(request: ClaimRequest): Promise<Claimed> {
     const { topic, group, owner, max, leaseMs } = request;
-    const { value, bytes } = await this.#thread.write({ op: "claim", topic, group, owner, max, leaseMs });
+    const { value, bytes } = await this.#thread.write({
+      op: "claim",
+      topic,
+      group,
+      owner: markedOwner(owner),
+      max,
+      leaseMs,
+    });
     const deliveries = value.deliveries.map((delivery) => ({
       ...delivery,
       data: bytesAt(bytes, delivery.data),

@@ -42,6 +42,7 @@ export type WriteOperation =
   | { op: "acquireLease"; name: string; owner: string; ttlMs: number }
   | { op: "renewLease"; name: string; token: number; ttlMs: number }
   | { op: "releaseLease"; name: string; token: number }
+  | { op: "releaseOwners"; owners: string[] }
   | { op: "sweep"; retention: Retention };
 
 /** How long and how much a topic keeps at most, handled or not. */
@@ -62,6 +63,7 @@ export interface Answers {
   acquireLease: LeaseResult;
   renewLease: boolean;
   releaseLease: boolean;
+  releaseOwners: { released: number };
   sweep: { more: boolean };
 }
 

@@ -122,6 +122,8 @@ export class BatchWriter {
         return this.#leases.renew(operation, batch);
       case "releaseLease":
         return this.#leases.release(operation, batch);
+      case "releaseOwners":
+        return { released: this.#releaseOwners(operation.owners, batch) };
       case "sweep":
         return { more: this.#sweep(operation.retention, batch) };
     }
@@ -190,6 +192,15 @@ export class BatchWriter {
       case "guard":
         return this.#leases.guard(mutation, batch);
     }
+  }
+
+  /** What processes held that died without a word is free again at once, not only when its lease ends. */
+  #releaseOwners(owners: readonly string[], batch: Batch): number {
+    let released = 0;
+    for (const owner of owners) {
+      released += this.#consumers.releaseOwner(owner, batch) + this.#timers.releaseOwner(owner, batch);
+    }
+    return released;
   }
 
   #sweep(retention: Parameters<RetentionTable["sweep"]>[0], batch: Batch): boolean {

@@ -41,6 +41,7 @@ export class ClaimTable {
   readonly #earlier: Statement<{ found: number }>;
   readonly #waiting: Statement<{ count: number }>;
   readonly #deleteAll: Statement;
+  readonly #releaseOwner: Statement<{ consumer: number }>;
 
   constructor(db: Connection) {
     const row = "WHERE consumer = ? AND offset = ?";
@@ -84,6 +85,14 @@ export class ClaimTable {
          WHERE consumer = ? AND visible_at = ${never} LIMIT ${waitingMax})`,
     );
     this.#deleteAll = db.prepare("DELETE FROM claims WHERE consumer = ?");
+    this.#releaseOwner = db.prepare(
+      "UPDATE claims SET claim = 0, owner = NULL, visible_at = ?2 WHERE owner = ?1 RETURNING consumer",
+    );
+  }
+
+  /** Lets go of what a dead process had claimed; the consumers concerned, one for each message. */
+  releaseOwner(owner: string, nowMs: number): number[] {
+    return this.#releaseOwner.all(owner, nowMs).map(({ consumer }) => consumer);
   }
 
   due(consumer: number, nowMs: number, max: number): Due[] {

@@ -36,6 +36,7 @@ export class ConsumerTable {
   readonly #delete: Statement<{ id: number }>;
   readonly #position: Statement<Position>;
   readonly #move: Statement;
+  readonly #topicOf: Statement<{ name: string }>;
   readonly #ids = new Map<string, Consumer>();
 
   constructor(db: Connection, topics: TopicTable) {
@@ -53,6 +54,9 @@ export class ConsumerTable {
     this.#delete = db.prepare("DELETE FROM consumers WHERE id = ? RETURNING id");
     this.#position = db.prepare("SELECT cursor, passed FROM consumers WHERE id = ?");
     this.#move = db.prepare("UPDATE consumers SET cursor = ?, passed = ? WHERE id = ?");
+    this.#topicOf = db.prepare(
+      "SELECT topics.name FROM consumers JOIN topics ON topics.id = consumers.topic WHERE consumers.id = ?",
+    );
   }
 
   ensure(topic: string, group: string, from: "earliest" | "latest", batch: Batch): void {
@@ -70,6 +74,16 @@ export class ConsumerTable {
     this.#delete.get(consumer.id);
     this.#claims.deleteAll(consumer.id);
     this.forget();
+  }
+
+  /** Lets go of the messages that a dead process had claimed; how many. */
+  releaseOwner(owner: string, batch: Batch): number {
+    const consumers = this.#claims.releaseOwner(owner, batch.nowMs);
+    for (const consumer of new Set(consumers)) {
+      const topic = this.#topicOf.get(consumer);
+      if (topic) batch.touch(`topic:${topic.name}`);
+    }
+    return consumers.length;
   }
 
   claim(request: Claim, batch: Batch): Packed<Claimed> {

@@ -48,10 +48,15 @@ export class Reads {
   readonly #lease: Statement<LeaseRow>;
   readonly #expired: Statement<{ found: number }>;
   readonly #anyMessages: Statement<{ found: number }>;
+  readonly #owners: Statement<{ owner: string }>;
   readonly #dataVersion: Statement<{ data_version: number }>;
 
   constructor(db: Connection) {
     this.#db = db;
+    this.#owners = db.prepare(
+      `SELECT DISTINCT owner FROM (SELECT owner FROM claims WHERE owner IS NOT NULL LIMIT 10000)
+       UNION SELECT DISTINCT owner FROM timers INDEXED BY timers_by_owner WHERE owner IS NOT NULL`,
+    );
     this.#begin = db.prepare("BEGIN");
     this.#end = db.prepare("COMMIT");
     const keyColumns = "key, etag, expires_at, content_type, value";
@@ -145,6 +150,11 @@ export class Reads {
   }
 
   /** Changes whenever another connection, also this process's writing thread, has committed. */
+  /** Whoever has messages or timers in hand. */
+  owners(): string[] {
+    return this.#owners.all().map(({ owner }) => owner);
+  }
+
   dataVersion(): number {
     return this.#dataVersion.get()?.data_version ?? 0;
   }

@@ -1,5 +1,6 @@
 import type { Clock, ClockTimer } from "../../../edges/clock.ts";
 import type { Retention } from "./batch-codec.ts";
+import { isDead, markOf } from "./process-mark.ts";
 import type { Reads } from "./reads.ts";
 import type { WriteThread } from "./write-thread.ts";
 
@@ -24,7 +25,8 @@ export class Sweeper {
 
   constructor(options: SweeperOptions) {
     this.#options = options;
-    this.#later(options.everyMs);
+    // At once: what a process held that was killed is waiting for this one.
+    this.#later(0);
   }
 
   close(): void {
@@ -41,12 +43,18 @@ export class Sweeper {
     const { thread, retention, everyMs } = this.#options;
     let more = false;
     try {
+      await this.#releaseDead();
       if (this.#isDue()) more = (await thread.write({ op: "sweep", retention })).value.more;
       if (!more && !this.#isClosed) this.#sweptVersion = this.#options.reads.dataVersion();
     } catch {
       // Disk full, busy or closing: a later round does the work.
     }
     this.#later(more ? 1 : everyMs);
+  }
+
+  async #releaseDead(): Promise<void> {
+    const owners = this.#options.reads.owners().filter((owner) => isDead(markOf(owner)));
+    if (owners.length > 0) await this.#options.thread.write({ op: "releaseOwners", owners });
   }
 
   /** A look that costs little, so that idle processes do not take the write lock in turns for nothing. */

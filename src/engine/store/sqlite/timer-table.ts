@@ -18,6 +18,7 @@ export class TimerTable {
   readonly #repeat: Statement;
   readonly #due: Statement<{ id: string; due_at: number; data: Uint8Array }>;
   readonly #claim: Statement;
+  readonly #releaseOwner: Statement<{ space: string }>;
 
   constructor(db: Connection) {
     const owned = "WHERE space = ? AND id = ? AND claim = ?";
@@ -39,6 +40,9 @@ export class TimerTable {
     );
     this.#claim = db.prepare(
       "UPDATE timers SET claim = ?, owner = ?, visible_at = ? WHERE space = ? AND id = ?",
+    );
+    this.#releaseOwner = db.prepare(
+      "UPDATE timers SET claim = 0, owner = NULL, visible_at = due_at WHERE owner = ? RETURNING space",
     );
   }
 
@@ -65,6 +69,13 @@ export class TimerTable {
     if (changes === 0) refuse("claim", `timer ${id} was set anew, deleted or claimed by another`);
     if (dueAtMs !== undefined) batch.touch(`timers:${space}`);
     return {};
+  }
+
+  /** Lets go of the timers that a dead process had claimed. */
+  releaseOwner(owner: string, batch: Batch): number {
+    const spaces = this.#releaseOwner.all(owner);
+    for (const { space } of spaces) batch.touch(`timers:${space}`);
+    return spaces.length;
   }
 
   claim({ space, owner, nowMs, max, leaseMs }: Claim, batch: Batch): Packed<Timer>[] {

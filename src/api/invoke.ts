@@ -1,5 +1,6 @@
 import { errors } from "../errors.ts";
 import type { HttpReply } from "../net/http1/types.ts";
+import type { Span } from "../telemetry/telemetry.ts";
 import { Dapr } from "../wire/dapr/proto/runtime/v1/dapr_pb.js";
 import type { HttpCall } from "./call.ts";
 import { failures } from "./docs.ts";
@@ -11,8 +12,8 @@ const prefix = "/v1.0/invoke/";
 const untidyPrefix = /^\/+v1\.0\/+invoke\/+/;
 const noBytes = new Uint8Array(0);
 
-/** By the numbers of HTTPExtension.Verb; a legacy call without one is a POST. */
-const verbs = ["POST", "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+/** By the numbers of HTTPExtension.Verb. */
+const verbs = ["NONE", "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
 const docs = {
   summary: "Call a method of another app; the reply is the app's own",
@@ -51,12 +52,13 @@ export const invokeService = operation(Dapr.method.invokeService, {
     if (grpc === undefined) throw errors.INVOKE_NOT_READY();
     if (message === undefined) throw errors.INVOKE(id, "message is required");
     const { method, data, contentType, httpExtension } = message;
+    if (call.span.isRecorded) describe(call.span, id, method);
     const reply = await invokeUnary(call.app, {
       id,
       method,
       data: data ?? { typeUrl: "", value: noBytes },
       contentType,
-      verb: verbs[httpExtension?.verb ?? 0] ?? "POST",
+      verb: httpExtension === undefined ? "" : (verbs[httpExtension.verb] ?? "NONE"),
       querystring: httpExtension?.querystring ?? "",
       context: grpc,
       span: call.span,
@@ -71,7 +73,15 @@ function forward(http: HttpCall): HttpReply | Promise<HttpReply> {
   const { request, app, span } = http;
   const { id, target } = invocationOf(request.target, (name) => http.header(name));
   if (id === "") throw errors.INVOKE_NO_APP_ID();
+  if (span.isRecorded) describe(span, id, target.split("?", 1)[0] as string);
   return invokeHttp(app, { id, target, request, span });
+}
+
+/** Invocations are named by what they call, whatever path or protocol they came by (dapr-api.md §16.2). */
+function describe(span: Span, id: string, method: string): void {
+  span.rename(`CallLocal/${id}/${method.replace(/^\//, "")}`);
+  span.set("rpc.service", "ServiceInvocation");
+  span.set("net.peer.name", id);
 }
 
 /**

@@ -4,10 +4,12 @@ import { operations } from "../api/operations.ts";
 import { createConnectRetry, createInboundPolicy } from "../api/resilience.ts";
 import { createAppChannel } from "../app/app-channel.ts";
 import type { AppChannel } from "../app/channel.ts";
+import { createJobs } from "../engine/jobs/jobs.ts";
 import { createPubSub } from "../engine/pubsub/pubsub.ts";
 import { createInvoker } from "../peer/app-invoker.ts";
 import type { Registration } from "../peer/registry.ts";
 import { createPeerHandlers } from "../peer/server.ts";
+import type { Configuration } from "../resource/resource.ts";
 import type { Log, Telemetry } from "../telemetry/telemetry.ts";
 import { createGrpcApi } from "../transport/grpc/api.ts";
 import { createHttpApi } from "../transport/http/api.ts";
@@ -109,17 +111,24 @@ class Runtime implements AppRuntime {
     const { host, options, log } = this;
     this.resources = await openResources({ host, options, log });
     const { configuration } = this.resources;
-    const telemetry: Telemetry = {
-      log,
-      metrics: openMetrics(configuration),
-      tracer: await openTracer(options.appId, configuration),
-    };
-    this.closers.push(() => telemetry.tracer.flush());
+    const telemetry = await this.openTelemetry(configuration);
     await this.resources.openComponents(telemetry);
     this.closers.push(() => this.resources?.close());
     this.scope = this.buildScope(telemetry);
     await this.listen(telemetry);
     this.health.setOutboundReady(true);
+  }
+
+  private async openTelemetry(configuration: Configuration): Promise<Telemetry> {
+    const { host, options, log } = this;
+    const graceMs = options.gracefulShutdownSeconds * 1000;
+    const request = { appId: options.appId, env: host.env, log, graceMs };
+    const tracer = await openTracer(request, configuration.tracing);
+    this.closers.push(() => tracer.close());
+    this.resources?.onConfiguration(({ tracing }) => {
+      tracer.follow(tracing).catch((error) => log.error({ error }, "the changed tracing can not be used"));
+    });
+    return { log, metrics: openMetrics(configuration), tracer };
   }
 
   /** The part that waits for the app; errors of it are fatal to the runtime and logged as daprd does. */
@@ -141,14 +150,14 @@ class Runtime implements AppRuntime {
     if (this.isDrained) return;
     this.isDrained = true;
     await this.registration?.close();
-    await this.scope?.pubsub.pause();
+    await Promise.all([this.scope?.pubsub.pause(), this.scope?.jobs.pause()]);
   }
 
   async close(): Promise<void> {
     this.lifetime.abort();
     await this.drain().catch((error) => this.log.warn({ error }, "drain failed"));
     const graceMs = this.options.gracefulShutdownSeconds * 1000;
-    await this.scope?.pubsub.close();
+    await Promise.all([this.scope?.pubsub.close(), this.scope?.jobs.close()]);
     await Promise.all(this.listeners.map((listener) => listener.close(graceMs)));
     await this.scope?.invoker.close();
     await this.channel?.close();
@@ -177,6 +186,13 @@ class Runtime implements AppRuntime {
       discovers: !options.disableInitEndpoints.includes("subscribe"),
       inbound: createInboundPolicy(() => this.scope),
     });
+    const jobs = createJobs({
+      ...shared,
+      store: host.store,
+      clock: host.clock,
+      appMaxConcurrency: options.appMaxConcurrency,
+      owner: randomBytes(9).toString("base64url"),
+    });
     const invoker = createInvoker({
       ...shared,
       registry: host.registry,
@@ -195,6 +211,7 @@ class Runtime implements AppRuntime {
         return resources.listed;
       },
       pubsub,
+      jobs,
       invoker,
       health: this.health,
       extendedMetadata: new Map(Object.entries(options.extendedMetadata)),
@@ -329,6 +346,21 @@ class Runtime implements AppRuntime {
       if (signal.aborted) return;
     }
     await this.scope.pubsub.start();
+    this.runJobs();
+  }
+
+  /** Jobs come while the app is there and healthy. */
+  private runJobs(): void {
+    const { channel } = this;
+    const { jobs } = this.scope;
+    const follow = (isHealthy: boolean): void => {
+      if (this.isDrained) return;
+      if (isHealthy) jobs.start();
+      else void jobs.pause();
+    };
+    if (channel === undefined) return;
+    this.closers.push(channel.onHealthChange(follow));
+    follow(channel.isHealthy);
   }
 }
 

@@ -13,6 +13,7 @@ import { resolveEndpoints } from "./endpoints.ts";
 import type { Host } from "./host.ts";
 import type { RuntimeOptions } from "./options.ts";
 import { principalOf } from "./principal.ts";
+import { withTraceEnvironment } from "./trace-environment.ts";
 
 /** What one app's resource files and implicit components come to; kept current while they are watched. */
 export interface RuntimeResources {
@@ -24,6 +25,7 @@ export interface RuntimeResources {
   endpoint(name: string): ExternalEndpoint | undefined;
   openComponents(telemetry: Telemetry): Promise<void>;
   onSubscriptions(listener: () => void): void;
+  onConfiguration(listener: (configuration: Configuration) => void): void;
   close(): Promise<void>;
 }
 
@@ -55,6 +57,7 @@ class Resources implements RuntimeResources {
   private readonly loading: LoadOptions;
   private readonly watches: ResourceWatch[] = [];
   private readonly listeners: (() => void)[] = [];
+  private readonly configurationListeners: ((configuration: Configuration) => void)[] = [];
 
   constructor(
     request: ResourcesRequest,
@@ -99,6 +102,10 @@ class Resources implements RuntimeResources {
     return this.endpoints.get(name);
   }
 
+  onConfiguration(listener: (configuration: Configuration) => void): void {
+    this.configurationListeners.push(listener);
+  }
+
   onSubscriptions(listener: () => void): void {
     this.listeners.push(listener);
   }
@@ -124,6 +131,7 @@ class Resources implements RuntimeResources {
       const onChange = (set: ResourceSet): void => {
         this.configuration = this.withFlags(mergeConfigurations(set.configurations));
         log.info({}, `Configuration updated: ${this.configuration.names.join(", ")}`);
+        for (const listener of this.configurationListeners) listener(this.configuration);
       };
       this.watches.push(await watchResources(options.configPaths, { ...shared, onChange, onError }));
     }
@@ -150,9 +158,12 @@ class Resources implements RuntimeResources {
     return isHere && (scopes.length === 0 || scopes.includes(appId));
   }
 
+  /** With what flags and environment say over it. */
   private withFlags(configuration: Configuration): Configuration {
-    const { enableApiLogging } = this.request.options;
-    if (enableApiLogging === undefined) return configuration;
-    return { ...configuration, apiLogging: { ...configuration.apiLogging, enabled: enableApiLogging } };
+    const { options, host } = this.request;
+    const { apiLogging } = configuration;
+    const enabled = options.enableApiLogging ?? apiLogging.enabled;
+    const tracing = withTraceEnvironment(configuration.tracing, host.env);
+    return { ...configuration, tracing, apiLogging: { ...apiLogging, enabled } };
   }
 }

@@ -4,6 +4,7 @@ import { createMetrics } from "../telemetry/metrics.ts";
 import type { Log, Metrics, Tracer } from "../telemetry/telemetry.ts";
 import { createTracer } from "../telemetry/tracer.ts";
 import type { RuntimeOptions } from "./options.ts";
+import { resourceOf } from "./trace-environment.ts";
 import { daprApiVersion } from "./version.ts";
 
 /** The log of one app's runtime. */
@@ -18,9 +19,11 @@ export function openLog(options: RuntimeOptions, hostName: string, write: (line:
   });
 }
 
-export function openMetrics(configuration: Configuration): Metrics {
+export function openMetrics({ metrics }: Configuration): Metrics {
   return createMetrics({
-    latencyBuckets: configuration.metrics.latencyDistributionBuckets,
+    latencyBuckets: metrics.latencyDistributionBuckets,
+    rules: metrics.rules,
+    isEnabled: metrics.enabled,
     collect: () => {
       const { rss } = process.memoryUsage();
       const { user, system } = process.cpuUsage();
@@ -33,10 +36,52 @@ export function openMetrics(configuration: Configuration): Metrics {
   });
 }
 
+export interface TracerRequest {
+  appId: string;
+  env: Readonly<Record<string, string | undefined>>;
+  log: Log;
+  /** Of the whole stop; what is left to export may take a part of it. */
+  graceMs: number;
+}
+
+/** A tracer that follows the Configuration: a changed `tracing` section replaces its exporters. */
+export interface FollowingTracer extends Tracer {
+  follow(tracing: Configuration["tracing"]): Promise<void>;
+}
+
+export async function openTracer(
+  request: TracerRequest,
+  tracing: Configuration["tracing"],
+): Promise<FollowingTracer> {
+  let current = await openExporting(request, tracing);
+  let print = JSON.stringify(tracing);
+  return {
+    start: (name, kind, parent) => current.start(name, kind, parent),
+    close: () => current.close(),
+    async follow(changed) {
+      if (JSON.stringify(changed) === print) return;
+      print = JSON.stringify(changed);
+      const before = current;
+      current = await openExporting(request, changed);
+      await before.close();
+    },
+  };
+}
+
+const closeMsMax = 2000;
+
 /** Tracing costs nothing without an exporter: its SDK is not even loaded. */
-export async function openTracer(appId: string, configuration: Configuration): Promise<Tracer> {
-  const { samplingRate, stdout, zipkin, otel } = configuration.tracing;
+async function openExporting(
+  { appId, env, log, graceMs }: TracerRequest,
+  { samplingRate, stdout, zipkin, otel }: Configuration["tracing"],
+): Promise<Tracer> {
   if (!stdout && zipkin === undefined && otel === undefined) return createTracer(samplingRate, undefined);
   const { openOtelSink } = await import("../telemetry/otel-sink.ts");
-  return createTracer(samplingRate, await openOtelSink(appId, { stdout, zipkin, otel }));
+  const sink = await openOtelSink({
+    ...resourceOf(appId, env),
+    targets: { stdout, zipkin, otel },
+    log,
+    closeWithinMs: Math.min(closeMsMax, graceMs / 2),
+  });
+  return createTracer(samplingRate, sink);
 }

@@ -7,7 +7,7 @@ import {
   type GrpcProxyTarget,
   type Metadata,
 } from "../net/grpc/types.ts";
-import { extractContext } from "../telemetry/propagation.ts";
+import { extractGrpcContext } from "../telemetry/propagation.ts";
 import type { Span, Telemetry } from "../telemetry/telemetry.ts";
 import { failureText, noOwnChannel, noRemoteChannel, unhealthy } from "./failure.ts";
 import type { ForwardOptions } from "./forward-http.ts";
@@ -135,7 +135,7 @@ export function startSpan(context: GrpcContext, { tracer }: Telemetry, name: str
   return tracer.start(
     name,
     "server",
-    extractContext((lowerName) => context.get(lowerName)),
+    extractGrpcContext((lowerName) => context.get(lowerName)),
   );
 }
 

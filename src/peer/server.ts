@@ -2,7 +2,7 @@ import { realClock } from "../edges/clock.ts";
 import { Code } from "../errors.ts";
 import { GrpcError, type GrpcLookup, type GrpcProxyTarget, type Metadata } from "../net/grpc/types.ts";
 import type { HttpHandler, HttpReply, HttpRequest } from "../net/http1/types.ts";
-import { extractContext } from "../telemetry/propagation.ts";
+import { extractContext, extractGrpcContext } from "../telemetry/propagation.ts";
 import type { Span, Telemetry } from "../telemetry/telemetry.ts";
 import { deliverHttp, deliverMethod, RequestDelivery } from "./deliver.ts";
 import { appCallFailure, failureText, noRemoteChannel } from "./failure.ts";
@@ -181,7 +181,7 @@ function serveGrpc(
     kind: "proxy",
     async connect(context) {
       const name = `CallLocal/${callee.name.appId}${path}`;
-      const span = telemetry.tracer.start(name, "server", extractContext(field));
+      const span = telemetry.tracer.start(name, "server", extractGrpcContext(field));
       try {
         const channel = admit(callee, { caller, operation: path, verb: "" });
         return await connectToApp(channel, peerMetadata(context), context.signal, span);

@@ -3,6 +3,7 @@ import type { Configuration } from "../resource/resource.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
 import type { Log, Span } from "../telemetry/telemetry.ts";
 import { createTracer } from "../telemetry/tracer.ts";
+import { baggage } from "./baggage.ts";
 import { type Layer, type LayerCall, type Subject, stack } from "./layer.ts";
 import { layers } from "./layers.ts";
 import { trace } from "./trace.ts";
@@ -45,7 +46,9 @@ function recordedSpan(): Span & { events: unknown[] } {
   const events: unknown[] = [];
   return {
     events,
+    isRecorded: true,
     context: { traceId: "", spanId: "", sampled: true, traceState: "" },
+    rename: (name) => void events.push(["rename", name]),
     set: (name, value) => void events.push([name, value]),
     end: (status) => void events.push(["end", status?.code]),
   };
@@ -54,6 +57,11 @@ function recordedSpan(): Span & { events: unknown[] } {
 function call(span = recordedSpan()): LayerCall {
   return {
     header: () => undefined,
+    headers: () => [
+      ["dapr-api-token", "secret"],
+      ["dapr-tenant", "blue"],
+    ],
+    setReplyHeader: nothing,
     span,
     label: "GET /x",
     metricPath: "/x",
@@ -65,7 +73,7 @@ function call(span = recordedSpan()): LayerCall {
 
 test("stack() leaves nothing around a handler when nothing is configured", () => {
   const handler = () => "done";
-  expect(stack(layers, handler, subject())).toBe(handler);
+  expect(stack(layers, handler, subject({ isProbe: true }))).toBe(handler);
 });
 
 test("stack() puts the first layer outermost", () => {
@@ -94,6 +102,8 @@ test("trace ends the span with the outcome, whether the reply comes at once, lat
     const span = recordedSpan();
     await (async () => stack([trace], handler, traced)(call(span)))().catch(nothing);
     expect(span.events[0]).toEqual(["dapr.api", "GET /x"]);
+    expect(span.events).toContainEqual(["dapr-tenant", "blue"]);
+    expect(JSON.stringify(span.events)).not.toContain("secret");
     return span.events.slice(-2);
   };
   const failing = () => {
@@ -101,7 +111,7 @@ test("trace ends the span with the outcome, whether the reply comes at once, lat
   };
   const good = [
     ["dapr.status_code", "200"],
-    ["end", 0],
+    ["end", undefined],
   ];
   const bad = [
     ["dapr.status_code", "500"],
@@ -111,4 +121,19 @@ test("trace ends the span with the outcome, whether the reply comes at once, lat
   expect(await ends(async () => "later")).toEqual(good);
   expect(await ends(failing)).toEqual(bad);
   expect(await ends(async () => failing())).toEqual(bad);
+});
+
+test("baggage goes on and back when it is well formed, and is refused otherwise", () => {
+  const run = stack([baggage], () => "done", subject());
+  const replied: unknown[] = [];
+  const withBaggage = (text: string): LayerCall => ({
+    ...call(),
+    header: (name) => (name === "baggage" ? text : undefined),
+    setReplyHeader: (name, value) => void replied.push([name, value]),
+  });
+  expect(run(withBaggage("user=alice, tenant=t1;prop"))).toBe("done");
+  expect(replied).toEqual([["baggage", "user=alice, tenant=t1;prop"]]);
+  for (const bad of ["no equals sign", "a=b,,c=d", "a=\u00e9", `a=${"x".repeat(8192)}`]) {
+    expect(() => run(withBaggage(bad))).toThrow("invalid baggage header");
+  }
 });

@@ -5,6 +5,10 @@ import type { Span, Telemetry } from "../telemetry/telemetry.ts";
 export interface LayerCall {
   /** HTTP header or gRPC metadata by lower-case name. */
   header(lowerName: string): string | undefined;
+  /** All of them, by lower-case name. */
+  headers(): [name: string, value: string][];
+  /** HTTP header or header metadata of the reply. */
+  setReplyHeader(name: string, value: string): void;
   readonly span: Span;
   /** `GET /v1.0/state/orders/42` or the gRPC path, for the log. */
   readonly label: string;

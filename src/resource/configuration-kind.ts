@@ -53,11 +53,11 @@ export function readConfiguration(spec: FieldReader): Omit<Configuration, "names
 /** Fields that Dapr has and that have no effect here yet; listed in docs/reference/resources.md. */
 function reportMissing(spec: FieldReader): void {
   const isEmptyPipeline = (value: unknown) => listAt(value, "handlers").length === 0;
+  spec.refused("mtls", (value) => isFalse(fieldAt(value, "enabled")));
+  spec.refused("accessControl", allowsEverything);
   // Middleware may be what authenticates callers.
   spec.refused("httpPipeline", isEmptyPipeline);
   spec.refused("appHttpPipeline", isEmptyPipeline);
-  spec.refused("mtls", (value) => isFalse(fieldAt(value, "enabled")));
-  spec.refused("accessControl", allowsEverything);
   spec.missing("nameResolution", isEmpty);
   spec.missing("wasm", (value) => fieldAt(value, "strictSandbox") !== true);
   spec.missing("workflow", isEmpty);
@@ -69,6 +69,7 @@ function readTracing(tracing: FieldReader | undefined): Configuration["tracing"]
     samplingRate: rate ?? samplingRateDefault,
     stdout: tracing?.flag("stdout", false) ?? false,
   };
+  if (tracing?.has("samplingRate")) result.isRateGiven = true;
   const zipkin = tracing?.object("zipkin")?.text("endpointAddress") ?? "";
   if (zipkin !== "") result.zipkin = { endpointAddress: zipkin };
   const otel = tracing?.object("otel");

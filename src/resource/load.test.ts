@@ -267,6 +267,7 @@ test("mergeConfigurations() lets later ones win, field by field", async () => {
   const merged = mergeConfigurations(set.configurations);
   expect(merged.tracing).toEqual({
     samplingRate: 0.5,
+    isRateGiven: true,
     stdout: false,
     zipkin: { endpointAddress: "http://z" },
   });

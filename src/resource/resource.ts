@@ -68,6 +68,8 @@ export type ResiliencyResource = Resource<"Resiliency", Record<string, unknown>>
 export interface Configuration {
   tracing: {
     samplingRate: number;
+    /** The rate stands in a file: environment variables do not change it. */
+    isRateGiven?: true;
     stdout: boolean;
     zipkin?: { endpointAddress: string };
     otel?: {

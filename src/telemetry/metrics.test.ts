@@ -27,3 +27,29 @@ test("createMetrics() bounds the label sets of a metric", () => {
   expect(lines.length).toBeLessThanOrEqual(2001);
   expect(lines.at(-1)).toBe('dapr_c{overflow="other"} 3000');
 });
+
+test("createMetrics() replaces label values by the rules of the Configuration", () => {
+  const regex = { "orders/{id}": "^orders/.+$", "$1@host": "^(\\w+)@.*$" };
+  const rules = [
+    { name: "dapr_runtime_service_invocation_req_sent_total", labels: [{ name: "method", regex }] },
+  ];
+  const metrics = createMetrics({ rules });
+  const count = (method: string) =>
+    metrics.counter("runtime/service_invocation/req_sent_total", { app_id: "a", method }).add();
+  for (const method of ["orders/1", "orders/2", "bob@example", "other"]) count(method);
+  metrics.counter("another", { method: "orders/1" }).add();
+  const text = metrics.text();
+  const name = "dapr_runtime_service_invocation_req_sent_total";
+  expect(text).toContain(`${name}{app_id="a",method="orders/{id}"} 2`);
+  expect(text).toContain(`${name}{app_id="a",method="bob@host"} 1`);
+  expect(text).toContain(`${name}{app_id="a",method="other"} 1`);
+  expect(text).toContain('dapr_another{method="orders/1"} 1');
+});
+
+test("createMetrics() serves only what it collects when it is not enabled", () => {
+  const metrics = createMetrics({ isEnabled: false, collect: () => ({ process_x: 1 }) });
+  metrics.counter("c", {}).add();
+  metrics.histogram("h", {}).record(1);
+  metrics.gauge("g", {}).set(1);
+  expect(metrics.text()).toBe("# TYPE process_x gauge\nprocess_x 1\n");
+});

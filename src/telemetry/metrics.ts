@@ -1,3 +1,4 @@
+import { type LabelRule, labelRules } from "./label-rules.ts";
 import type { Counter, Gauge, Histogram, Metrics } from "./telemetry.ts";
 
 /** Upper bounds in ms of Dapr's latency histograms (dapr-api.md §14, Configuration). */
@@ -16,6 +17,8 @@ const cellsMax = 2000;
 interface Family {
   type: "counter" | "gauge" | "histogram";
   cells: Map<string, Cell>;
+  /** Label values that a rule of the Configuration replaces. */
+  rewrite: ReturnType<ReturnType<typeof labelRules>>;
 }
 type Cell = { value: number } | HistogramCell;
 
@@ -52,14 +55,29 @@ class GaugeCell implements Gauge {
 
 export interface MetricsOptions {
   latencyBuckets?: readonly number[];
+  rules?: readonly LabelRule[];
+  /** `false`: nothing is counted, and only what `collect` reads is served. */
+  isEnabled?: boolean;
   /** Read at each scrape: process figures and the like. Name without prefix → value. */
   collect?: () => Record<string, number>;
 }
+
+const ignored = {
+  add: () => {},
+  record: () => {},
+  set: () => {},
+};
 
 /** A registry of pre-bound cells: label sets are hashed once, a measurement is an addition. */
 export function createMetrics(options: MetricsOptions = {}): Metrics {
   const families = new Map<string, Family>();
   const latency = options.latencyBuckets?.length ? options.latencyBuckets : defaultLatencyBuckets;
+  const rulesOf = labelRules(options.rules ?? []);
+  if (options.isEnabled === false) {
+    const nothing = () => ignored;
+    const text = () => render(families, options.collect?.() ?? {});
+    return { counter: nothing, gauge: nothing, histogram: nothing, text };
+  }
 
   function cell<C extends Cell>(
     name: string,
@@ -69,10 +87,10 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
   ): C {
     let family = families.get(name);
     if (family === undefined) {
-      family = { type, cells: new Map() };
+      family = { type, cells: new Map(), rewrite: rulesOf(name) };
       families.set(name, family);
     }
-    let key = labelText(labels);
+    let key = labelText(family.rewrite?.(labels) ?? labels);
     if (!family.cells.has(key) && family.cells.size >= cellsMax) key = '{overflow="other"}';
     let found = family.cells.get(key);
     if (found === undefined) {

@@ -1,28 +1,35 @@
 import { SpanKind as OtelKind, ROOT_CONTEXT, SpanStatusCode, TraceFlags, trace } from "@opentelemetry/api";
 import { TraceState } from "@opentelemetry/core";
 import { resourceFromAttributes } from "@opentelemetry/resources";
-import {
-  BatchSpanProcessor,
-  ConsoleSpanExporter,
-  type SpanExporter,
-  TracerProvider,
-} from "@opentelemetry/sdk-trace";
-import type { Span, SpanContext, SpanKind } from "./telemetry.ts";
+import { BatchSpanProcessor, type SpanExporter, TracerProvider } from "@opentelemetry/sdk-trace";
+import { logExporter } from "./log-exporter.ts";
+import type { Log, Span, SpanContext, SpanKind } from "./telemetry.ts";
 import type { SpanSink } from "./tracer.ts";
+import { watchedExporter } from "./watched-exporter.ts";
 
 export interface ExportTargets {
   stdout: boolean;
   zipkin?: { endpointAddress: string } | undefined;
-  otel?:
-    | {
-        /** host:port, or a URL. */
-        endpointAddress: string;
-        isSecure: boolean;
-        protocol: "http" | "grpc";
-        headers: Record<string, string>;
-        timeoutMs: number;
-      }
-    | undefined;
+  otel?: OtlpTarget | undefined;
+}
+
+export interface OtlpTarget {
+  /** host:port, or a URL. */
+  endpointAddress: string;
+  isSecure: boolean;
+  protocol: "http" | "grpc";
+  headers: Record<string, string>;
+  timeoutMs: number;
+}
+
+export interface SinkOptions {
+  serviceName: string;
+  /** Further attributes of the resource: `OTEL_RESOURCE_ATTRIBUTES`. */
+  attributes?: Record<string, string>;
+  targets: ExportTargets;
+  log: Log;
+  /** How long closing may wait for what is left to be exported: a dead collector must not hold a shutdown up. */
+  closeWithinMs: number;
 }
 
 const kinds: Record<SpanKind, OtelKind> = {
@@ -33,13 +40,16 @@ const kinds: Record<SpanKind, OtelKind> = {
   consumer: OtelKind.CONSUMER,
 };
 
+const batchDelayMs = 1000;
+
 /** Exports through OpenTelemetry's SDK. This module is imported lazily: it costs 30 ms and 17 MB. */
-export async function openOtelSink(serviceName: string, targets: ExportTargets): Promise<SpanSink> {
-  const exporters = await openExporters(targets);
+export async function openOtelSink(options: SinkOptions): Promise<SpanSink> {
+  const exporters = await openExporters(options.targets, options.log);
   const provider = new TracerProvider({
-    resource: resourceFromAttributes({ "service.name": serviceName }),
+    resource: resourceFromAttributes({ "service.name": options.serviceName, ...options.attributes }),
+    // Bounded: the processor drops spans beyond its queue of 2048.
     spanProcessors: exporters.map(
-      (exporter) => new BatchSpanProcessor({ exporter, scheduledDelayMillis: 1000 }),
+      (exporter) => new BatchSpanProcessor({ exporter, scheduledDelayMillis: batchDelayMs }),
     ),
   });
   const tracer = provider.getTracer("mecha");
@@ -47,23 +57,30 @@ export async function openOtelSink(serviceName: string, targets: ExportTargets):
     start(name, kind, parent) {
       const context =
         parent === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, remote(parent));
-      const span = tracer.startSpan(name, { kind: kinds[kind] }, context);
-      const { traceId, spanId } = span.spanContext();
-      const own: SpanContext = { traceId, spanId, sampled: true, traceState: parent?.traceState ?? "" };
-      return {
-        context: own,
-        set: (attribute, value) => void span.setAttribute(attribute, value),
-        end(status) {
-          if (status !== undefined && status.code !== 0) {
-            span.setStatus({ code: SpanStatusCode.ERROR, message: status.message ?? "" });
-          }
-          span.end();
-        },
-      } satisfies Span;
+      return recorded(tracer.startSpan(name, { kind: kinds[kind] }, context), parent?.traceState ?? "");
     },
-    // An unreachable collector must not hold the shutdown up: forceFlush blocks for seconds then.
-    flush: () =>
-      Promise.race([provider.forceFlush().catch(() => undefined), Bun.sleep(2000)]).then(() => undefined),
+    close() {
+      const closed = provider.shutdown().catch(() => undefined);
+      return Promise.race([closed, Bun.sleep(options.closeWithinMs)]).then(() => undefined);
+    },
+  };
+}
+
+type OtelSpan = ReturnType<ReturnType<TracerProvider["getTracer"]>["startSpan"]>;
+
+function recorded(span: OtelSpan, traceState: string): Span {
+  const { traceId, spanId } = span.spanContext();
+  return {
+    context: { traceId, spanId, sampled: true, traceState },
+    isRecorded: true,
+    rename: (name) => void span.updateName(name),
+    set: (attribute, value) => void span.setAttribute(attribute, value),
+    end(status) {
+      if (status !== undefined && status.code !== 0) {
+        span.setStatus({ code: SpanStatusCode.ERROR, message: status.message ?? "" });
+      }
+      span.end();
+    },
   };
 }
 
@@ -77,32 +94,53 @@ function remote(parent: SpanContext) {
   };
 }
 
-async function openExporters(targets: ExportTargets): Promise<SpanExporter[]> {
+async function openExporters({ stdout, zipkin, otel }: ExportTargets, log: Log): Promise<SpanExporter[]> {
   const exporters: SpanExporter[] = [];
-  if (targets.stdout) exporters.push(new ConsoleSpanExporter());
-  if (targets.zipkin !== undefined) {
+  if (stdout) exporters.push(logExporter(log));
+  if (zipkin !== undefined) {
     const { ZipkinExporter } = await import("@opentelemetry/exporter-zipkin");
-    exporters.push(new ZipkinExporter({ url: targets.zipkin.endpointAddress }));
+    const exporter = new ZipkinExporter({ url: zipkin.endpointAddress });
+    exporters.push(watchedExporter(exporter, withoutUser(zipkin.endpointAddress), log));
   }
-  const { otel } = targets;
-  if (otel === undefined) return exporters;
-  const options = { headers: otel.headers, timeoutMillis: otel.timeoutMs };
-  if (otel.protocol === "http") {
-    const { OTLPTraceExporter } = await import("@opentelemetry/exporter-trace-otlp-proto");
-    exporters.push(
-      new OTLPTraceExporter({ ...options, url: otlpHttpUrl(otel.endpointAddress, otel.isSecure) }),
-    );
-  } else {
-    const { OTLPTraceExporter } = await import("@opentelemetry/exporter-trace-otlp-grpc");
-    const scheme = otel.isSecure ? "https" : "http";
-    const address = otel.endpointAddress.replace(/^\w+:\/\//, "");
-    exporters.push(new OTLPTraceExporter({ timeoutMillis: otel.timeoutMs, url: `${scheme}://${address}` }));
+  if (otel !== undefined) {
+    const exporter = otel.protocol === "http" ? await otlpOverHttp(otel) : await otlpOverGrpc(otel);
+    exporters.push(watchedExporter(exporter, withoutUser(otel.endpointAddress), log));
   }
   return exporters;
+}
+
+async function otlpOverHttp(target: OtlpTarget): Promise<SpanExporter> {
+  const { OTLPTraceExporter } = await import("@opentelemetry/exporter-trace-otlp-proto");
+  const { headers, timeoutMs, endpointAddress, isSecure } = target;
+  return new OTLPTraceExporter({
+    headers,
+    timeoutMillis: timeoutMs,
+    url: otlpHttpUrl(endpointAddress, isSecure),
+  });
+}
+
+async function otlpOverGrpc({ headers, timeoutMs, endpointAddress, isSecure }: OtlpTarget) {
+  const [{ OTLPTraceExporter }, { createEmptyMetadata }] = await Promise.all([
+    import("@opentelemetry/exporter-trace-otlp-grpc"),
+    import("@opentelemetry/otlp-grpc-exporter-base"),
+  ]);
+  const metadata = createEmptyMetadata();
+  for (const name in headers) metadata.set(name, headers[name] as string);
+  const address = endpointAddress.replace(/^\w+:\/\//, "");
+  return new OTLPTraceExporter({
+    metadata,
+    timeoutMillis: timeoutMs,
+    url: `${isSecure ? "https" : "http"}://${address}`,
+  });
 }
 
 /** Dapr's `endpointAddress` is host:port; a URL and a path are tolerated. */
 function otlpHttpUrl(address: string, isSecure: boolean): string {
   const base = /^\w+:\/\//.test(address) ? address : `${isSecure ? "https" : "http"}://${address}`;
   return /\/v1\/traces$/.test(base) ? base : `${base.replace(/\/$/, "")}/v1/traces`;
+}
+
+/** An address for people to read, without a password in it. */
+function withoutUser(address: string): string {
+  return address.replace(/\/\/[^/@]*@/, "//");
 }

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import {
   extractContext,
+  extractGrpcContext,
   formatTraceBinary,
   formatTraceparent,
   parseTraceBinary,
@@ -46,11 +47,19 @@ test("parseTraceBinary() reads what formatTraceBinary() wrote, and nothing else"
   expect(parseTraceBinary("AAAA")).toBeUndefined();
 });
 
-test("extractContext() prefers traceparent", () => {
-  const headers: Record<string, string> = {
+test("extractContext() reads headers, extractGrpcContext() prefers grpc-trace-bin", () => {
+  const other = { ...context, traceId: "0af7651916cd43dd8448eb211c80319c" };
+  const fields: Record<string, string> = {
     traceparent: formatTraceparent(context),
     tracestate: "a=b",
-    "grpc-trace-bin": "AA",
+    "grpc-trace-bin": formatTraceBinary(other),
   };
-  expect(extractContext((name) => headers[name])).toEqual({ ...context, traceState: "a=b" });
+  const get = (name: string) => fields[name];
+  expect(extractContext(get)).toEqual({ ...context, traceState: "a=b" });
+  expect(extractGrpcContext(get)).toEqual(other);
+  fields["grpc-trace-bin"] = formatTraceBinary(context);
+  expect(extractGrpcContext(get)).toEqual({ ...context, traceState: "a=b" });
+  fields["grpc-trace-bin"] = "AA";
+  expect(extractGrpcContext(get)).toEqual({ ...context, traceState: "a=b" });
+  expect(extractGrpcContext(() => undefined)).toBeUndefined();
 });

@@ -40,11 +40,21 @@ export function formatTraceBinary(context: SpanContext): string {
   return bytes.toString("base64").replace(/=+$/, "");
 }
 
-/** Reads the caller's context from headers or metadata: traceparent first, grpc-trace-bin otherwise. */
+/** The caller's context in HTTP headers. */
 export function extractContext(header: (lowerName: string) => string | undefined): SpanContext | undefined {
   const parent = header("traceparent");
-  if (parent !== undefined) return parseTraceparent(parent, header("tracestate") ?? "");
-  return parseTraceBinary(header("grpc-trace-bin"));
+  return parent === undefined ? undefined : parseTraceparent(parent, header("tracestate") ?? "");
+}
+
+/** The caller's context in gRPC metadata: `grpc-trace-bin` goes first there (dapr-api.md §16.2). */
+export function extractGrpcContext(get: (lowerName: string) => string | undefined): SpanContext | undefined {
+  const binary = get("grpc-trace-bin");
+  const parent = binary === undefined ? undefined : parseTraceBinary(binary);
+  if (parent === undefined) return extractContext(get);
+  // The binary form has no place for the state: it is the same trace's when the text form names that trace.
+  const traceState = get("tracestate") ?? "";
+  const isSame = traceState !== "" && get("traceparent")?.slice(3, 35) === parent.traceId;
+  return isSame ? { ...parent, traceState } : parent;
 }
 
 function isHex(text: string): boolean {

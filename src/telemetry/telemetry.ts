@@ -43,6 +43,10 @@ export interface SpanContext {
 
 export interface Span {
   readonly context: SpanContext;
+  /** Whether it is kept and exported: what only describes it is left undone otherwise. */
+  readonly isRecorded: boolean;
+  /** A name that tells more than the one it was started with. */
+  rename(name: string): void;
   set(attribute: string, value: string | number | boolean): void;
   end(status?: { code: number; message?: string }): void;
 }
@@ -55,7 +59,8 @@ export interface Tracer {
    * kept and nothing is exported.
    */
   start(name: string, kind: SpanKind, parent: SpanContext | undefined): Span;
-  flush(): Promise<void>;
+  /** Exports what is left, within a bounded time, and lets go of the exporters. */
+  close(): Promise<void>;
 }
 
 export interface Telemetry {

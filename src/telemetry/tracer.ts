@@ -4,34 +4,39 @@ import type { Span, SpanContext, SpanKind, Tracer } from "./telemetry.ts";
 /** Where sampled spans go. Both are opened only when tracing is configured. */
 export interface SpanSink {
   start(name: string, kind: SpanKind, parent: SpanContext | undefined): Span;
-  flush(): Promise<void>;
+  close(): Promise<void>;
 }
 
 /**
- * Parent-based sampling by ratio. Without a sink, or for unsampled traces, a span is just its context: new ids go
- * downstream and nothing else happens.
+ * Parent-based sampling by ratio, as in Dapr. Without a sink, or for unsampled traces, a span is just its context and
+ * nothing else happens.
  */
 export function createTracer(samplingRate: number, sink: SpanSink | undefined): Tracer {
   return {
     start(name, kind, parent) {
       const sampled =
         parent === undefined ? samplingRate > 0 && Math.random() < samplingRate : parent.sampled;
-      if (sampled && sink !== undefined && samplingRate > 0) return sink.start(name, kind, parent);
-      return new LightSpan(parent, sampled);
+      if (sink === undefined) return new LightSpan(parent, sampled, parent);
+      return sampled && samplingRate > 0
+        ? sink.start(name, kind, parent)
+        : new LightSpan(parent, sampled, undefined);
     },
-    flush: () => sink?.flush() ?? Promise.resolve(),
+    close: () => sink?.close() ?? Promise.resolve(),
   };
 }
 
 /** A span that nobody exports. Its ids are made when they are first asked for: most requests never do. */
 class LightSpan implements Span {
+  readonly isRecorded = false;
   private made: SpanContext | undefined;
   private readonly parent: SpanContext | undefined;
   private readonly sampled: boolean;
 
-  constructor(parent: SpanContext | undefined, sampled: boolean) {
+  /** `context`: a runtime that never exports passes the caller's on, or the callee's parent would not exist. */
+  constructor(parent: SpanContext | undefined, sampled: boolean, context: SpanContext | undefined) {
     this.parent = parent;
     this.sampled = sampled;
+    this.made = context;
   }
 
   get context(): SpanContext {
@@ -44,6 +49,7 @@ class LightSpan implements Span {
     return this.made;
   }
 
+  rename(): void {}
   set(): void {}
   end(): void {}
 }

@@ -143,7 +143,8 @@ describe.each(routes)("traces, answers and paths, %s", (_, prefix) => {
     const got = seen(await send(caller.url, `${prefix}/x`, { headers }));
     const [traceparent = "", ...more] = values(got, "traceparent");
     expect(more).toEqual([]);
-    expect(traceparent).toMatch(new RegExp(`^00-${traceId}-(?!b7ad6b7169203331)[0-9a-f]{16}-01$`));
+    // Nobody exports spans here: an id of this hop would name a parent that nobody has.
+    expect(traceparent).toBe(headers.traceparent);
     expect(values(got, "tracestate")).toEqual(["a=b"]);
     expect(values(got, "baggage")).toEqual(["k=v"]);
   });

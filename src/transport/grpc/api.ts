@@ -16,8 +16,10 @@ import { GrpcError, type GrpcLookup, type GrpcMethod, type StreamHandler } from 
 import { isApiAllowed } from "../../policy/authorize.ts";
 import { type Handler, type Subject, stack } from "../../policy/layer.ts";
 import { layers } from "../../policy/layers.ts";
+import { isTraced } from "../../policy/trace.ts";
 import { createFaultNotes } from "../fault-notes.ts";
 import { gateOf } from "../gate.ts";
+import { describeGrpcCall } from "../span-details.ts";
 import { grpcErrorOf } from "./error-details.ts";
 import { RoutedGrpcCall } from "./grpc-call.ts";
 import { createProxy } from "./proxy.ts";
@@ -109,8 +111,12 @@ function unaryMethod(
   failed: Failed,
 ): GrpcMethod {
   const { app } = options;
-  const core: Handler<UnaryGrpcCall, Uint8Array> = (call) =>
-    after(operation.handle(decode(input, call.message), call), (reply) => encode(output, reply));
+  const traced = isTraced(app.configuration.tracing);
+  const core: Handler<UnaryGrpcCall, Uint8Array> = (call) => {
+    const request = decode(input, call.message);
+    if (traced && call.span.isRecorded) describeGrpcCall(call.span, path, operation.group.name, request);
+    return after(operation.handle(request, call), (reply) => encode(output, reply));
+  };
   const run = stack(layers, core, subjectOf<Uint8Array>(options, path));
   return {
     kind: "unary",

@@ -1,7 +1,7 @@
 import type { AppScope, Call, Principal } from "../../api/call.ts";
 import type { GrpcContext } from "../../net/grpc/types.ts";
 import type { LayerCall } from "../../policy/layer.ts";
-import { extractContext } from "../../telemetry/propagation.ts";
+import { extractGrpcContext } from "../../telemetry/propagation.ts";
 import type { Span } from "../../telemetry/telemetry.ts";
 
 /** One gRPC call on its way through layers and handler. */
@@ -38,8 +38,8 @@ export class RoutedGrpcCall implements Call, LayerCall {
   get span(): Span {
     this.#span ??= this.app.telemetry.tracer.start(
       this.grpc.path,
-      "server",
-      extractContext((name) => this.grpc.get(name)),
+      "client",
+      extractGrpcContext((name) => this.grpc.get(name)),
     );
     return this.#span;
   }

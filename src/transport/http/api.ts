@@ -7,8 +7,10 @@ import type { HttpHandler, HttpReply, HttpRequest } from "../../net/http1/types.
 import { isApiAllowed } from "../../policy/authorize.ts";
 import { type Handler, type Subject, stack } from "../../policy/layer.ts";
 import { layers } from "../../policy/layers.ts";
+import { isTraced } from "../../policy/trace.ts";
 import { createFaultNotes } from "../fault-notes.ts";
 import { gateOf } from "../gate.ts";
+import { describeHttpCall } from "../span-details.ts";
 import { createCors } from "./cors.ts";
 import { InvalidEscape, queryUnescape } from "./decode.ts";
 import { faultReply } from "./fault-reply.ts";
@@ -89,7 +91,11 @@ function buildRouter(options: HttpApiOptions): { router: Router<Route>; missing:
     if (!isApiAllowed(app.configuration.api, { protocol: "http", group, path })) continue;
     const subject = subjectOf(options, operation.name, isProbe(operation));
     router.add(verbs, path, {
-      run: stack(layers, handler, subject),
+      run: stack(
+        layers,
+        isTraced(app.configuration.tracing) ? described(handler, group.name) : handler,
+        subject,
+      ),
       names: decodedNames(operation, path),
       hasRest: path.endsWith("...}"),
       labelOf: labels(path),
@@ -104,6 +110,14 @@ function buildRouter(options: HttpApiOptions): { router: Router<Route>; missing:
     labelOf: labels("/{path...}"),
   };
   return { router, missing };
+}
+
+/** The handler that first tells the span of the call what it is about. */
+function described(handler: Endpoint["handler"], group: string): Endpoint["handler"] {
+  return (call) => {
+    if (call.span.isRecorded) describeHttpCall(call.span, group, call);
+    return handler(call);
+  };
 }
 
 /** Operations with raw bodies take the rest of the path raw too: invocation forwards it as it came. */

@@ -63,10 +63,11 @@ export class RoutedHttpCall implements HttpCall, LayerCall {
     return this.request.signal;
   }
 
+  /** Of the kind that Dapr gives the calls of its own app: seen from there mecha is the client of what it calls. */
   get span(): Span {
     this.#span ??= this.app.telemetry.tracer.start(
       this.#routed.path,
-      "server",
+      "client",
       extractContext((name) => this.request.header(name)),
     );
     return this.#span;
@@ -140,8 +141,15 @@ export class RoutedHttpCall implements HttpCall, LayerCall {
 
   /** The reply with what handlers and layers added to its headers. */
   complete(reply: HttpReply): HttpReply {
-    if (this.#replyHeaders === undefined) return reply;
-    return { ...reply, headers: [...reply.headers, ...this.#replyHeaders] };
+    const added = this.#replyHeaders;
+    if (added === undefined) return reply;
+    const headers = [...reply.headers];
+    for (let i = 0; i + 1 < added.length; i += 2) {
+      // What an invoked app said itself stands.
+      if (!hasHeader(reply.headers, added[i] as string))
+        headers.push(added[i] as string, added[i + 1] as string);
+    }
+    return { ...reply, headers };
   }
 
   #read(fault: (why: string, options: { cause: unknown }) => Error): Uint8Array | Promise<Uint8Array> {
@@ -161,6 +169,11 @@ export class RoutedHttpCall implements HttpCall, LayerCall {
     this.#pairs ??= parseQuery(this.#routed.query);
     return this.#pairs;
   }
+}
+
+function hasHeader(headers: RawHeaders, name: string): boolean {
+  const lowerName = name.toLowerCase();
+  return headers.some((field, index) => index % 2 === 0 && field.toLowerCase() === lowerName);
 }
 
 function textOf(bytes: Uint8Array): string {

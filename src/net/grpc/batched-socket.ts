@@ -8,10 +8,13 @@ const batchBytesMax = 64 * 1024;
 /** A chunk of this size goes out by itself: copying it would cost more than the system call. */
 const aloneBytesMin = 8 * 1024;
 
+/** Stands for the native handle: without one Bun waits a whole turn of the loop before it ends each stream. */
+const noHandle = Object.freeze({});
+
 /**
  * A socket that writes once per turn of the event loop. Bun's HTTP/2 flushes each stream on its own, a system call per
  * answer: half the cost of a small call. It does so straight into the native handle, so the session is given this
- * stand-in, which has none, and no more of a Duplex than a session uses. Reads pass through.
+ * stand-in, which hides it, and is no more of a Duplex than a session uses. Reads pass through.
  */
 class BatchedSocket extends EventEmitter {
   readonly #socket: Socket;
@@ -30,6 +33,10 @@ class BatchedSocket extends EventEmitter {
       this.#batch = [];
       this.emit("close", hadError);
     });
+  }
+
+  get _handle(): object {
+    return noHandle;
   }
 
   get connecting(): boolean {

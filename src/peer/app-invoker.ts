@@ -131,7 +131,7 @@ class AppInvoker implements Invoker {
       method: canonicalName(request.method),
       data: request.data,
       contentType: request.contentType,
-      verb: request.verb === "NONE" ? "" : request.verb,
+      verb: request.verb,
       querystring: request.querystring,
       metadata: callerMetadata(context.metadata),
       trace: span.context,

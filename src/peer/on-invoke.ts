@@ -14,7 +14,7 @@ export interface MethodCall {
   method: string;
   data: { typeUrl: string; value: Uint8Array };
   contentType: string;
-  /** GET, POST …; empty or NONE when the caller gave none. */
+  /** GET, POST …; NONE as the caller's own word, empty when it sent no HTTP extension: HTTP apps refuse both. */
   verb: string;
   querystring: string;
   /** Lower-case names; the caller's headers or metadata after the rules of the hop. */
@@ -53,7 +53,7 @@ export async function callOnInvoke(channel: AppChannel, call: MethodCall): Promi
       method: call.method,
       data: call.data,
       contentType: call.contentType,
-      httpExtension: { verb: verbNumber(call.verb), querystring: call.querystring },
+      ...httpExtensionOf(call),
     }),
   );
   let headers: Metadata = [];
@@ -86,9 +86,15 @@ function answerOf(code: number, message: string, headers: Metadata): MethodAnswe
   return { isHttp: false, code, message, details: [], headers, trailers: [], data: noData, contentType: "" };
 }
 
+/** The field of an InvokeRequest; a call that came without one goes on without one. */
+export function httpExtensionOf({ verb, querystring }: MethodCall): {
+  httpExtension?: { verb: HTTPExtension_Verb; querystring: string };
+} {
+  return verb === "" ? {} : { httpExtension: { verb: verbNumber(verb), querystring } };
+}
+
 /** An unknown verb counts as POST, as in Dapr. */
-export function verbNumber(verb: string): HTTPExtension_Verb {
+function verbNumber(verb: string): HTTPExtension_Verb {
   const number = HTTPExtension_Verb[verb.toUpperCase() as keyof typeof HTTPExtension_Verb];
-  if (verb === "") return HTTPExtension_Verb.NONE;
   return typeof number === "number" ? number : HTTPExtension_Verb.POST;
 }

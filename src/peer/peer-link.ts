@@ -13,7 +13,7 @@ import {
 } from "../wire/dapr/proto/internals/v1/service_invocation_pb.js";
 import { failureText } from "./failure.ts";
 import type { AppName } from "./identity.ts";
-import { type MethodAnswer, type MethodCall, noData, verbNumber } from "./on-invoke.ts";
+import { httpExtensionOf, type MethodAnswer, type MethodCall, noData } from "./on-invoke.ts";
 
 /**
  * What one mecha says to another on the internal port. HTTP calls travel as themselves, legacy method calls as a
@@ -87,7 +87,7 @@ export function encodeMethodCall(call: MethodCall): Uint8Array {
         method: call.method,
         data: call.data,
         contentType: call.contentType,
-        httpExtension: { verb: verbNumber(call.verb), querystring: call.querystring },
+        ...httpExtensionOf(call),
       },
     }),
   );
@@ -99,13 +99,13 @@ export function decodeMethodCall(
   signal: AbortSignal,
 ): MethodCall {
   const { metadata, message } = fromBinary(InternalInvokeRequestSchema, bytes);
-  const verb = message?.httpExtension?.verb ?? HTTPExtension_Verb.NONE;
+  const extension = message?.httpExtension;
   return {
     method: message?.method ?? "",
     data: message?.data ?? noData,
     contentType: message?.contentType ?? "",
-    verb: verb === HTTPExtension_Verb.NONE ? "" : HTTPExtension_Verb[verb],
-    querystring: message?.httpExtension?.querystring ?? "",
+    verb: extension === undefined ? "" : HTTPExtension_Verb[extension.verb],
+    querystring: extension?.querystring ?? "",
     metadata: fromLists(metadata),
     trace,
     signal,

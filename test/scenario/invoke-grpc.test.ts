@@ -330,6 +330,8 @@ describe.each(routes)("OnInvoke, %s", (name, sidecar, id) => {
     expect(reply?.headers).toContainEqual(["x-answer", "from app"]);
     expect(reply?.trailers).toContainEqual(["x-trailer", "at the end"]);
     expect(reply?.data.typeUrl).toBe("type.x/T");
+    const plain = await invokeUnary(sidecar(), id, { verb: "" });
+    expect(JSON.parse(Buffer.from(plain.reply?.data.value ?? []).toString()).verb).toBeUndefined();
     const { error } = await invokeUnary(sidecar(), id, { method: "fail" });
     expect(error).toMatchObject({ code: 5, message: "no such thing" });
   });
@@ -363,6 +365,18 @@ describe.each([
     expect(reply?.headers).toContainEqual(["dapr-http-status", "200"]);
     expect(reply?.headers).toContainEqual(["dapr-cache-control", "no-cache"]);
     expect(reply?.headers).toContainEqual(["x-own", "1"]);
+  });
+
+  test("names no verb: refused as Dapr refuses it", async () => {
+    const inner = name === "peer" ? "rpc error: code = Internal desc = error invoking app channel: " : "";
+    for (const [verb, text] of [
+      ["", "missing HTTP extension field"],
+      ["NONE", "invalid HTTP verb"],
+    ] as const) {
+      const { error } = await invokeUnary(sidecar(), id, { verb });
+      const message = `${inner}rpc error: code = InvalidArgument desc = ${text}`;
+      expect(error?.message).toBe(`failed to invoke, id: web, err: ${message}`);
+    }
   });
 
   test.each([

@@ -125,9 +125,10 @@ describe("invoke over gRPC", () => {
     expect(headers).toContainEqual(["dapr-http-status", "200"]);
   });
 
-  test("InvokeService without a verb posts, and without a message is refused", async () => {
+  test("InvokeService passes on that no verb was given, and without a message is refused", async () => {
     await server.call(Dapr.method.invokeService, { id: "cart", message: { method: "m" } });
-    expect(unary[0]?.verb).toBe("POST");
+    await server.call(Dapr.method.invokeService, { id: "cart", message: { method: "m", httpExtension: {} } });
+    expect(unary.map(({ verb }) => verb)).toEqual(["", "NONE"]);
     const failure = await failureOf(server.call(Dapr.method.invokeService, { id: "cart" }));
     expect(failure.message).toBe("failed to invoke, id: cart, err: message is required");
   });

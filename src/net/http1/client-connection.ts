@@ -8,6 +8,7 @@ import { type Controls, isPersistent, readControls, responseLength, UNTIL_CLOSE 
 import { ConnectionLost, HttpParseError } from "./errors.ts";
 import { type HeadLimits, HeadParser, type MessageHead } from "./head.ts";
 import { writeMessage } from "./message-writer.ts";
+import { Outlet } from "./outlet.ts";
 import { readOn, type SocketOwner, tapSocket } from "./socket-tap.ts";
 import { parseStatusLine, type StatusLine } from "./start-line.ts";
 
@@ -28,6 +29,7 @@ export class ClientConnection implements SocketOwner, BodySource {
   /** When it became idle, on the pool's clock. */
   idleSince = 0;
   readonly socket: Socket;
+  private readonly out: Outlet;
   private readonly pool: ConnectionPool;
   private readonly parser: HeadParser;
   private readonly untap: () => void;
@@ -43,6 +45,7 @@ export class ClientConnection implements SocketOwner, BodySource {
 
   constructor(socket: Socket, pool: ConnectionPool) {
     this.socket = socket;
+    this.out = new Outlet(socket, () => this.onDrain());
     this.pool = pool;
     this.parser = new HeadParser("response", pool.limits, parseStatusLine);
     this.untap = tapSocket(socket, this);
@@ -66,15 +69,15 @@ export class ClientConnection implements SocketOwner, BodySource {
     this.interims = 0;
     this.isPersistent = !prepared.closes;
     if (prepared.bytes) {
-      writeMessage(this.socket, prepared.head, prepared.bytes);
+      writeMessage(this.out, prepared.head, prepared.bytes);
       return;
     }
-    const writer = new BodyWriter(this.socket, prepared.length, { done: (error) => this.requestSent(error) });
+    const writer = new BodyWriter(this.out, prepared.length, { done: (error) => this.requestSent(error) });
     this.writer = writer;
-    this.socket.cork();
-    this.socket.write(prepared.head, "latin1");
+    this.out.cork();
+    this.out.write(prepared.head, "latin1");
     writer.start(prepared.stream as AsyncIterable<Uint8Array>);
-    process.nextTick(() => this.socket.uncork());
+    process.nextTick(() => this.out.uncork());
   }
 
   /** The caller has lost interest: what is under way cannot be taken back, so the connection goes. */

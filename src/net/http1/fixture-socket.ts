@@ -29,6 +29,11 @@ export class FixtureSocket extends EventEmitter {
     return true;
   }
 
+  _write(data: Uint8Array, _encoding: string, done: () => void): void {
+    this.write(data);
+    done();
+  }
+
   _read(): void {}
   cork(): void {}
   uncork(): void {}

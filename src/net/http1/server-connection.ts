@@ -7,6 +7,7 @@ import { BodyAborted, HttpParseError, InvalidMessage } from "./errors.ts";
 import { Exchange } from "./exchange.ts";
 import { type HeadLimits, HeadParser } from "./head.ts";
 import { writeMessage, writeText } from "./message-writer.ts";
+import { Outlet } from "./outlet.ts";
 import { abandon, plainReply } from "./reply.ts";
 import { type ReplyHead, replyHead } from "./reply-head.ts";
 import type { ServerSettings } from "./server-options.ts";
@@ -33,6 +34,7 @@ export class ServerConnection implements SocketOwner, BodySource {
   /** When the sweep calls `expire`, on the host's clock; 0 for never. */
   deadline: number;
   private readonly socket: Socket;
+  private readonly out: Outlet;
   private readonly host: ConnectionHost;
   private readonly limits: HeadLimits;
   private readonly parser: HeadParser;
@@ -61,6 +63,7 @@ export class ServerConnection implements SocketOwner, BodySource {
 
   constructor(socket: Socket, host: ConnectionHost) {
     this.socket = socket;
+    this.out = new Outlet(socket, () => this.onDrain());
     this.host = host;
     const { maxHeaderBytes, maxFields } = host.settings;
     this.limits = { maxBytes: maxHeaderBytes, maxFields };
@@ -87,7 +90,7 @@ export class ServerConnection implements SocketOwner, BodySource {
     // A client that has only closed its sending side cannot be told from one that is gone: as nginx does, nothing
     // more is streamed to it, but a reply that comes in one piece is.
     if (this.writer) this.socket.destroy();
-    else if (this.isLingering || this.receiver || !this.exchange) this.socket.destroySoon();
+    else if (this.isLingering || this.receiver || !this.exchange) this.out.endAndDestroy();
     else this.exchange.abort();
   }
 
@@ -136,7 +139,7 @@ export class ServerConnection implements SocketOwner, BodySource {
     const { exchange } = this;
     if (!exchange?.awaitsContinue || exchange.isReplied) return;
     exchange.awaitsContinue = false;
-    this.socket.write("HTTP/1.1 100 Continue\r\n\r\n", "latin1");
+    this.out.write("HTTP/1.1 100 Continue\r\n\r\n", "latin1");
   }
 
   readMore(): void {
@@ -200,7 +203,7 @@ export class ServerConnection implements SocketOwner, BodySource {
       this.isConsuming = false;
       if (this.isCorked) {
         this.isCorked = false;
-        this.socket.uncork();
+        this.out.uncork();
       }
     }
   }
@@ -223,7 +226,7 @@ export class ServerConnection implements SocketOwner, BodySource {
   private corkPipeline(at: number): void {
     if (at === 0 || this.isCorked) return;
     this.isCorked = true;
-    this.socket.cork();
+    this.out.cork();
   }
 
   private readHead(chunk: Buffer, at: number): number {
@@ -359,37 +362,37 @@ export class ServerConnection implements SocketOwner, BodySource {
       return;
     }
     const head = this.headFor(exchange, reply, size);
-    this.sent(exchange, writeText(this.socket, head.text, head.hasBody ? text : ""));
+    this.sent(exchange, writeText(this.out, head.text, head.hasBody ? text : ""));
   }
 
   private sendBytes(exchange: Exchange, reply: HttpReply, bytes: Uint8Array): void {
     const head = this.headFor(exchange, reply, bytes.length);
     if (reply.status === 101) this.switchProtocols(exchange, reply, head.text);
-    else this.sent(exchange, writeMessage(this.socket, head.text, head.hasBody ? bytes : nothing));
+    else this.sent(exchange, writeMessage(this.out, head.text, head.hasBody ? bytes : nothing));
   }
 
   private sendStream(exchange: Exchange, reply: HttpReply, body: AsyncIterable<Uint8Array>): void {
-    const { socket } = this;
+    const { out, socket } = this;
     const head = this.headFor(exchange, reply, undefined);
     if (!head.hasBody) {
       abandon(reply);
-      this.sent(exchange, socket.write(head.text, "latin1"));
+      this.sent(exchange, writeText(out, head.text, ""));
       return;
     }
-    const writer = new BodyWriter(socket, head.length, {
+    const writer = new BodyWriter(out, head.length, {
       done: (error) => {
         this.writer = undefined;
         if (error) socket.destroy();
-        else this.sent(exchange, !socket.writableNeedDrain);
+        else this.sent(exchange, out.hasRoom);
       },
       stalled: () => this.startStallTimer(),
     });
     this.writer = writer;
     // The head leaves together with what the body has at once, and not later than this turn.
-    socket.cork();
-    socket.write(head.text, "latin1");
+    out.cork();
+    out.write(head.text, "latin1");
     writer.start(body);
-    process.nextTick(() => socket.uncork());
+    process.nextTick(() => out.uncork());
   }
 
   private startStallTimer(): void {
@@ -470,7 +473,7 @@ export class ServerConnection implements SocketOwner, BodySource {
     const context = { method: "GET", minor: 1, closes: true, sendsDate: false };
     const reply = plainReply(error.status, error.message);
     const text = reply.body as string;
-    this.socket.write(replyHead(reply, text.length, context).text + text, "latin1");
+    writeText(this.out, replyHead(reply, text.length, context).text, text);
     this.shutdown();
   }
 
@@ -482,10 +485,10 @@ export class ServerConnection implements SocketOwner, BodySource {
     this.receiver?.body.fail(aborted(undefined));
     this.receiver = undefined;
     if (this.isEnded) {
-      this.socket.destroySoon();
+      this.out.endAndDestroy();
       return;
     }
-    this.socket.end();
+    this.out.end();
     this.lingerLeft = this.host.settings.drainBytesMax;
     this.deadline = this.host.now + lingerMs;
     this.readOn();

@@ -337,6 +337,37 @@ test("createHttpServer() pulls a stream no faster than its client reads", async 
   await until(() => isReturned, "return()");
 });
 
+test("createHttpServer() mixes up no bytes when its client reads late and slowly", async () => {
+  const bodyOf = (i: number): string => `${i}:`.repeat(i % 7 === 0 ? 60_000 : 1 + (i % 50));
+  const forms: ((text: string) => HttpReply["body"])[] = [
+    (text) => text,
+    (text) => Buffer.from(text),
+    (text) => streamOf(text.slice(0, 9), text.slice(9)),
+  ];
+  const { peer } = await start(({ target }) => {
+    const i = Number(target.slice(1));
+    return reply(forms[i % 3]?.(bodyOf(i)), 200, ["Content-Length", String(bodyOf(i).length)]);
+  });
+  const client = peer();
+  client.socket.pause();
+  const count = 300;
+  const requests = Array.from({ length: count }, (_, i) =>
+    get(`/${i}`, i === count - 1 ? "Connection: close\r\n" : ""),
+  );
+  client.send(requests.join(""));
+  while (!client.isEnded) {
+    client.socket.resume();
+    await new Promise((resolve) => setImmediate(resolve));
+    client.socket.pause();
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  const expected = requests.map((_, i) => {
+    const close = i === count - 1 ? "Connection: close\r\n" : "";
+    return `HTTP/1.1 200 OK\r\nContent-Length: ${bodyOf(i).length}\r\n${close}\r\n${bodyOf(i)}`;
+  });
+  expect(client.received === expected.join("")).toBe(true);
+}, 20_000);
+
 test("request.signal aborts and the body's iterator returns when the client leaves", async () => {
   const signals: AbortSignal[] = [];
   let isReturned = false;

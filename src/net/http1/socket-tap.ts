@@ -40,11 +40,15 @@ export function tapSocket(socket: Socket, owner: SocketOwner): () => void {
   return () => {
     // The prototype's own method comes to light again.
     Reflect.deleteProperty(socket, "push");
+    // An error between two owners must not end the process.
+    socket.on("error", ignore);
     socket.off("error", onError);
     socket.off("drain", onDrain);
     socket.off("close", onClose);
   };
 }
+
+function ignore(): void {}
 
 /** Continues reading after `onData` answered false. */
 export function readOn(socket: Socket): void {

@@ -1,0 +1,45 @@
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { runSdk } from "./harness.ts";
+import { cargoBuild } from "./toolchain.ts";
+
+const checks = [
+  "state",
+  "state-etag",
+  "state-transaction",
+  "state-query",
+  "publish-grpc",
+  "publish-routing",
+  "publish-bulk",
+  "subscribe-stream",
+  "invoke-http",
+  "invoke-http-without-verb",
+  "invoke-error",
+  "invoke-grpc",
+  "invoke-proxy",
+  "secrets",
+  "secrets-bulk",
+  "configuration",
+  "configuration-subscribe",
+  "lock",
+  "metadata",
+];
+const absent = {
+  "publish-http": "skip: the SDK publishes over gRPC only",
+  "wait-for-sidecar": "skip: the SDK has no such call",
+};
+
+test("the Rust SDK works, with a gRPC app of its own", async () => {
+  const program = await cargoBuild(join(import.meta.dirname, "rust"));
+  const result = await runSdk({
+    language: "rust",
+    // The HTTP server of the SDK is for actors alone: the app of the JavaScript SDK stands in.
+    roles: {
+      http: ["node", join(import.meta.dirname, "javascript/program.mjs"), "http"],
+      grpc: [program, "grpc"],
+      client: [program, "client"],
+    },
+  });
+  const wanted = { ...Object.fromEntries(checks.map((name) => [name, "ok"])), ...absent };
+  expect(Object.fromEntries(result)).toEqual(wanted);
+}, 1_200_000);

@@ -8,7 +8,8 @@ import { Exchange } from "./exchange.ts";
 import { type HeadLimits, HeadParser } from "./head.ts";
 import { writeMessage, writeText } from "./message-writer.ts";
 import { Outlet } from "./outlet.ts";
-import { abandon, plainReply } from "./reply.ts";
+import { isHttp2 } from "./preface.ts";
+import { abandon, plainReply, refusal } from "./reply.ts";
 import { type ReplyHead, replyHead } from "./reply-head.ts";
 import type { ServerSettings } from "./server-options.ts";
 import { readOn, type SocketOwner, tapSocket } from "./socket-tap.ts";
@@ -25,7 +26,6 @@ export interface ConnectionHost {
   release(connection: ServerConnection, handedOver: Socket | undefined): void;
 }
 
-const preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
 const nothing = Buffer.alloc(0);
 const lingerMs = 5_000;
 
@@ -167,16 +167,12 @@ export class ServerConnection implements SocketOwner, BodySource {
   /** Whether the bytes so far may still become, or were, an HTTP/2 preface. */
   private heldBack(chunk: Buffer): boolean {
     const bytes = this.held.length === 0 ? chunk : Buffer.concat([this.held, chunk]);
-    const known = Math.min(bytes.length, preface.length);
-    this.held = nothing;
-    if (bytes.compare(preface, 0, known, 0, known) !== 0) {
-      this.isFirst = false;
-      this.consume(bytes);
-      return false;
-    }
-    if (known < preface.length) this.held = bytes;
-    else this.handOver((socket) => this.host.settings.onHttp2?.(socket), bytes);
-    return true;
+    const verdict = isHttp2(bytes);
+    this.held = verdict === "perhaps" ? bytes : nothing;
+    this.isFirst = verdict !== false;
+    if (verdict === true) this.handOver((socket) => this.host.settings.onHttp2?.(socket), bytes);
+    if (verdict === false) this.consume(bytes);
+    return verdict !== false;
   }
 
   private hold(chunk: Buffer, from: number): void {
@@ -470,10 +466,7 @@ export class ServerConnection implements SocketOwner, BodySource {
       return;
     }
     if (exchange) exchange.isReplied = true;
-    const context = { method: "GET", minor: 1, closes: true, sendsDate: false };
-    const reply = plainReply(error.status, error.message);
-    const text = reply.body as string;
-    writeText(this.out, replyHead(reply, text.length, context).text, text);
+    writeText(this.out, refusal(error), "");
     this.shutdown();
   }
 

@@ -1,4 +1,3 @@
-import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 
@@ -8,31 +7,43 @@ const batchBytesMax = 64 * 1024;
 /** A chunk of this size goes out by itself: copying it would cost more than the system call. */
 const aloneBytesMin = 8 * 1024;
 
+type Listener = (...values: unknown[]) => void;
+
 /** Stands for the native handle: without one Bun waits a whole turn of the loop before it ends each stream. */
 const noHandle = Object.freeze({});
 
 /**
  * A socket that writes once per turn of the event loop. Bun's HTTP/2 flushes each stream on its own, a system call per
  * answer: half the cost of a small call. It does so straight into the native handle, so the session is given this
- * stand-in, which hides it, and is no more of a Duplex than a session uses. Reads pass through.
+ * stand-in, which hides it, and is no more of a Duplex than a session uses. Events are the socket's own.
  */
-class BatchedSocket extends EventEmitter {
+class BatchedSocket {
   readonly #socket: Socket;
   #batch: Uint8Array[] = [];
   #batchBytes = 0;
   #isScheduled = false;
 
   constructor(socket: Socket) {
-    super();
     this.#socket = socket;
-    socket.on("data", (chunk) => this.emit("data", chunk));
-    for (const event of ["connect", "ready", "end", "drain", "timeout"])
-      socket.on(event, () => this.emit(event));
-    socket.on("error", (error) => this.emit("error", error));
-    socket.on("close", (hadError) => {
-      this.#batch = [];
-      this.emit("close", hadError);
-    });
+  }
+
+  on(event: string, listener: Listener): this {
+    this.#socket.on(event, listener);
+    return this;
+  }
+
+  once(event: string, listener: Listener): this {
+    this.#socket.once(event, listener);
+    return this;
+  }
+
+  removeListener(event: string, listener: Listener): this {
+    this.#socket.removeListener(event, listener);
+    return this;
+  }
+
+  listenerCount(event: string): number {
+    return this.#socket.listenerCount(event);
   }
 
   get _handle(): object {

@@ -212,13 +212,9 @@ export class HeadParser {
           state = FIELD;
           break;
         case FIELD:
-          if (byte === CR) {
-            state = END_LF;
-            break;
-          }
-          if (marks.length >= this.limits.maxFields * 4) throw new HttpParseError("too many fields", 431);
-          marks.push(i - base);
-          state = NAME;
+          state = byte === CR ? END_LF : NAME;
+          if (state === END_LF) break;
+          this.startName(i - base);
           continue;
         case NAME:
           while (i < stop && tokenBytes[bytes[i] as number] === 1) i++;
@@ -247,6 +243,11 @@ export class HeadParser {
     if (stop < end || i - base >= this.limits.maxBytes) throw new HttpParseError("head is too large", 431);
     this.state = state;
     return -1;
+  }
+
+  private startName(at: number): void {
+    if (this.marks.length >= this.limits.maxFields * 4) throw new HttpParseError("too many fields", 431);
+    this.marks.push(at);
   }
 
   private endName(byte: number, at: number): void {

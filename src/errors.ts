@@ -75,7 +75,7 @@ export class Fault extends Error {
 
   /** Rich errors carry details over HTTP too. */
   get rich(): boolean {
-    return this.reason !== this.code;
+    return this.reason !== this.code || this.reason.startsWith("DAPR_");
   }
 
   /** Normalises anything caught at an edge: transports and engine loops only. */
@@ -436,6 +436,148 @@ export const errors = {
     500,
     Internal,
     (name: string, why: string) => `error invoking output binding ${name}: ${why}`,
+  ),
+
+  // Jobs
+  JOB_SCHEDULE: fault(
+    "DAPR_SCHEDULER_SCHEDULE_JOB",
+    500,
+    Internal,
+    (why: string) => `failed to schedule job due to: ${why}`,
+  ),
+  JOB_NAME: fault("DAPR_SCHEDULER_JOB_NAME", 400, InvalidArgument, () => "Set the job name in the url only"),
+  JOB_NAME_EMPTY: fault("DAPR_SCHEDULER_JOB_NAME_EMPTY", 400, InvalidArgument, () => "Name is empty"),
+  JOB_EMPTY: fault("DAPR_SCHEDULER_EMPTY", 400, InvalidArgument, () => "Job is empty"),
+  JOB_SCHEDULE_EMPTY: fault("DAPR_SCHEDULER_SCHEDULE_EMPTY", 400, InvalidArgument, () => "Schedule is empty"),
+  JOB_GET: fault(
+    "DAPR_SCHEDULER_GET_JOB",
+    500,
+    Internal,
+    (why: string) => `failed to get job due to: ${why}`,
+  ),
+  JOB_LIST: fault(
+    "DAPR_SCHEDULER_LIST_JOBS",
+    500,
+    Internal,
+    (why: string) => `failed to list jobs due to: ${why}`,
+  ),
+  JOB_DELETE: fault(
+    "DAPR_SCHEDULER_DELETE_JOB",
+    500,
+    Internal,
+    (why: string) => `failed to delete job due to: ${why}`,
+  ),
+
+  // Actors
+  ACTOR_INSTANCE_MISSING: fault(
+    "ERR_ACTOR_INSTANCE_MISSING",
+    400,
+    Internal,
+    () => "actor instance is missing",
+  ),
+  ACTOR_INVOKE: fault(
+    "ERR_ACTOR_INVOKE_METHOD",
+    500,
+    Internal,
+    (why: string) => `error invoke actor method: ${why}`,
+  ),
+  ACTOR_RUNTIME_NOT_FOUND: fault(
+    "ERR_ACTOR_RUNTIME_NOT_FOUND",
+    500,
+    Internal,
+    () =>
+      'the state store is not configured to use the actor runtime. Have you set the - name: actorStateStore value: "true" in your state store component file?',
+  ),
+  ACTOR_STATE_GET: fault(
+    "ERR_ACTOR_STATE_GET",
+    500,
+    Internal,
+    (why: string) => `error getting actor state: ${why}`,
+  ),
+  ACTOR_STATE_SAVE: fault(
+    "ERR_ACTOR_STATE_TRANSACTION_SAVE",
+    500,
+    Internal,
+    (why: string) => `error saving actor transaction state: ${why}`,
+  ),
+  ACTOR_REMINDER_CREATE: fault(
+    "ERR_ACTOR_REMINDER_CREATE",
+    500,
+    Internal,
+    (why: string) => `error creating actor reminder: ${why}`,
+  ),
+  ACTOR_REMINDER_DELETE: fault(
+    "ERR_ACTOR_REMINDER_DELETE",
+    500,
+    Internal,
+    (why: string) => `error deleting actor reminder: ${why}`,
+  ),
+  ACTOR_REMINDER_GET: fault(
+    "ERR_ACTOR_REMINDER_GET",
+    500,
+    Internal,
+    (why: string) => `error getting actor reminder: ${why}`,
+  ),
+  ACTOR_REMINDER_NON_HOSTED: fault(
+    "ERR_ACTOR_REMINDER_NON_HOSTED",
+    403,
+    PermissionDenied,
+    () => "operations on actor reminders are only possible on hosted actor types",
+  ),
+  ACTOR_TYPE_RESERVED: fault(
+    "ERR_ACTOR_TYPE_RESERVED",
+    403,
+    PermissionDenied,
+    (type: string) =>
+      `actor type ${JSON.stringify(type)} is reserved for the Dapr workflow runtime; direct actor API access is not permitted`,
+  ),
+  ACTOR_REMINDER_NOT_FOUND: fault(
+    "ERR_ACTOR_REMINDER_NOT_FOUND",
+    404,
+    NotFound,
+    (name: string) => `actor reminder not found: ${name}`,
+  ),
+  ACTOR_REMINDER_EXISTS: fault(
+    "ERR_ACTOR_REMINDER_ALREADY_EXISTS",
+    409,
+    Code.AlreadyExists,
+    (name: string) => `actor reminder already exists: ${name}`,
+  ),
+  ACTOR_TIMER_CREATE: fault(
+    "ERR_ACTOR_TIMER_CREATE",
+    500,
+    Internal,
+    (why: string) => `error creating actor timer: ${why}`,
+  ),
+  ACTOR_NO_APP_CHANNEL: fault(
+    "ERR_ACTOR_NO_APP_CHANNEL",
+    400,
+    Code.Unavailable,
+    () => "app channel is not initialized",
+  ),
+  ACTOR_STACK_DEPTH: fault(
+    "ERR_ACTOR_STACK_DEPTH",
+    500,
+    Code.ResourceExhausted,
+    () => "maximum stack depth exceeded",
+  ),
+  ACTOR_NO_PLACEMENT: fault(
+    "ERR_ACTOR_NO_PLACEMENT",
+    400,
+    Code.Unavailable,
+    () => "placement service is not configured",
+  ),
+  ACTOR_RUNTIME_CLOSED: fault(
+    "ERR_ACTOR_RUNTIME_CLOSED",
+    503,
+    Code.Unavailable,
+    () => "actor runtime is closed",
+  ),
+  ACTOR_NO_ADDRESS: fault(
+    "ERR_ACTOR_NO_ADDRESS",
+    404,
+    FailedPrecondition,
+    (actor: string) => `did not find address for actor '${actor}'`,
   ),
 
   // Health

@@ -1,5 +1,6 @@
 import type { AppChannel } from "../app/channel.ts";
 import type { Components } from "../component/components.ts";
+import type { JobsEngine } from "../engine/jobs/engine.ts";
 import type { PubSubEngine } from "../engine/pubsub/engine.ts";
 import type { GrpcContext } from "../net/grpc/types.ts";
 import type { HttpRequest } from "../net/http1/types.ts";
@@ -25,6 +26,7 @@ export interface AppScope {
   /** How to call the app; `undefined` when there is no app port. */
   readonly channel: AppChannel | undefined;
   readonly pubsub: PubSubEngine;
+  readonly jobs: JobsEngine;
   readonly invoker: Invoker;
   readonly health: HealthTargets;
   readonly telemetry: Telemetry;

@@ -8,6 +8,7 @@ import {
 } from "./configuration.ts";
 import { healthz, healthzOutbound } from "./health.ts";
 import { invokeFallback, invokeMethod, invokeService } from "./invoke.ts";
+import { deleteJob, deleteJobsByPrefix, getJob, listJobs, scheduleJob } from "./jobs.ts";
 import { tryLock, unlock } from "./lock.ts";
 import { getMetadata, setMetadata } from "./metadata.ts";
 import type { Operation } from "./operation.ts";
@@ -42,6 +43,11 @@ export const operations: Operation[] = [
   ...unsubscribeConfigurationHttp,
   tryLock,
   unlock,
+  scheduleJob,
+  getJob,
+  deleteJob,
+  deleteJobsByPrefix,
+  listJobs,
   getMetadata,
   setMetadata,
   healthz,

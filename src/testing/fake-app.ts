@@ -25,6 +25,8 @@ export interface FakeAppOptions {
   subscriptions?: { pubsubname: string; topic: string; route: string }[];
   /** By `VERB /path`: `{ "POST /orders": … }`. Everything else is answered with 404, which is recorded too. */
   handlers?: Record<string, AppHandler>;
+  /** Absent: a free one. */
+  port?: number;
 }
 
 export interface FakeApp {
@@ -39,7 +41,11 @@ export interface FakeApp {
 const bodyBytesMax = 16 << 20;
 
 /** An application for tests: answers by a table, and remembers what it was asked. */
-export async function fakeApp({ subscriptions = [], handlers = {} }: FakeAppOptions = {}): Promise<FakeApp> {
+export async function fakeApp({
+  subscriptions = [],
+  handlers = {},
+  port = 0,
+}: FakeAppOptions = {}): Promise<FakeApp> {
   const requests: AppRequest[] = [];
   const answer = async (request: AppRequest): Promise<AppReply> => {
     const path = request.target.split("?")[0] ?? "";
@@ -59,7 +65,7 @@ export async function fakeApp({ subscriptions = [], handlers = {} }: FakeAppOpti
       return { status: reply.status ?? 200, ...contentOf(reply) };
     },
   });
-  const bound = await server.listen({ host: "127.0.0.1", port: 0 });
+  const bound = await server.listen({ host: "127.0.0.1", port });
   return {
     port: "port" in bound ? bound.port : 0,
     requests,

@@ -4,6 +4,7 @@ import type { ComponentChange, Components, LoadedComponent } from "../../src/com
 import memoryPubSub from "../../src/components/pubsub/in-memory.ts";
 import memoryState from "../../src/components/state/in-memory.ts";
 import { realEdges } from "../../src/edges/edges.ts";
+import { createJobs } from "../../src/engine/jobs/jobs.ts";
 import { createPubSub } from "../../src/engine/pubsub/pubsub.ts";
 import type { Invoker } from "../../src/peer/invoker.ts";
 import type { Configuration } from "../../src/resource/resource.ts";
@@ -182,6 +183,15 @@ export async function testScope(changes: Partial<Omit<AppScope, "components">> =
       telemetry,
       declarative: () => [],
       settings,
+    }),
+    jobs: createJobs({
+      principal,
+      channel: undefined,
+      store: undefined as never,
+      clock: realEdges().clock,
+      telemetry,
+      appMaxConcurrency: -1,
+      owner: "test",
     }),
     invoker: noInvoker,
     extendedMetadata: new Map(),

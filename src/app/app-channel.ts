@@ -1,10 +1,11 @@
 import type { Clock } from "../edges/clock.ts";
-import type { GrpcClient } from "../net/grpc/types.ts";
+import { type GrpcClient, GrpcError } from "../net/grpc/types.ts";
 import type { HttpAddress, HttpClient } from "../net/http1/types.ts";
 import type { SpanContext, Telemetry } from "../telemetry/telemetry.ts";
+import type { AppCallMeter } from "./call-meter.ts";
 import type { AppChannel, AppHttpRequest, AppHttpResponse } from "./channel.ts";
 import { createLimiter, type Limiter } from "./concurrency.ts";
-import { callMetadata, openGrpcApp } from "./grpc-channel.ts";
+import { callMetadata, healthCheckMethod, openGrpcApp } from "./grpc-channel.ts";
 import { AppHealth, type HealthSettings } from "./health.ts";
 import { HttpChannel } from "./http-channel.ts";
 import { createHttp2Client } from "./http2-client.ts";
@@ -26,12 +27,13 @@ export interface AppChannelOptions {
   /** Shared by all HTTP/1.1 channels of the process; the channel does not close it. */
   httpClient: HttpClient;
   telemetry: Pick<Telemetry, "log">;
+  /** Absent: calls are not measured. */
+  meter?: AppCallMeter | undefined;
   clock: Clock;
   /** Calls that may wait for a slot of app-max-concurrency. */
   queuedMax?: number;
 }
 
-const healthCheckMethod = "/dapr.proto.runtime.v1.AppCallbackHealthCheck/HealthCheck";
 const emptyMessage = new Uint8Array(0);
 
 /** Opens the way to an application. Nothing is connected yet; probes begin when `waitUntilReachable` is over. */
@@ -58,7 +60,8 @@ class LocalApp implements AppChannel {
     this.#client = protocol === "h2c" ? createHttp2Client() : options.httpClient;
     this.#address = addressOf(settings);
     const onOutcome = (wasAnswered: boolean): void => this.#health?.hint(wasAnswered);
-    if (this.protocol === "grpc") this.grpc = openGrpcApp({ ...grpcAddressOf(settings), onOutcome });
+    if (this.protocol === "grpc")
+      this.grpc = openGrpcApp({ ...grpcAddressOf(settings), onOutcome, meter: options.meter });
     else {
       this.#http = new HttpChannel({
         address: this.#address,
@@ -66,10 +69,11 @@ class LocalApp implements AppChannel {
         limiter: this.#limiter,
         appToken: settings.appToken,
         onOutcome,
+        meter: options.meter,
       });
     }
     if (settings.appHealth) {
-      const probe = (signal: AbortSignal): Promise<string | undefined> => this.#probe(signal);
+      const probe = (signal: AbortSignal): Promise<string | undefined> => this.#measuredProbe(signal);
       this.#health = new AppHealth({
         settings: settings.appHealth,
         probe,
@@ -119,15 +123,35 @@ class LocalApp implements AppChannel {
     if (this.#client !== this.#options.httpClient) this.#client.close();
   }
 
-  /** Probes pass by the concurrency limit: a busy app is not a sick one. */
-  async #probe(signal: AbortSignal): Promise<string | undefined> {
+  proxied(path: string, code: number, tookMs: number): void {
+    this.#options.meter?.grpc(path, code, tookMs);
+  }
+
+  async #measuredProbe(signal: AbortSignal): Promise<string | undefined> {
+    const startedMs = performance.now();
+    const { protocol } = this;
+    const measure = (status: number): void =>
+      this.#options.meter?.probed(protocol, status, performance.now() - startedMs);
+    try {
+      const status = await this.#probe(signal);
+      measure(status);
+      const isHealthy = protocol === "grpc" || (status >= 200 && status < 300);
+      return isHealthy ? undefined : `Health check failed with status code: ${status}`;
+    } catch (error) {
+      measure(error instanceof GrpcError ? error.code : unanswered[protocol]);
+      throw error;
+    }
+  }
+
+  /** The status of the answer. Probes pass by the concurrency limit: a busy app is not a sick one. */
+  async #probe(signal: AbortSignal): Promise<number> {
     const { settings } = this.#options;
     if (this.grpc) {
       await this.grpc.unary(healthCheckMethod, emptyMessage, {
         metadata: this.grpcMetadata(undefined),
         signal,
       });
-      return undefined;
+      return 0;
     }
     const response = await this.#client.request(this.#address, {
       method: "GET",
@@ -136,10 +160,12 @@ class LocalApp implements AppChannel {
       signal,
     });
     for await (const _ of response.body) if (signal.aborted) break;
-    if (response.status >= 200 && response.status < 300) return undefined;
-    return `Health check failed with status code: ${response.status}`;
+    return response.status;
   }
 }
+
+/** What metrics say of a probe that nobody answered. */
+const unanswered = { http: 500, grpc: 4 };
 
 function addressOf(settings: AppChannelSettings): HttpAddress {
   const address: HttpAddress = { host: settings.appChannelAddress, port: settings.appPort };

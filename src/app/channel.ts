@@ -15,6 +15,8 @@ export interface AppChannel {
   readonly grpc: GrpcClient | undefined;
   /** Metadata every gRPC call to the app carries: token and trace. */
   grpcMetadata(trace: SpanContext | undefined): Metadata;
+  /** Counts a proxied call, which nobody else sees the end of. */
+  proxied?(path: string, code: number, tookMs: number): void;
   /** Runs within app-max-concurrency. */
   withSlot<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
 

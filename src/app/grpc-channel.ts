@@ -2,6 +2,7 @@ import { createGrpcClient } from "../net/grpc/client.ts";
 import { type GrpcCallOptions, type GrpcClient, GrpcError, type Metadata } from "../net/grpc/types.ts";
 import { formatTraceBinary, formatTraceparent } from "../telemetry/propagation.ts";
 import type { SpanContext } from "../telemetry/telemetry.ts";
+import type { AppCallMeter } from "./call-meter.ts";
 
 export interface GrpcChannelOptions {
   host: string;
@@ -11,9 +12,14 @@ export interface GrpcChannelOptions {
   maxMessageBytes: number;
   /** Told after each call whether the app answered at all. */
   onOutcome(wasAnswered: boolean): void;
+  meter?: AppCallMeter | undefined;
 }
 
 const unavailable = 14;
+const unknown = 2;
+
+/** Probes are measured apart from calls. */
+export const healthCheckMethod = "/dapr.proto.runtime.v1.AppCallbackHealthCheck/HealthCheck";
 
 /** The one connection to a gRPC app, made again when it is lost. */
 export function openGrpcApp(options: GrpcChannelOptions): GrpcClient {
@@ -24,11 +30,16 @@ export function openGrpcApp(options: GrpcChannelOptions): GrpcClient {
   );
   return {
     async unary(path: string, request: Uint8Array, call?: GrpcCallOptions): Promise<Uint8Array> {
+      const meter = path === healthCheckMethod ? undefined : options.meter;
+      const startedMs = performance.now();
       try {
         const reply = await client.unary(path, request, call);
         onOutcome(true);
+        meter?.grpc(path, 0, performance.now() - startedMs);
+        meter?.grpcSizes(path, request.length, reply.length);
         return reply;
       } catch (error) {
+        meter?.grpc(path, error instanceof GrpcError ? error.code : unknown, performance.now() - startedMs);
         onOutcome(!(error instanceof GrpcError && error.code === unavailable));
         throw error;
       }

@@ -2,6 +2,7 @@ import type { HttpAddress, HttpClient, HttpResponse } from "../net/http1/types.t
 import { spliceSockets } from "../net/splice.ts";
 import { formatTraceparent } from "../telemetry/propagation.ts";
 import type { SpanContext } from "../telemetry/telemetry.ts";
+import type { AppCallMeter } from "./call-meter.ts";
 import type { AppHttpRequest, AppHttpResponse } from "./channel.ts";
 import type { Limiter } from "./concurrency.ts";
 import { relayBody } from "./relayed-body.ts";
@@ -14,7 +15,11 @@ export interface HttpChannelOptions {
   appToken: string | undefined;
   /** Told after each call whether the app answered at all. */
   onOutcome(wasAnswered: boolean): void;
+  meter?: AppCallMeter | undefined;
 }
+
+/** What the metrics say of calls that were not answered, as in Dapr. */
+const unanswered = 500;
 
 /** Calls an app over HTTP: one request, one slot, held until the answer's body has arrived. */
 export class HttpChannel {
@@ -34,7 +39,8 @@ export class HttpChannel {
   }
 
   #send(request: AppHttpRequest): Promise<AppHttpResponse> {
-    const { client, address } = this.#options;
+    const { client, address, meter } = this.#options;
+    const startedMs = meter === undefined ? 0 : performance.now();
     const { method, target, body, cancellation, timeoutMs } = request;
     // The getter of a server request's signal makes one: not touched when there is something cheaper.
     const signal = cancellation === undefined ? request.signal : undefined;
@@ -48,13 +54,22 @@ export class HttpChannel {
         cancellation,
         timeoutMs,
       })
-      .then(this.#answered, (error) => this.#failed(error, cancellation?.isCancelled ?? signal?.aborted));
+      .then(
+        (response) => {
+          if (meter !== undefined) measure(meter, request, response, startedMs);
+          return this.#answered(response);
+        },
+        (error) => {
+          if (meter !== undefined) measure(meter, request, undefined, startedMs);
+          return this.#failed(error, cancellation?.isCancelled ?? signal?.aborted);
+        },
+      );
   }
 
-  readonly #answered = (response: HttpResponse): AppHttpResponse => {
+  #answered(response: HttpResponse): AppHttpResponse {
     this.#options.onOutcome(true);
     return this.#hold(response);
-  };
+  }
 
   #failed(error: unknown, isGivenUp: boolean | undefined): never {
     this.#options.limiter.release();
@@ -83,6 +98,30 @@ export class HttpChannel {
       ? headers.concat(this.#tokenLines)
       : headers.concat(this.#tokenLines, traceLines(trace));
   }
+}
+
+function measure(
+  meter: AppCallMeter,
+  { method, target, body }: AppHttpRequest,
+  response: HttpResponse | undefined,
+  startedMs: number,
+): void {
+  meter.http({
+    method,
+    target,
+    status: response?.status ?? unanswered,
+    sentBytes: sizeOf(body),
+    receivedBytes: response?.body.size,
+    tookMs: performance.now() - startedMs,
+  });
+}
+
+/** `undefined` for a body whose end nobody knows yet. */
+function sizeOf(body: AppHttpRequest["body"]): number | undefined {
+  if (body === undefined) return 0;
+  if (typeof body === "string") return Buffer.byteLength(body);
+  if (body instanceof Uint8Array) return body.length;
+  return "size" in body ? body.size : undefined;
 }
 
 /** The W3C header lines of a trace context. */

@@ -1,5 +1,5 @@
-import net from "node:net";
 import { type Clock, sleep } from "../edges/clock.ts";
+import type { Sockets } from "../edges/sockets.ts";
 import type { Log } from "../telemetry/telemetry.ts";
 
 export interface AppAddress {
@@ -14,23 +14,23 @@ const connectTimeoutMs = 500;
 export async function waitForPort(
   address: AppAddress,
   signal: AbortSignal,
-  { clock, log }: { clock: Clock; log: Log },
+  { clock, sockets, log }: { clock: Clock; sockets: Sockets; log: Log },
 ): Promise<void> {
   log.info(
     {},
     `waiting for application to listen on port ${address.port}. This will block until the app is listening on that port.`,
   );
-  while (!(await accepts(address, signal))) {
+  while (!(await accepts(sockets, address, signal))) {
     if (signal.aborted) throw signal.reason;
     await sleep(clock, pollIntervalMs, signal);
   }
   log.info({}, `application discovered on port ${address.port}`);
 }
 
-function accepts({ host, port }: AppAddress, signal: AbortSignal): Promise<boolean> {
+function accepts(sockets: Sockets, address: AppAddress, signal: AbortSignal): Promise<boolean> {
   if (signal.aborted) return Promise.resolve(false);
   return new Promise((resolve) => {
-    const socket = net.connect({ host, port });
+    const socket = sockets.connect(address);
     const settle = (isAccepted: boolean): void => {
       signal.removeEventListener("abort", refuse);
       socket.destroy();

@@ -20,7 +20,7 @@ import type { RuntimeOptions } from "./options.ts";
 import { internalPortOf, isPortTaken } from "./ports.ts";
 import { principalOf } from "./principal.ts";
 import { openResources, type RuntimeResources } from "./resources.ts";
-import { openLog, openMetrics, openTracer } from "./telemetry.ts";
+import { openCallMeter, openLog, openMetrics, openTracer } from "./telemetry.ts";
 import { runtimeVersion } from "./version.ts";
 
 export interface AppRuntimeOptions {
@@ -175,6 +175,7 @@ class Runtime implements AppRuntime {
         httpClient: host.httpClient,
         telemetry,
         clock: host.clock,
+        meter: openCallMeter(options.appId, telemetry, resources),
       });
     }
     const { channel } = this;

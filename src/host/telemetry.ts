@@ -1,8 +1,10 @@
+import { AppCallMeter } from "../app/call-meter.ts";
 import type { Configuration } from "../resource/resource.ts";
 import { createLog } from "../telemetry/log.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
-import type { Log, Metrics, Tracer } from "../telemetry/telemetry.ts";
+import type { Log, Metrics, Telemetry, Tracer } from "../telemetry/telemetry.ts";
 import { createTracer } from "../telemetry/tracer.ts";
+import { appPathLabel } from "../transport/http/path-label.ts";
 import type { RuntimeOptions } from "./options.ts";
 import { resourceOf } from "./trace-environment.ts";
 import { daprApiVersion } from "./version.ts";
@@ -32,6 +34,30 @@ export function openMetrics({ metrics }: Configuration): Metrics {
         process_cpu_seconds_total: (user + system) / 1e6,
         process_start_time_seconds: Math.round((Date.now() - process.uptime() * 1000) / 1000),
       };
+    },
+  });
+}
+
+/** Measures the calls of an app, labelled as its Configuration says at the time; `undefined` when metrics are off. */
+export function openCallMeter(
+  appId: string,
+  { metrics }: Pick<Telemetry, "metrics">,
+  resources: { readonly configuration: Configuration },
+): AppCallMeter | undefined {
+  let http = resources.configuration.metrics.http;
+  if (!resources.configuration.metrics.enabled) return undefined;
+  let label = appPathLabel(http);
+  return new AppCallMeter(metrics, appId, {
+    pathOf(path) {
+      const current = resources.configuration.metrics.http;
+      if (current !== http) {
+        http = current;
+        label = appPathLabel(http);
+      }
+      return label(path);
+    },
+    get excludesVerbs() {
+      return resources.configuration.metrics.http.excludeVerbs;
     },
   });
 }

@@ -1,5 +1,6 @@
 import type { AppChannel } from "../app/channel.ts";
 import { Code } from "../errors.ts";
+import { grpcCodeGoName } from "../net/grpc/status.ts";
 import {
   type GrpcClient,
   type GrpcContext,
@@ -41,16 +42,16 @@ async function connect(context: GrpcContext, options: GrpcProxyOptions): Promise
   if (id === undefined) throw new GrpcError(Code.Unimplemented, missingTarget);
   const { name } = appTarget(id, options);
   const { principal } = options;
-  const span = startSpan(context, options.telemetry, `CallLocal/${name.appId}${context.path}`);
+  const isOwn = name.appId === principal.appId && name.namespace === principal.namespace;
+  const span = startSpan(context, options.telemetry, isOwn ? "server" : "client");
   try {
-    const isOwn = name.appId === principal.appId && name.namespace === principal.namespace;
     if (isOwn) return await ownApp(context, options, span);
     const local = options.registry.local.get(name);
     if (!local) return peer(context, { name, id }, options, span);
     const callMetadata = forwardedMetadata(context, principal, name.appId);
     local.authorize?.({ caller: principal, operation: context.path, verb: "" });
     if (!local.channel) throw new GrpcError(Code.Internal, noRemoteChannel);
-    return await connectToApp(local.channel, callMetadata, context.signal, span);
+    return await connectToApp(local.channel, callMetadata, context, span);
   } catch (error) {
     span.end({ code: Code.Internal, message: failureText(error) });
     throw error;
@@ -60,23 +61,25 @@ async function connect(context: GrpcContext, options: GrpcProxyOptions): Promise
 function ownApp(context: GrpcContext, options: GrpcProxyOptions, span: Span): Promise<ProxyConnection> {
   const { channel, principal } = options;
   if (!channel) throw new GrpcError(Code.Internal, noOwnChannel);
-  return connectToApp(channel, forwardedMetadata(context, principal, principal.appId), context.signal, span);
+  return connectToApp(channel, forwardedMetadata(context, principal, principal.appId), context, span);
 }
 
 /** The last hop: within the app's concurrency limit, with its token. */
 export async function connectToApp(
   channel: AppChannel,
   metadata: Metadata,
-  signal: AbortSignal,
+  { path, signal }: Pick<GrpcContext, "path" | "signal">,
   span: Span,
 ): Promise<ProxyConnection> {
   if (!channel.isHealthy) throw unhealthy();
   const client = channel.grpc;
   if (!client) throw new GrpcError(Code.Unimplemented, "the application does not speak gRPC");
   const release = await holdSlot(channel, signal);
+  const startedMs = performance.now();
   const done = (code: number): void => {
     release();
-    span.end({ code });
+    channel.proxied?.(path, code, performance.now() - startedMs);
+    endSpan(span, code);
   };
   return { client, metadata: [...metadata, ...channel.grpcMetadata(span.context)], done };
 }
@@ -108,7 +111,7 @@ function peer(
       }),
     close: () => {},
   };
-  return { client, metadata, done: (code) => span.end({ code }) };
+  return { client, metadata, done: (code) => endSpan(span, code) };
 }
 
 function unproxied(): never {
@@ -131,12 +134,20 @@ function appTarget(id: string, options: GrpcProxyOptions): Extract<Target, { kin
   throw new GrpcError(Code.InvalidArgument, `failed to proxy request: ${id} is not an application`);
 }
 
-export function startSpan(context: GrpcContext, { tracer }: Telemetry, name: string): Span {
-  return tracer.start(
-    name,
-    "server",
+/** Proxied calls are named by their method, as in Dapr. */
+function startSpan(context: GrpcContext, { tracer }: Telemetry, kind: "client" | "server"): Span {
+  const span = tracer.start(
+    context.path,
+    kind,
     extractGrpcContext((lowerName) => context.get(lowerName)),
   );
+  span.set("dapr.api", context.path);
+  span.set("dapr.protocol", "grpc");
+  return span;
+}
+
+function endSpan(span: Span, code: number): void {
+  span.end(code === Code.Ok ? undefined : { code, message: grpcCodeGoName(code) });
 }
 
 /** Takes a slot of the app's concurrency limit; answers how to give it back. */

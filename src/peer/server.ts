@@ -77,14 +77,16 @@ async function serveHttp(
 ): Promise<HttpReply> {
   const field = (lowerName: string): string | undefined => request.header(lowerName);
   const { callee, caller } = calleeOf(field, token, options.apps);
-  const name = `CallLocal/${callee.name.appId}${request.target.split("?", 1)[0]}`;
-  const span = options.telemetry.tracer.start(name, "server", extractContext(field));
+  const path = request.target.split("?", 1)[0] as string;
+  const span = options.telemetry.tracer.start(spanName(callee, path), "server", extractContext(field));
   const answered = metricsOf(callee, options).received(caller.appId);
   try {
     const isMethod = field(peerFields.call) === "method";
+    if (!isMethod) describe(span, path);
     const serve = isMethod ? serveMethod : servePlain;
     const reply = await serve(request, callee, { caller, span, options });
-    span.end();
+    span.set("dapr.status_code", String(reply.status));
+    span.end(reply.status >= 400 ? { code: 2, message: `Code(${reply.status})` } : undefined);
     answered(String(reply.status));
     return reply;
   } catch (error) {
@@ -92,6 +94,17 @@ async function serveHttp(
     answered(String(error instanceof GrpcError ? error.code : Code.Internal));
     throw error;
   }
+}
+
+function spanName({ name }: LocalTarget, path: string): string {
+  return `CallLocal/${name.appId}/${path.replace(/^\//, "")}`;
+}
+
+function describe(span: Span, path: string): void {
+  if (!span.isRecorded) return;
+  span.set("rpc.service", "ServiceInvocation");
+  span.set("dapr.invoke_method", path.replace(/^\//, ""));
+  span.set("dapr.protocol", "http");
 }
 
 const metricsByApp = new WeakMap<LocalTarget, InvocationMetrics>();
@@ -143,6 +156,8 @@ async function serveMethod(
   const { maxBodyBytes } = options.settings;
   const bytes = await request.body.bytes(maxBodyBytes + methodOverheadBytes);
   const call = decodeMethodCall(bytes, span.context, request.signal);
+  span.rename(spanName(callee, call.method));
+  describe(span, call.method);
   const channel = admit(callee, {
     caller,
     operation: `/${call.method}`,
@@ -180,11 +195,10 @@ function serveGrpc(
   return {
     kind: "proxy",
     async connect(context) {
-      const name = `CallLocal/${callee.name.appId}${path}`;
-      const span = telemetry.tracer.start(name, "server", extractGrpcContext(field));
+      const span = telemetry.tracer.start(path, "server", extractGrpcContext(field));
       try {
         const channel = admit(callee, { caller, operation: path, verb: "" });
-        return await connectToApp(channel, peerMetadata(context), context.signal, span);
+        return await connectToApp(channel, peerMetadata(context), context, span);
       } catch (error) {
         span.end({ code: Code.Internal, message: failureText(error) });
         throw error;

@@ -1,4 +1,6 @@
+import { CellTable } from "../telemetry/cell-table.ts";
 import type { Counter, Histogram, Metrics } from "../telemetry/telemetry.ts";
+import { verbLabel } from "../telemetry/verb-label.ts";
 import { type Layer, type Outcome, observed, type Subject } from "./layer.ts";
 
 /** Measurements of one label set. */
@@ -13,13 +15,14 @@ export const meter: Layer = {
   wrap(next, subject) {
     const { enabled, http } = subject.configuration.metrics;
     if (!enabled) return undefined;
-    const cells = new CellTable((path, verb, status) => bind(subject, path, verb, status));
+    const cells = new CellTable<Cells>((path, verb, status) => bind(subject, path, verb, status));
     const sizes = bindSizes(subject);
+    const verbOf = (verb: string): string => (verb === "" ? "" : verbLabel(verb, http.excludeVerbs));
     return (call) => {
       const startedMs = performance.now();
       sizes.received.record(call.requestBytes);
       return observed(next, call, subject, (outcome: Outcome) => {
-        const found = cells.find(call.metricPath, http.excludeVerbs ? "" : call.verb, outcome.status);
+        const found = cells.find(call.metricPath, verbOf(call.verb), outcome.status);
         for (const count of found.counts) count.add();
         found.latency.record(performance.now() - startedMs);
         sizes.sent.record(outcome.bytes);
@@ -28,46 +31,22 @@ export const meter: Layer = {
   },
 };
 
-/** Finds the cells of a call without putting a label set together. Paths are text of callers: their number is bounded. */
-class CellTable {
-  readonly #bind: (path: string, verb: string, status: string) => Cells;
-  readonly #byStatus = new Map<string, Map<string, Cells>>();
-  static readonly #pathsMax = 2000;
-
-  constructor(bind: (path: string, verb: string, status: string) => Cells) {
-    this.#bind = bind;
-  }
-
-  find(path: string, verb: string, status: string): Cells {
-    // One table per route and verb: a route answers to few verbs, so the verb is part of the status key.
-    const statusKey = verb + status;
-    let byPath = this.#byStatus.get(statusKey);
-    if (byPath === undefined) {
-      byPath = new Map();
-      this.#byStatus.set(statusKey, byPath);
-    }
-    let cells = byPath.get(path);
-    if (cells !== undefined) return cells;
-    const isFull = byPath.size >= CellTable.#pathsMax;
-    cells = this.#bind(isFull ? "" : path, verb, status);
-    byPath.set(isFull ? "" : path, cells);
-    return cells;
-  }
-}
-
 function bind<R>(subject: Subject<R>, path: string, verb: string, status: string): Cells {
   const { metrics } = subject.telemetry;
   return subject.protocol === "http"
-    ? bindHttp(metrics, { app_id: subject.appId, method: verb, path, status })
+    ? bindHttp(
+        metrics,
+        { app_id: subject.appId, method: verb, path, status },
+        subject.configuration.metrics.http.increasedCardinality,
+      )
     : bindGrpc(metrics, { app_id: subject.appId, grpc_server_method: path, grpc_server_status: status });
 }
 
-function bindHttp(metrics: Metrics, labels: Record<string, string>): Cells {
+/** Dapr has the second, equal counter only beside the many labels of old. */
+function bindHttp(metrics: Metrics, labels: Record<string, string>, isIncreased: boolean): Cells {
+  const counts = isIncreased ? ["request_count", "response_count"] : ["request_count"];
   return {
-    counts: [
-      metrics.counter("http/server/request_count", labels),
-      metrics.counter("http/server/response_count", labels),
-    ],
+    counts: counts.map((name) => metrics.counter(`http/server/${name}`, labels)),
     latency: metrics.histogram("http/server/latency", labels),
   };
 }

@@ -158,10 +158,9 @@ export class Delivery {
     const parent =
       event.trace ?? parseTraceparent(metadata.traceparent ?? metadata.traceid, metadata.tracestate);
     const span = this.parts.context.telemetry.tracer.start(`pubsub/${topic}`, "consumer", parent);
-    if (span.context.sampled) {
+    if (span.isRecorded) {
       span.set("messaging.system", "pubsub");
-      span.set("messaging.destination", topic);
-      span.set("messaging.destination_kind", "topic");
+      span.set("messaging.destination.name", topic);
     }
     return span;
   }

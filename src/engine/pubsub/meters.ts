@@ -19,12 +19,12 @@ export class IngressMeter {
     this.#labels = { app_id: identity.appId, component, namespace: identity.namespace, topic };
   }
 
-  /** `status` is Dapr's second label: `success` when a drop was nobody's failure, else empty. */
+  /** `status` is Dapr's second label: `success` when a drop was nobody's failure; empty: as the first. */
   record(processStatus: "success" | "retry" | "drop", status: "" | "success", elapsedMs: number): void {
     const key = status === "" ? processStatus : `${processStatus}/${status}`;
     let cells = this.#cells.get(key);
     if (cells === undefined) {
-      const labels = { ...this.#labels, process_status: processStatus, status };
+      const labels = { ...this.#labels, process_status: processStatus, status: status || processStatus };
       cells = cellsOf(this.#metrics, "component_pubsub_ingress", labels);
       this.#cells.set(key, cells);
     }

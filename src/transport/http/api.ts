@@ -62,7 +62,7 @@ function compile(options: HttpApiOptions): HttpHandler {
     const { path, query } = splitTarget(request.target);
     const clean = cleanPath(path);
     const found = router.find(request.method, clean) ?? { route: missing, values: [clean.slice(1)] };
-    const routed = routedTo(found.route, found.values, clean, query, request.method);
+    const routed = routedTo(found.route, found.values, clean, query);
     if (typeof routed === "string") return textReply(400, routed);
     const call = new RoutedHttpCall(app, request, routed);
     try {
@@ -203,7 +203,7 @@ function splitTarget(target: string): { path: string; query: string } {
 }
 
 /** Decodes the parameters once; the text of the refusal when one is malformed. */
-function routedTo(route: Route, raw: string[], path: string, query: string, verb: string): Routed | string {
+function routedTo(route: Route, raw: string[], path: string, query: string): Routed | string {
   const rawRest = route.hasRest ? (raw.at(-1) ?? "") : "";
   const values: string[] = [];
   for (let i = 0; i < route.names.length; i++) {
@@ -214,6 +214,6 @@ function routedTo(route: Route, raw: string[], path: string, query: string, verb
       return `failed to unescape request parameter "${route.names[i]}". Error: ${error.message}`;
     }
   }
-  const metricPath = route.labelOf(path, raw[0] ?? "", verb);
+  const metricPath = route.labelOf(path, raw[0] ?? "");
   return { names: route.names, values, path, query, rawRest, metricPath };
 }

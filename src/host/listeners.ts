@@ -1,5 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import type { Sockets } from "../edges/sockets.ts";
 import { serveHttp2Request } from "../net/grpc/http2-request.ts";
 import { createGrpcServer, type GrpcLookup } from "../net/grpc/index.ts";
 import { createHttpServer, type HttpHandler } from "../net/http1/index.ts";
@@ -8,12 +9,16 @@ import { isPortTaken } from "./ports.ts";
 export interface ListenerOptions {
   http?: HttpHandler;
   grpc?: GrpcLookup;
+  sockets: Sockets;
   maxBodyBytes: number;
   readBufferBytes: number;
   /** DAPR_HTTP_DISABLE_H2C. */
   isH2cOff?: boolean;
   onError: (error: unknown) => void;
 }
+
+/** A gRPC connection without calls is let go after this, as daprd does. */
+const idleGrpcMs = 180_000;
 
 /** One port (or Unix socket) that speaks HTTP/1.1, cleartext HTTP/2 and gRPC, as far as handlers are given. */
 export interface Listener {
@@ -24,10 +29,12 @@ export interface Listener {
 }
 
 export function createListener(options: ListenerOptions): Listener {
-  const { http, grpc } = options;
+  const { http, grpc, sockets } = options;
   const grpcServer = createGrpcServer({
     lookup: grpc ?? (() => undefined),
+    sockets,
     maxMessageBytes: options.maxBodyBytes,
+    idleMs: idleGrpcMs,
     maxHeaderListBytes: Math.max(options.readBufferBytes, 64 << 10),
     onOtherRequest:
       http === undefined
@@ -36,6 +43,7 @@ export function createListener(options: ListenerOptions): Listener {
   });
   const httpServer = createHttpServer({
     handler: http ?? (() => ({ status: 404, headers: [] })),
+    sockets,
     maxHeaderBytes: options.readBufferBytes,
     onHttp2: options.isH2cOff ? undefined : (socket) => grpcServer.handleSocket(socket),
     onHandlerError: options.onError,

@@ -1,4 +1,5 @@
 import type { Clock } from "../edges/clock.ts";
+import { realSockets, type Sockets } from "../edges/sockets.ts";
 import { type GrpcClient, GrpcError } from "../net/grpc/types.ts";
 import type { HttpAddress, HttpClient } from "../net/http1/types.ts";
 import type { SpanContext, Telemetry } from "../telemetry/telemetry.ts";
@@ -30,6 +31,8 @@ export interface AppChannelOptions {
   /** Absent: calls are not measured. */
   meter?: AppCallMeter | undefined;
   clock: Clock;
+  /** What the app is connected with besides `httpClient`. Default: the system's. */
+  sockets?: Sockets;
   /** Calls that may wait for a slot of app-max-concurrency. */
   queuedMax?: number;
 }
@@ -57,11 +60,16 @@ class LocalApp implements AppChannel {
     this.#options = options;
     this.protocol = protocol === "grpc" || protocol === "grpcs" ? "grpc" : "http";
     this.#limiter = createLimiter({ max: settings.appMaxConcurrency, queuedMax });
-    this.#client = protocol === "h2c" ? createHttp2Client() : options.httpClient;
+    this.#client = protocol === "h2c" ? createHttp2Client(options.sockets) : options.httpClient;
     this.#address = addressOf(settings);
     const onOutcome = (wasAnswered: boolean): void => this.#health?.hint(wasAnswered);
     if (this.protocol === "grpc")
-      this.grpc = openGrpcApp({ ...grpcAddressOf(settings), onOutcome, meter: options.meter });
+      this.grpc = openGrpcApp({
+        ...grpcAddressOf(settings),
+        onOutcome,
+        meter: options.meter,
+        sockets: options.sockets,
+      });
     else {
       this.#http = new HttpChannel({
         address: this.#address,
@@ -112,8 +120,8 @@ class LocalApp implements AppChannel {
 
   async waitUntilReachable(signal: AbortSignal): Promise<void> {
     const { host, port } = this.#address;
-    const { clock, telemetry } = this.#options;
-    await waitForPort({ host, port }, signal, { clock, log: telemetry.log });
+    const { clock, telemetry, sockets = realSockets } = this.#options;
+    await waitForPort({ host, port }, signal, { clock, sockets, log: telemetry.log });
     this.#health?.start();
   }
 

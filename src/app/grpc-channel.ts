@@ -1,3 +1,4 @@
+import type { Sockets } from "../edges/sockets.ts";
 import { createGrpcClient } from "../net/grpc/client.ts";
 import { type GrpcCallOptions, type GrpcClient, GrpcError, type Metadata } from "../net/grpc/types.ts";
 import { formatTraceBinary, formatTraceparent } from "../telemetry/propagation.ts";
@@ -10,6 +11,7 @@ export interface GrpcChannelOptions {
   /** grpcs: TLS without verification, as Dapr does for its own app. */
   isTls: boolean;
   maxMessageBytes: number;
+  sockets?: Sockets | undefined;
   /** Told after each call whether the app answered at all. */
   onOutcome(wasAnswered: boolean): void;
   meter?: AppCallMeter | undefined;
@@ -23,10 +25,10 @@ export const healthCheckMethod = "/dapr.proto.runtime.v1.AppCallbackHealthCheck/
 
 /** The one connection to a gRPC app, made again when it is lost. */
 export function openGrpcApp(options: GrpcChannelOptions): GrpcClient {
-  const { host, port, isTls, maxMessageBytes, onOutcome } = options;
+  const { host, port, isTls, maxMessageBytes, sockets, onOutcome } = options;
   const client = createGrpcClient(
     { host, port },
-    { maxMessageBytes, tls: isTls ? { rejectUnauthorized: false } : undefined },
+    { maxMessageBytes, sockets, tls: isTls ? { rejectUnauthorized: false } : undefined },
   );
   return {
     async unary(path: string, request: Uint8Array, call?: GrpcCallOptions): Promise<Uint8Array> {

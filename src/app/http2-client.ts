@@ -1,4 +1,6 @@
 import http2, { type ClientHttp2Session, type ClientHttp2Stream, type OutgoingHttpHeaders } from "node:http2";
+import type { Socket } from "node:net";
+import { realSockets, type Sockets } from "../edges/sockets.ts";
 import { IncomingBody, readyBytes } from "../net/http1/body.ts";
 import {
   BodyAborted,
@@ -10,8 +12,8 @@ import {
 import type { Body, HttpAddress, HttpClient, HttpClientRequest, HttpResponse } from "../net/http1/types.ts";
 
 /** HTTP over cleartext HTTP/2 with prior knowledge: one connection per address, made again when it is lost. */
-export function createHttp2Client(): HttpClient {
-  return new Http2Client();
+export function createHttp2Client(sockets: Sockets = realSockets): HttpClient {
+  return new Http2Client(sockets);
 }
 
 /** Fields of one connection: HTTP/2 has none of them (RFC 9113 §8.2.2). */
@@ -27,11 +29,16 @@ const connectionFields = new Set([
 ]);
 
 class Http2Client implements HttpClient {
+  readonly #sockets: Sockets;
   readonly #sessions = new Map<string, Promise<ClientHttp2Session>>();
+
+  constructor(sockets: Sockets) {
+    this.#sockets = sockets;
+  }
 
   async request(address: HttpAddress, request: HttpClientRequest): Promise<HttpResponse> {
     const authority = `${address.host.includes(":") ? `[${address.host}]` : address.host}:${address.port}`;
-    const session = await this.#session(authority);
+    const session = await this.#session(authority, address);
     if (request.signal?.aborted || request.cancellation?.isCancelled) {
       throw new RequestAborted(request.signal?.reason);
     }
@@ -46,20 +53,28 @@ class Http2Client implements HttpClient {
     this.#sessions.clear();
   }
 
-  #session(authority: string): Promise<ClientHttp2Session> {
+  #session(authority: string, { host, port }: HttpAddress): Promise<ClientHttp2Session> {
     const present = this.#sessions.get(authority);
     if (present) return present;
-    const opening = openSession(authority, () => {
-      if (this.#sessions.get(authority) === opening) this.#sessions.delete(authority);
-    });
+    const opening = openSession(
+      authority,
+      () => this.#sockets.connect({ host, port }),
+      () => {
+        if (this.#sessions.get(authority) === opening) this.#sessions.delete(authority);
+      },
+    );
     this.#sessions.set(authority, opening);
     return opening;
   }
 }
 
-function openSession(authority: string, onGone: () => void): Promise<ClientHttp2Session> {
+function openSession(
+  authority: string,
+  createConnection: () => Socket,
+  onGone: () => void,
+): Promise<ClientHttp2Session> {
   return new Promise((resolve, reject) => {
-    const session = http2.connect(`http://${authority}`);
+    const session = http2.connect(`http://${authority}`, { createConnection });
     session.once("connect", () => resolve(session));
     // A session that may take no more requests is replaced; those in flight end on it.
     session.once("goaway", onGone);

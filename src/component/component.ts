@@ -26,7 +26,7 @@ export interface ComponentHost {
   appId: string;
   namespace: string;
   log: Log;
-  /** Clock and chance. */
+  /** Clock, chance, files, sockets. */
   edges: Edges;
   /** Environment variables, handed down from the host. */
   env: Readonly<Record<string, string | undefined>>;

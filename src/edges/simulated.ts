@@ -1,6 +1,8 @@
 import type { Clock, ClockTimer } from "./clock.ts";
 import type { Edges } from "./edges.ts";
 import type { Random } from "./random.ts";
+import { SimulatedFiles } from "./simulated-files.ts";
+import { SimulatedSockets } from "./simulated-sockets.ts";
 
 interface PendingTimer {
   dueMs: number;
@@ -83,8 +85,20 @@ export function seededRandom(seed: number): Random {
   return { next, bytes, uuid: () => uuidFrom(bytes(16)) };
 }
 
-export function simulatedEdges(seed: number): Edges & { clock: SimulatedClock } {
-  return { clock: new SimulatedClock(), random: seededRandom(seed) };
+export interface SimulatedEdges extends Edges {
+  clock: SimulatedClock;
+  files: SimulatedFiles;
+  sockets: SimulatedSockets;
+}
+
+export function simulatedEdges(seed: number): SimulatedEdges {
+  const clock = new SimulatedClock();
+  return {
+    clock,
+    random: seededRandom(seed),
+    files: new SimulatedFiles(),
+    sockets: new SimulatedSockets(clock),
+  };
 }
 
 /** https://www.rfc-editor.org/rfc/rfc9562#name-uuid-version-4 */

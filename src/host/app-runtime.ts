@@ -173,6 +173,7 @@ class Runtime implements AppRuntime {
       this.channel = createAppChannel({
         settings,
         httpClient: host.httpClient,
+        sockets: host.edges.sockets,
         telemetry,
         clock: host.clock,
         meter: openCallMeter(options.appId, telemetry, resources),
@@ -184,6 +185,7 @@ class Runtime implements AppRuntime {
     const pubsub = createPubSub({
       ...shared,
       declarative: () => resources.subscriptions,
+      edges: host.edges,
       discovers: !options.disableInitEndpoints.includes("subscribe"),
       inbound: createInboundPolicy(() => this.scope),
     });
@@ -200,6 +202,7 @@ class Runtime implements AppRuntime {
       httpClient: host.httpClient,
       httpEndpoint: (name) => resources.endpoint(name),
       clock: host.clock,
+      sockets: host.edges.sockets,
       connectRetry: createConnectRetry(() => this.scope),
     });
     resources.onSubscriptions(() => void pubsub.reload());
@@ -328,6 +331,7 @@ class Runtime implements AppRuntime {
   private listener(handlers: { http?: ListenHttp; grpc?: ListenGrpc }): Listener {
     const listener = createListener({
       ...handlers,
+      sockets: this.host.edges.sockets,
       maxBodyBytes: this.options.maxBodyBytes,
       readBufferBytes: this.options.readBufferBytes + (handlers.http && handlers.grpc ? peerHeaderBytes : 0),
       // gRPC is HTTP/2: the switch is for the HTTP API alone.

@@ -1,5 +1,6 @@
 import { hostname } from "node:os";
-import { type Clock, realClock } from "../edges/clock.ts";
+import type { Clock } from "../edges/clock.ts";
+import { type Edges, realEdges } from "../edges/edges.ts";
 import { openSqliteStore } from "../engine/store/sqlite.ts";
 import type { Store } from "../engine/store/store.ts";
 import { createHttpClient, type HttpClient } from "../net/http1/index.ts";
@@ -14,6 +15,8 @@ export interface HostOptions {
   log: Log;
   /** Where log lines of the runtimes go. */
   write: (line: string) => void;
+  /** Absent: the machine's. */
+  edges?: Edges;
 }
 
 /** What all apps of one process share: the data folder's store, the registry of peers, connections, the clock. */
@@ -23,6 +26,8 @@ export interface Host {
   readonly store: Store;
   readonly registry: Registry;
   readonly httpClient: HttpClient;
+  readonly edges: Edges;
+  /** That of `edges`. */
   readonly clock: Clock;
   readonly hostName: string;
   readonly write: (line: string) => void;
@@ -31,16 +36,19 @@ export interface Host {
 
 export async function openHost(options: HostOptions): Promise<Host> {
   const dataFolder = openDataFolder({ given: options.dataFolder, env: options.env });
-  const store = await openSqliteStore({ folder: dataFolder, clock: realClock });
-  const registry = createRegistry({ store, clock: realClock, log: options.log });
-  const httpClient = createHttpClient({ maxSocketsPerAddress: 1024, maxIdlePerAddress: 256 });
+  const edges = options.edges ?? realEdges();
+  const { clock, sockets } = edges;
+  const store = await openSqliteStore({ folder: dataFolder, clock });
+  const registry = createRegistry({ store, clock, log: options.log });
+  const httpClient = createHttpClient({ maxSocketsPerAddress: 1024, maxIdlePerAddress: 256, sockets });
   return {
     dataFolder,
     env: options.env,
     store,
     registry,
     httpClient,
-    clock: realClock,
+    edges,
+    clock,
     hostName: hostname(),
     write: options.write,
     async close() {

@@ -1,6 +1,5 @@
 import { definitionsOf } from "../component/definitions.ts";
 import { createComponents, type ReloadableComponents } from "../component/loader.ts";
-import { realEdges } from "../edges/edges.ts";
 import { engineComponents, implicitComponents } from "../engine/defaults/engine-components.ts";
 import type { ExternalEndpoint } from "../peer/target.ts";
 import { mergeConfigurations } from "../resource/configuration.ts";
@@ -38,7 +37,7 @@ export interface ResourcesRequest {
 /** Reads the files; rejects with every error in them, each with its place. */
 export async function openResources(request: ResourcesRequest): Promise<RuntimeResources> {
   const { options, host, log } = request;
-  const loading: LoadOptions = { isStrict: options.isStrict, env: host.env, log };
+  const loading: LoadOptions = { isStrict: options.isStrict, env: host.env, log, files: host.edges.files };
   const [set, configurations] = await Promise.all([
     loadResources(options.resourcesPaths, loading),
     loadResources(options.configPaths, loading),
@@ -91,7 +90,7 @@ class Resources implements RuntimeResources {
       isStrict: options.isStrict,
       log,
       metrics: telemetry.metrics,
-      edges: realEdges(),
+      edges: host.edges,
       env: host.env,
     });
     await this.take(this.set);

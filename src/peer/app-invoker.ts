@@ -1,5 +1,6 @@
 import type { AppChannel } from "../app/channel.ts";
 import type { Clock } from "../edges/clock.ts";
+import type { Sockets } from "../edges/sockets.ts";
 import { Code, Fault } from "../errors.ts";
 import { GrpcError, type GrpcProxyTarget } from "../net/grpc/types.ts";
 import type { HttpClient, HttpReply } from "../net/http1/types.ts";
@@ -40,6 +41,8 @@ export interface InvokerOptions {
   httpClient: HttpClient;
   telemetry: Telemetry;
   clock: Clock;
+  /** What peers are connected with besides `httpClient`. Default: the system's. */
+  sockets?: Sockets;
   /** What the forwarding headers say of this machine. */
   host?: { address: string; name: string };
   /** Retries of calls that reached nobody; Dapr's built-in ones unless a policy says otherwise. */
@@ -64,7 +67,7 @@ class AppInvoker implements Invoker {
   constructor(options: InvokerOptions) {
     const { principal, channel, registry, httpClient, clock, settings, telemetry } = options;
     this.#options = options;
-    this.#links = new PeerLinks(clock);
+    this.#links = new PeerLinks(clock, options.sockets);
     this.#metrics = new InvocationMetrics(telemetry.metrics, principal.appId, clock);
     this.#forward = {
       principal,

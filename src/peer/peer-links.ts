@@ -1,5 +1,6 @@
 import type { ClientHttp2Stream } from "node:http2";
 import type { Clock } from "../edges/clock.ts";
+import type { Sockets } from "../edges/sockets.ts";
 import { Code } from "../errors.ts";
 import { createGrpcClient } from "../net/grpc/client.ts";
 import { type GrpcClient, GrpcError } from "../net/grpc/types.ts";
@@ -18,9 +19,11 @@ const idleMaxMs = 180_000;
 export class PeerLinks {
   readonly #links = new Map<string, Link>();
   readonly #clock: Clock;
+  readonly #sockets: Sockets | undefined;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, sockets: Sockets | undefined) {
     this.#clock = clock;
+    this.#sockets = sockets;
   }
 
   /** Opens a stream on an instance. Rejects with ConnectError when it cannot be reached: nothing was sent then. */
@@ -60,7 +63,8 @@ export class PeerLinks {
       link.client.close();
       this.#links.delete(other);
     }
-    const link = { client: createGrpcClient({ host, port }), streams: 0, idleSinceMs: nowMs };
+    const client = createGrpcClient({ host, port }, { sockets: this.#sockets });
+    const link = { client, streams: 0, idleSinceMs: nowMs };
     this.#links.set(key, link);
     return link;
   }

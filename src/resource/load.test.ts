@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { realFiles } from "../edges/files.ts";
 import type { Log } from "../telemetry/telemetry.ts";
 import { mergeConfigurations } from "./configuration.ts";
 import { type LoadOptions, loadResources } from "./load.ts";
@@ -27,7 +28,7 @@ const log: Log = {
 
 async function load(text: string, options: Partial<LoadOptions> = {}) {
   await writeFile(join(folder, "a.yaml"), text);
-  return loadResources([folder], { isStrict: false, env: {}, log, ...options });
+  return loadResources([folder], { isStrict: false, env: {}, log, files: realFiles, ...options });
 }
 
 /** The messages without the folder. */
@@ -229,9 +230,9 @@ test("loadResources() refuses two of a kind and name", async () => {
 });
 
 test("loadResources() rejects for a folder that is not there", async () => {
-  await expect(loadResources([join(folder, "none")], { isStrict: false, env: {}, log })).rejects.toThrow(
-    "ENOENT",
-  );
+  await expect(
+    loadResources([join(folder, "none")], { isStrict: false, env: {}, log, files: realFiles }),
+  ).rejects.toThrow("ENOENT");
 });
 
 const configuration = (spec: string, name = "config") =>

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { readdir, readFile, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { Files } from "../edges/files.ts";
 import type { Log } from "../telemetry/telemetry.ts";
 import type { ConfigurationResource } from "./configuration.ts";
 import { formatProblem, type Problem, ResourceErrors } from "./problem.ts";
@@ -19,6 +19,7 @@ export interface LoadOptions {
   /** Fills `$VAR` and `${VAR}` in Configuration files. */
   env: Readonly<Record<string, string | undefined>>;
   log: Log;
+  files: Files;
 }
 
 /** Everything found, by kind, in the order of the folders, their files and the documents in them. */
@@ -48,24 +49,24 @@ const filesMax = 10_000;
  * Rejects with `ResourceErrors` naming everything that is wrong; warnings are logged.
  */
 export async function loadResources(paths: readonly string[], options: LoadOptions): Promise<ResourceSet> {
-  return checkResources(await readResourceFiles(paths), options);
+  return checkResources(await readResourceFiles(paths, options.files), options);
 }
 
-export async function readResourceFiles(paths: readonly string[]): Promise<ReadFiles> {
-  const files: ReadFiles["files"] = [];
+export async function readResourceFiles(paths: readonly string[], files: Files): Promise<ReadFiles> {
+  const read: ReadFiles["files"] = [];
   const hash = createHash("sha256");
-  for (const path of await filesOf(paths)) {
-    const bytes = await readFile(path);
+  for (const path of await filesOf(paths, files)) {
+    const bytes = await files.read(path);
     hash.update(`\n${path}\n`).update(bytes);
-    files.push({ path, bytes });
+    read.push({ path, bytes });
   }
-  return { files, print: hash.digest("hex") };
+  return { files: read, print: hash.digest("hex") };
 }
 
 /** The second half of `loadResources`. */
 export async function checkResources(
   { files, print }: ReadFiles,
-  options: LoadOptions,
+  options: Omit<LoadOptions, "files">,
 ): Promise<ResourceSet> {
   const problems: Problem[] = [];
   const resources: Resource[] = [];
@@ -91,31 +92,32 @@ function emptyResources(): Omit<ResourceSet, "print"> {
 }
 
 /** The files in the order they are read. Of a folder that is named twice, or by a link, once. */
-async function filesOf(paths: readonly string[]): Promise<string[]> {
-  const files: string[] = [];
+async function filesOf(paths: readonly string[], files: Files): Promise<string[]> {
+  const found: string[] = [];
   const seen = new Set<string>();
   for (const path of paths) {
-    for (const file of (await stat(path)).isDirectory() ? await yamlFilesIn(path) : [path]) {
-      const real = await realpath(file);
-      if (!seen.has(real)) files.push(file);
+    const isFolder = (await files.kind(path)) === "folder";
+    for (const file of isFolder ? await yamlFilesIn(path, files) : [path]) {
+      const real = await files.realPath(file);
+      if (!seen.has(real)) found.push(file);
       seen.add(real);
     }
   }
-  if (files.length > filesMax) throw new Error(`more than ${filesMax} resource files in ${paths.join(", ")}`);
-  return files;
+  if (found.length > filesMax) throw new Error(`more than ${filesMax} resource files in ${paths.join(", ")}`);
+  return found;
 }
 
-async function yamlFilesIn(folder: string): Promise<string[]> {
-  const names = (await readdir(folder)).filter((name) => /\.ya?ml$/.test(name)).sort();
-  const files = names.map((name) => join(folder, name));
+async function yamlFilesIn(folder: string, files: Files): Promise<string[]> {
+  const names = (await files.list(folder)).filter((name) => /\.ya?ml$/.test(name)).sort();
+  const paths = names.map((name) => join(folder, name));
   // A link counts as what it points to: Kubernetes mounts files as links.
-  const areFiles = await Promise.all(files.map(async (file) => (await stat(file)).isFile()));
-  return files.filter((_, index) => areFiles[index]);
+  const kinds = await Promise.all(paths.map((path) => files.kind(path)));
+  return paths.filter((_, index) => kinds[index] === "file");
 }
 
 async function parseResources(
   { path, bytes }: ReadFiles["files"][number],
-  options: LoadOptions,
+  options: Omit<LoadOptions, "files">,
   problems: Problem[],
 ): Promise<Resource[]> {
   if (bytes.byteLength > fileBytesMax) {

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { realClock } from "../edges/clock.ts";
+import { realFiles } from "../edges/files.ts";
 import type { Log } from "../telemetry/telemetry.ts";
 import { loadResources, type ResourceSet } from "./load.ts";
 import { type ResourceWatch, watchResources } from "./watch.ts";
@@ -29,6 +30,7 @@ async function start(path = folder, reconcileIntervalMs = 60_000, since?: string
     isStrict: false,
     env: {},
     log,
+    files: realFiles,
     clock: realClock,
     settleMs: 10,
     reconcileIntervalMs,
@@ -81,7 +83,7 @@ test("watchResources() does not report what it knows, nor a rewrite of the same 
 
 test("watchResources() reports at once what changed since the set that is in use", async () => {
   await writeFile(join(folder, "a.yaml"), component("a"));
-  const { print } = await loadResources([folder], { isStrict: false, env: {}, log });
+  const { print } = await loadResources([folder], { isStrict: false, env: {}, log, files: realFiles });
   await writeFile(join(folder, "a.yaml"), component("b"));
   await start(folder, 60_000, print);
   await until(() => sets.at(-1)?.join() === "b");

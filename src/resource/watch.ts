@@ -1,6 +1,6 @@
-import { type FSWatcher, statSync, watch } from "node:fs";
 import { dirname } from "node:path";
 import type { Clock, ClockTimer } from "../edges/clock.ts";
+import type { Files, FolderWatch } from "../edges/files.ts";
 import {
   checkResources,
   type LoadOptions,
@@ -47,7 +47,7 @@ export async function watchResources(
 class Watching implements ResourceWatch {
   readonly #paths: readonly string[];
   readonly #options: WatchOptions;
-  readonly #watchers = new Map<string, FSWatcher>();
+  readonly #watchers = new Map<string, FolderWatch>();
   #known = "";
   #settleTimer: ClockTimer | undefined;
   #reconcileTimer: ClockTimer | undefined;
@@ -61,7 +61,7 @@ class Watching implements ResourceWatch {
 
   async start(): Promise<void> {
     const { since } = this.#options;
-    this.#watchAll();
+    await this.#watchAll();
     this.#known = since ?? (await this.#read()).print;
     this.#reconcileLater();
     if (since !== undefined) void this.reconcile();
@@ -76,14 +76,14 @@ class Watching implements ResourceWatch {
     this.#isClosed = true;
     this.#settleTimer?.cancel();
     this.#reconcileTimer?.cancel();
+    await this.#looking;
     for (const watcher of this.#watchers.values()) watcher.close();
     this.#watchers.clear();
-    await this.#looking;
   }
 
   async #look(): Promise<void> {
     if (this.#isClosed) return;
-    this.#watchAll();
+    await this.#watchAll();
     const read = await this.#read();
     if (read.print === this.#known) return;
     this.#known = read.print;
@@ -100,20 +100,21 @@ class Watching implements ResourceWatch {
   /** That the files can not be read is a state too. */
   async #read(): Promise<ReadFiles | { print: string; error: unknown }> {
     try {
-      return await readResourceFiles(this.#paths);
+      return await readResourceFiles(this.#paths, this.#options.files);
     } catch (error) {
       return { print: String(error), error };
     }
   }
 
   /** A folder that went and came back needs a new watch, so this is done before each look. */
-  #watchAll(): void {
-    for (const folder of new Set(this.#paths.map(folderOf))) {
+  async #watchAll(): Promise<void> {
+    const { files } = this.#options;
+    const folders = await Promise.all(this.#paths.map((path) => folderOf(path, files)));
+    for (const folder of new Set(folders)) {
       if (this.#watchers.has(folder)) continue;
       try {
-        const watcher = watch(folder, { persistent: false }, () => this.#settle());
-        watcher.on("error", () => this.#unwatch(folder));
-        this.#watchers.set(folder, watcher);
+        const listener = { onChange: () => this.#settle(), onEnd: () => this.#unwatch(folder) };
+        this.#watchers.set(folder, files.watch(folder, listener));
       } catch {
         // The folder is not there: the reconciling look tells, and tries again.
       }
@@ -153,9 +154,9 @@ class Watching implements ResourceWatch {
 }
 
 /** Of a single file its folder is watched: a file that is replaced is another one. */
-function folderOf(path: string): string {
+async function folderOf(path: string, files: Files): Promise<string> {
   try {
-    return statSync(path).isDirectory() ? path : dirname(path);
+    return (await files.kind(path)) === "folder" ? path : dirname(path);
   } catch {
     return path;
   }

@@ -1,8 +1,8 @@
-import { readFile } from "node:fs/promises";
 import { component } from "../../component/component.ts";
 import { flag, text } from "../../component/fields.ts";
 import { secretsOf } from "../../component/secret-file.ts";
 import type { SecretStore } from "../../component/secret-store.ts";
+import type { Files } from "../../edges/files.ts";
 
 export default component({
   type: "secretstores.local.file",
@@ -14,8 +14,11 @@ export default component({
     nestedSeparator: text({ description: "between the names of nested objects", default: ":" }),
     multiValued: flag({ description: "a top-level object is one secret of several values", default: false }),
   },
-  async open({ secretsFile, nestedSeparator, multiValued }): Promise<SecretStore> {
-    const secrets = secretsOf(await readJson(secretsFile), { nestedSeparator, isMultiValued: multiValued });
+  async open({ secretsFile, nestedSeparator, multiValued }, { edges }): Promise<SecretStore> {
+    const secrets = secretsOf(await readJson(edges.files, secretsFile), {
+      nestedSeparator,
+      isMultiValued: multiValued,
+    });
     return {
       features: new Set(multiValued ? (["MULTIPLE_KEY_VALUES_PER_SECRET"] as const) : []),
       async get(key) {
@@ -29,9 +32,9 @@ export default component({
   },
 });
 
-async function readJson(path: string): Promise<unknown> {
+async function readJson(files: Files, path: string): Promise<unknown> {
   try {
-    return JSON.parse(await readFile(path, "utf8")) as unknown;
+    return JSON.parse(Buffer.from(await files.read(path)).toString("utf8")) as unknown;
   } catch (error) {
     // The parser's message could quote the file, and so a secret.
     const why = error instanceof SyntaxError ? "it is not JSON" : (error as Error).message;

@@ -1,9 +1,9 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { component } from "../../component/component.ts";
 import { flag, text } from "../../component/fields.ts";
 import { type Secrets, secretsOf } from "../../component/secret-file.ts";
 import type { SecretStore } from "../../component/secret-store.ts";
+import type { Files } from "../../edges/files.ts";
 
 export interface SecretDefaults {
   /** Folders that are looked in for a secrets file, first match wins: the working folder, the data folder. */
@@ -37,10 +37,10 @@ export function secretsByDefault({ secretFolders }: SecretDefaults) {
         default: secretVariablePrefix,
       }),
     },
-    async open(options, { env, log }): Promise<SecretStore> {
+    async open(options, { env, log, edges }): Promise<SecretStore> {
       const file = options.secretsFile
-        ? { path: options.secretsFile, content: await readFile(options.secretsFile, "utf8") }
-        : await findFile(secretFolders);
+        ? { path: options.secretsFile, content: await textOf(edges.files, options.secretsFile) }
+        : await findFile(secretFolders, edges.files);
       if (file) log.debug({ file: file.path }, "secrets are read from a file");
       const { nestedSeparator, multiValued } = options;
       const fromFile = file
@@ -75,12 +75,15 @@ function fromEnvironment(env: Readonly<Record<string, string | undefined>>, pref
   return secrets;
 }
 
-async function findFile(folders: readonly string[]): Promise<{ path: string; content: string } | undefined> {
+async function findFile(
+  folders: readonly string[],
+  files: Files,
+): Promise<{ path: string; content: string } | undefined> {
   for (const folder of folders) {
     for (const name of fileNames) {
       const path = join(folder, name);
       try {
-        return { path, content: await readFile(path, "utf8") };
+        return { path, content: await textOf(files, path) };
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
         if (code !== "ENOENT" && code !== "ENOTDIR") throw error;
@@ -88,6 +91,10 @@ async function findFile(folders: readonly string[]): Promise<{ path: string; con
     }
   }
   return undefined;
+}
+
+async function textOf(files: Files, path: string): Promise<string> {
+  return Buffer.from(await files.read(path)).toString("utf8");
 }
 
 async function parseFile({ path, content }: { path: string; content: string }): Promise<unknown> {

@@ -1,7 +1,7 @@
 import http2, { type ClientHttp2Session } from "node:http2";
-import net from "node:net";
+import { isIP } from "node:net";
 import type { Duplex } from "node:stream";
-import tls from "node:tls";
+import type { Sockets } from "../../edges/sockets.ts";
 import type { HttpTls } from "../http1/types.ts";
 import { batched } from "./batched-socket.ts";
 import { connectionWindowBytes, sessionOptions, streamWindowBytes } from "./limits.ts";
@@ -11,6 +11,7 @@ import { GrpcError } from "./types.ts";
 export type GrpcAddress = { host: string; port: number } | { socketPath: string };
 
 export interface ConnectionOptions {
+  sockets: Sockets;
   tls?: HttpTls | undefined;
   connectTimeoutMs: number;
   /** Time between pings while calls are open; no pings when absent. */
@@ -35,7 +36,7 @@ export class ClientConnection {
 
   /** Starts to connect; `ready` tells the outcome. */
   constructor(address: GrpcAddress, options: ConnectionOptions) {
-    const session = startSession(address, options.tls);
+    const session = startSession(address, options);
     this.session = session;
     this.ready = this.#becomeReady(address, options.connectTimeoutMs);
     this.ready.catch(ignore);
@@ -123,28 +124,22 @@ export class ClientConnection {
 
 function ignore(): void {}
 
-function startSession(address: GrpcAddress, tlsOptions: HttpTls | undefined): ClientHttp2Session {
-  const scheme = tlsOptions === undefined ? "http" : "https";
+function startSession(address: GrpcAddress, options: ConnectionOptions): ClientHttp2Session {
+  const scheme = options.tls === undefined ? "http" : "https";
   return http2.connect(`${scheme}://${authorityOf(address)}`, {
     ...sessionOptions,
     settings: { enablePush: false, initialWindowSize: streamWindowBytes },
-    createConnection: () => openSocket(address, tlsOptions),
+    createConnection: () => openSocket(address, options),
   } as http2.ClientSessionOptions);
 }
 
-function openSocket(address: GrpcAddress, tlsOptions: HttpTls | undefined): Duplex {
-  const target =
-    "socketPath" in address ? { path: address.socketPath } : { host: address.host, port: address.port };
-  if (tlsOptions === undefined) return batched(net.connect({ ...target, noDelay: true }));
-  const { serverName, ...rest } = tlsOptions;
-  const fallback = "host" in address && net.isIP(address.host) === 0 ? address.host : undefined;
+function openSocket(address: GrpcAddress, { sockets, tls }: ConnectionOptions): Duplex {
+  if (tls === undefined) return batched(sockets.connect(address));
+  const { serverName, ...rest } = tls;
+  const fallback = "host" in address && isIP(address.host) === 0 ? address.host : undefined;
   const name = serverName ?? fallback;
-  return tls.connect({
-    ...target,
-    ...rest,
-    ALPNProtocols: ["h2"],
-    ...(name === undefined ? {} : { servername: name }),
-  });
+  const servername = name === undefined ? {} : { servername: name };
+  return sockets.connect(address, { tls: { ...rest, ALPNProtocols: ["h2"], ...servername } });
 }
 
 function authorityOf(address: GrpcAddress): string {

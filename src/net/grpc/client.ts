@@ -1,4 +1,5 @@
 import type { ClientHttp2Stream } from "node:http2";
+import { realSockets, type Sockets } from "../../edges/sockets.ts";
 import type { HttpTls } from "../http1/types.ts";
 import { ClientCall } from "./client-call.ts";
 import {
@@ -16,6 +17,8 @@ import { grpcCode } from "./status.ts";
 import { type GrpcCallOptions, type GrpcClient, type GrpcDuplex, GrpcError } from "./types.ts";
 
 export interface GrpcClientOptions {
+  /** What is connected with; the system's when absent. */
+  sockets?: Sockets | undefined;
   /** Present: TLS with ALPN h2. */
   tls?: HttpTls | undefined;
   /** Limit of one received message; 4 MiB when absent. */
@@ -52,6 +55,7 @@ class Http2GrpcClient implements GrpcClient {
     this.#maxMessageBytes = options.maxMessageBytes ?? defaultMaxMessageBytes;
     this.#maxWaitingCalls = options.maxWaitingCalls ?? 10_000;
     this.#options = {
+      sockets: options.sockets ?? realSockets,
       tls: options.tls,
       keepaliveMs: options.keepaliveMs,
       keepaliveTimeoutMs: options.keepaliveTimeoutMs ?? 20_000,

@@ -1,7 +1,6 @@
 import http2, { type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
-import net, { type AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
-import { claimSocketPath, removeSocketFile } from "../http1/socket-path.ts";
+import { realSockets, type SocketListener, type Sockets } from "../../edges/sockets.ts";
 import { batched } from "./batched-socket.ts";
 import { acceptedEncodings } from "./compression.ts";
 import {
@@ -21,6 +20,8 @@ import { GrpcError, type GrpcLookup } from "./types.ts";
 
 export interface GrpcServerOptions {
   lookup: GrpcLookup;
+  /** What is listened on; the system's when absent. */
+  sockets?: Sockets | undefined;
   /** Limit of one received message, after inflating; 4 MiB when absent. */
   maxMessageBytes?: number | undefined;
   /** Announced limit of request metadata; 64 KiB when absent (Bun refuses single headers above that anyway). */
@@ -52,8 +53,7 @@ class Http2GrpcServer implements GrpcServer {
   readonly #options: GrpcServerOptions;
   readonly #maxMessageBytes: number;
   readonly #http2: http2.Http2Server;
-  readonly #listeners = new Set<net.Server>();
-  readonly #socketPaths: string[] = [];
+  readonly #listeners = new Set<SocketListener>();
   readonly #connections = new Map<ServerHttp2Session, PeerConnection>();
   #isClosing = false;
 
@@ -77,20 +77,12 @@ class Http2GrpcServer implements GrpcServer {
   }
 
   async listen(address: ListenAddress): Promise<ListenAddress> {
-    if ("socketPath" in address) await claimSocketPath(address.socketPath);
-    // A plain net server: http2's own close() would send the final GOAWAY at once.
-    const listener = net.createServer({ noDelay: true }, (socket) => this.handleSocket(socket));
-    return new Promise((resolve, reject) => {
-      listener.once("error", reject);
-      listener.listen("socketPath" in address ? { path: address.socketPath } : address, () => {
-        listener.off("error", reject);
-        this.#listeners.add(listener);
-        if ("socketPath" in address) {
-          this.#socketPaths.push(address.socketPath);
-          resolve(address);
-        } else resolve({ host: address.host, port: (listener.address() as AddressInfo).port });
-      });
-    });
+    // A plain listener: http2's own close() would send the final GOAWAY at once.
+    const { sockets = realSockets } = this.#options;
+    const listener = await sockets.listen(address, { onConnection: (socket) => this.handleSocket(socket) });
+    this.#listeners.add(listener);
+    const bound = listener.address;
+    return "port" in bound && "host" in address ? { host: address.host, port: bound.port } : bound;
   }
 
   handleSocket(socket: Duplex): void {
@@ -100,14 +92,13 @@ class Http2GrpcServer implements GrpcServer {
 
   async close({ graceMs = 0 }: { graceMs?: number } = {}): Promise<void> {
     this.#isClosing = true;
-    const stopped = [...this.#listeners].map((listener) => new Promise((resolve) => listener.close(resolve)));
+    const stopped = [...this.#listeners].map((listener) => listener.close());
     this.#listeners.clear();
     const connections = [...this.#connections.values()];
     await Promise.all(
       connections.map((connection) => drainSession(connection.session, graceMs, () => giveUp(connection))),
     );
     await Promise.all(stopped);
-    await Promise.all(this.#socketPaths.splice(0).map(removeSocketFile));
   }
 
   #adopt(session: ServerHttp2Session): void {

@@ -1,10 +1,10 @@
-import { connect, type Socket } from "node:net";
-import { connect as connectTls } from "node:tls";
+import type { Socket } from "node:net";
+import type { ConnectOptions, Sockets } from "../../edges/sockets.ts";
 import type { ClientCall } from "./client-call.ts";
 import { ClientConnection, type ConnectionPool } from "./client-connection.ts";
 import { ConnectError } from "./errors.ts";
 import type { HeadLimits } from "./head.ts";
-import type { HttpAddress } from "./types.ts";
+import type { HttpAddress, HttpTls } from "./types.ts";
 
 export interface PoolSettings {
   maxSocketsPerAddress: number;
@@ -12,6 +12,7 @@ export interface PoolSettings {
   idleTimeoutMs: number;
   connectTimeoutMs: number;
   maxQueued: number;
+  sockets: Sockets;
   limits: HeadLimits;
 }
 
@@ -116,8 +117,8 @@ export class ClientPool implements ConnectionPool {
   }
 
   private open(call: ClientCall): void {
-    const { connectTimeoutMs } = this.settings;
-    const socket = openSocket(this.address);
+    const { connectTimeoutMs, sockets } = this.settings;
+    const socket = openSocket(sockets, this.address);
     this.connecting.add(call);
     const settle = (error: Error | undefined): void => {
       clearTimeout(timer);
@@ -159,20 +160,22 @@ function timedOut(timeoutMs: number): Error {
   return Object.assign(new Error(`no connection within ${timeoutMs} ms`), { code: "ETIMEDOUT" });
 }
 
-function openSocket(address: HttpAddress): Socket {
+function openSocket(sockets: Sockets, address: HttpAddress): Socket {
   const { host, port, socketPath, tls } = address;
-  const where = socketPath !== undefined ? { path: socketPath } : { host, port };
-  if (!tls) return connect({ ...where, noDelay: true, allowHalfOpen: true });
+  const where = socketPath !== undefined ? { socketPath } : { host, port };
+  return sockets.connect(where, tls ? { tls: tlsOptions(host, tls) } : { allowHalfOpen: true });
+}
+
+function tlsOptions(host: string, tls: HttpTls): NonNullable<ConnectOptions["tls"]> {
   const { serverName, ca, cert, key, rejectUnauthorized } = tls;
-  return connectTls({
-    ...where,
+  return {
     servername: serverName ?? (isAddress(host) ? "" : host),
     ALPNProtocols: ["http/1.1"],
     ...(ca === undefined ? {} : { ca }),
     ...(cert === undefined ? {} : { cert }),
     ...(key === undefined ? {} : { key }),
     rejectUnauthorized: rejectUnauthorized ?? true,
-  });
+  };
 }
 
 function isAddress(host: string): boolean {

@@ -1,3 +1,4 @@
+import { realSockets, type Sockets } from "../../edges/sockets.ts";
 import { ClientCall } from "./client-call.ts";
 import { ClientPool, type PoolSettings } from "./client-pool.ts";
 import { ConnectError, RequestAborted } from "./errors.ts";
@@ -16,6 +17,8 @@ export interface HttpClientOptions {
   maxQueued?: number;
   /** Bytes of a response head. Default 64 KiB. */
   maxHeaderBytes?: number;
+  /** What is connected with. Default: the system's. */
+  sockets?: Sockets;
 }
 
 /** A pooled HTTP/1.1 client on raw sockets; see `HttpClient`. */
@@ -26,6 +29,7 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
     idleTimeoutMs: options.idleTimeoutMs ?? 4_000,
     connectTimeoutMs: options.connectTimeoutMs ?? 5_000,
     maxQueued: options.maxQueued ?? 1_024,
+    sockets: options.sockets ?? realSockets,
     limits: { maxBytes: options.maxHeaderBytes ?? 64 * 1024, maxFields: 512 },
   });
 }

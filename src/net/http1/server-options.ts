@@ -1,8 +1,11 @@
 import type { Socket } from "node:net";
+import { realSockets, type Sockets } from "../../edges/sockets.ts";
 import type { HttpHandler, HttpRequest } from "./types.ts";
 
 export interface HttpServerOptions {
   handler: HttpHandler;
+  /** What is listened on. Default: the system's. */
+  sockets?: Sockets;
   /** Bytes of start line and fields; more is answered with 431. Default 64 KiB. */
   maxHeaderBytes?: number;
   /** Field lines of one head; more is answered with 431. Default 512. */
@@ -33,6 +36,7 @@ export type ServerSettings = Required<Omit<HttpServerOptions, "onHttp2" | "onHan
 export function serverSettings(options: HttpServerOptions): ServerSettings {
   return {
     handler: options.handler,
+    sockets: options.sockets ?? realSockets,
     maxHeaderBytes: options.maxHeaderBytes ?? 64 * 1024,
     maxFields: options.maxFields ?? 512,
     headTimeoutMs: options.headTimeoutMs ?? 10_000,

@@ -1,7 +1,7 @@
-import { createServer, type Server, type Socket } from "node:net";
+import type { Socket } from "node:net";
+import type { SocketListener } from "../../edges/sockets.ts";
 import { type ConnectionHost, ServerConnection } from "./server-connection.ts";
 import { type HttpServerOptions, type ServerSettings, serverSettings } from "./server-options.ts";
-import { claimSocketPath, removeSocketFile } from "./socket-path.ts";
 
 export type ListenAddress = { host?: string | undefined; port: number } | { socketPath: string };
 
@@ -29,8 +29,7 @@ class WireServer implements HttpServer, ConnectionHost {
   readonly settings: ServerSettings;
   now = performance.now();
   isClosing = false;
-  private readonly listeners = new Set<Server>();
-  private readonly socketPaths: string[] = [];
+  private readonly listeners = new Set<SocketListener>();
   private readonly connections = new Set<ServerConnection>();
   /** Sockets given to WebSocket or HTTP/2 owners: cut at the end of `close`. */
   private readonly handedOver = new Set<Socket>();
@@ -47,19 +46,15 @@ class WireServer implements HttpServer, ConnectionHost {
 
   async listen(address: ListenAddress): Promise<BoundAddress> {
     if (this.isClosing) throw new Error("server is closed");
-    const listener = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.accept(socket));
-    if ("socketPath" in address) await claimSocketPath(address.socketPath);
-    await listening(listener, address);
-    listener.on("error", () => {});
+    const wanted =
+      "socketPath" in address ? address : { host: address.host ?? "127.0.0.1", port: address.port };
+    const listener = await this.settings.sockets.listen(wanted, {
+      allowHalfOpen: true,
+      onConnection: (socket) => this.accept(socket),
+    });
     this.listeners.add(listener);
     this.startSweeping();
-    if ("socketPath" in address) {
-      this.socketPaths.push(address.socketPath);
-      return { socketPath: address.socketPath };
-    }
-    const bound = listener.address();
-    if (bound === null || typeof bound === "string") throw new Error("listener has no address");
-    return { host: bound.address, port: bound.port };
+    return listener.address;
   }
 
   accept(socket: Socket): void {
@@ -87,7 +82,7 @@ class WireServer implements HttpServer, ConnectionHost {
 
   async close(options: { graceMs?: number } = {}): Promise<void> {
     this.isClosing = true;
-    for (const listener of this.listeners) listener.close();
+    const unlistening = Promise.all([...this.listeners].map((listener) => listener.close()));
     this.listeners.clear();
     for (const connection of this.connections) connection.retire();
     const isEmpty = await this.untilEmpty(options.graceMs ?? 0);
@@ -97,7 +92,7 @@ class WireServer implements HttpServer, ConnectionHost {
     }
     clearInterval(this.sweeper);
     this.sweeper = undefined;
-    for (const path of this.socketPaths.splice(0)) await removeSocketFile(path);
+    await unlistening;
   }
 
   private untilEmpty(graceMs: number): Promise<boolean> {
@@ -133,16 +128,4 @@ class WireServer implements HttpServer, ConnectionHost {
       if (connection.deadline !== 0 && connection.deadline < this.now) connection.expire();
     }
   }
-}
-
-function listening(listener: Server, address: ListenAddress): Promise<void> {
-  return new Promise((resolve, reject) => {
-    listener.once("error", reject);
-    const done = (): void => {
-      listener.off("error", reject);
-      resolve();
-    };
-    if ("socketPath" in address) listener.listen(address.socketPath, done);
-    else listener.listen({ host: address.host ?? "127.0.0.1", port: address.port }, done);
-  });
 }

@@ -32,6 +32,8 @@ export interface PolicyParts {
   timeoutMs: number;
   retry: RetrySpec | undefined;
   breaker: Breaker | undefined;
+  /** Called when the policies are put round a call. */
+  applied?(): void;
   /** Called when a policy did something: for metrics and the log. */
   activated(policy: "timeout" | "retry"): void;
 }
@@ -58,7 +60,8 @@ export class ResiliencePolicy {
     work: (signal: AbortSignal | undefined) => Promise<T>,
     options: RunOptions<T> = {},
   ): Promise<T> {
-    const { clock, retry } = this.#parts;
+    const { clock, retry, applied } = this.#parts;
+    applied?.();
     const startedMs = clock.monotonicMs();
     for (let attempt = 1; ; attempt++) {
       const ending = await this.#attempt(work, options);

@@ -92,5 +92,8 @@ test("createResilience() counts what its policies do", async () => {
   await resilience?.component("state", "store", "outbound")?.run(failing).catch(nothing);
   const labels =
     '{app_id="shop",flow_direction="outbound",name="policies",namespace="default",policy="retry",status="",target="Statestore_store"}';
-  expect(parts.metrics.text()).toContain(`dapr_resiliency_activations_total${labels} 3\n`);
+  const text = parts.metrics.text();
+  expect(text).toContain(`dapr_resiliency_activations_total${labels} 3\n`);
+  expect(text).toContain(`dapr_resiliency_count${labels} 1\n`);
+  expect(text).toContain('dapr_resiliency_loaded{app_id="shop",name="policies",namespace="default"} 1\n');
 });

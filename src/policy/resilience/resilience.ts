@@ -1,6 +1,6 @@
 import { type Clock, realClock } from "../../edges/clock.ts";
 import type { ResiliencyResource, Resource } from "../../resource/resource.ts";
-import type { Telemetry } from "../../telemetry/telemetry.ts";
+import type { Counter, Telemetry } from "../../telemetry/telemetry.ts";
 import { Breaker, type BreakerState } from "./breaker.ts";
 import { ResiliencePolicy } from "./policy.ts";
 import { mergeResiliency, type PolicyNames, type ResilienceSpec, type RetrySpec } from "./spec.ts";
@@ -41,7 +41,12 @@ export function createResilience(
 ): Resilience | undefined {
   const own = resources.filter((resource): resource is ResiliencyResource => resource.kind === "Resiliency");
   const spec = mergeResiliency(own);
-  return spec === undefined ? undefined : new Policies(spec, options);
+  if (spec === undefined) return undefined;
+  for (const { name, namespace } of own) {
+    const labels = { app_id: options.appId, name, namespace };
+    options.telemetry.metrics.counter("resiliency/loaded", labels).add();
+  }
+  return new Policies(spec, options);
 }
 
 /** Where a policy stands, for metrics and the log. */
@@ -119,17 +124,19 @@ class Policies implements Resilience {
     const retry = this.#spec.retries.get(names.retry);
     const breaker = this.#breaker(names.circuitBreaker, place);
     if (timeoutMs <= 0 && retry === undefined && breaker === undefined) return undefined;
-    for (const [policy, isThere] of [
-      ["timeout", timeoutMs > 0],
-      ["retry", retry !== undefined],
-    ] as const) {
-      if (isThere) this.#count("resiliency/count", policy, place, "");
-    }
+    const there = [timeoutMs > 0 ? "timeout" : "", retry === undefined ? "" : "retry"];
+    const counts = there
+      .filter((policy) => policy !== "")
+      .map((policy) => this.#counter("resiliency/count", policy, place, ""));
     return new ResiliencePolicy({
       clock: this.#clock,
       timeoutMs,
       retry,
       breaker,
+      applied: () => {
+        for (const count of counts) count.add();
+        if (breaker !== undefined) this.#count("resiliency/count", "circuitbreaker", place, breaker.state);
+      },
       activated: (policy) => this.#count("resiliency/activations_total", policy, place, ""),
     });
   }
@@ -138,7 +145,7 @@ class Policies implements Resilience {
     const spec = this.#spec.breakers.get(name);
     if (spec === undefined) return undefined;
     const log = this.#options.telemetry.log.scope("dapr.runtime.resiliency");
-    this.#count("resiliency/count", "circuitbreaker", place, "closed");
+    this.#gauge(place, "closed");
     return new Breaker(spec, {
       clock: this.#clock,
       trip: compileTrip(spec.trip, (error) =>
@@ -160,7 +167,11 @@ class Policies implements Resilience {
   }
 
   #count(name: string, policy: string, place: Place, status: string): void {
-    this.#options.telemetry.metrics.counter(name, this.#labels(policy, place, status)).add();
+    this.#counter(name, policy, place, status).add();
+  }
+
+  #counter(name: string, policy: string, place: Place, status: string): Counter {
+    return this.#options.telemetry.metrics.counter(name, this.#labels(policy, place, status));
   }
 
   #labels(policy: string, { target, direction }: Place, status: string): Record<string, string> {

@@ -3,59 +3,66 @@ import { Fault } from "../../errors.ts";
 import { grpcCodeGoName } from "../../net/grpc/status.ts";
 import { type GrpcContext, GrpcError, type GrpcProxyTarget } from "../../net/grpc/types.ts";
 import { authorize } from "../../policy/authorize.ts";
+import { baggage } from "../../policy/baggage.ts";
 import { type Handler, type Subject, stack } from "../../policy/layer.ts";
-import type { Counter } from "../../telemetry/telemetry.ts";
+import { apiLog } from "../../policy/log.ts";
+import { CellTable } from "../../telemetry/cell-table.ts";
 import { grpcErrorOf } from "./error-details.ts";
 import { RoutedGrpcCall } from "./grpc-call.ts";
 
 type Connection = Awaited<ReturnType<GrpcProxyTarget["connect"]>>;
 
-const cellsMax = 1000;
-
-/** Proxying to other apps, behind the API token, counted when a call ends. */
+/** Proxying to other apps, behind the API token, measured and logged when a call ends. */
 export function createProxy(
   app: AppScope,
   subjectOf: (operation: string) => Subject<Connection>,
 ): GrpcProxyTarget {
+  const subject = subjectOf("proxy");
   const connect: Handler<RoutedGrpcCall, Connection> = (call) => app.invoker.proxy().connect(call.grpc);
-  const guarded = stack([authorize], connect, subjectOf("proxy"));
-  const count = completedCounter(app);
+  const guarded = stack([authorize, baggage], connect, subject);
+  const measure = proxyMeter(app);
+  const log = apiLog(subject);
   return {
     kind: "proxy",
     async connect(context: GrpcContext) {
+      const startedMs = performance.now();
+      const call = new RoutedGrpcCall(app, context, 0);
+      const ended = (code: number): void => {
+        const tookMs = performance.now() - startedMs;
+        measure(context.path, code, tookMs);
+        log?.(call, { code, bytes: 0, tookMs });
+      };
       try {
-        const connection = await guarded(new RoutedGrpcCall(app, context, 0));
+        const connection = await guarded(call);
         return {
           ...connection,
           done(code) {
-            count(context.path, code);
+            ended(code);
             connection.done?.(code);
           },
         };
       } catch (error) {
         const failure = error instanceof GrpcError ? error : grpcErrorOf(Fault.from(error));
-        count(context.path, failure.code);
+        ended(failure.code);
         throw failure;
       }
     },
   };
 }
 
-function completedCounter(app: AppScope): (path: string, code: number) => void {
+function proxyMeter(app: AppScope): (path: string, code: number, tookMs: number) => void {
   if (!app.configuration.metrics.enabled) return () => {};
-  const cells = new Map<string, Counter>();
-  return (path, code) => {
-    // Paths are text of callers: beyond a bound they share one cell.
-    const method = cells.size < cellsMax || cells.has(`${code} ${path}`) ? path : "";
-    let cell = cells.get(`${code} ${method}`);
-    if (cell === undefined) {
-      cell = app.telemetry.metrics.counter("grpc.io/server/completed_rpcs", {
-        app_id: app.principal.appId,
-        grpc_server_method: method,
-        grpc_server_status: grpcCodeGoName(code),
-      });
-      cells.set(`${code} ${method}`, cell);
-    }
-    cell.add();
+  const { metrics } = app.telemetry;
+  const cells = new CellTable((path, _verb, status) => {
+    const labels = { app_id: app.principal.appId, grpc_server_method: path, grpc_server_status: status };
+    return {
+      completed: metrics.counter("grpc.io/server/completed_rpcs", labels),
+      latency: metrics.histogram("grpc.io/server/server_latency", labels),
+    };
+  });
+  return (path, code, tookMs) => {
+    const { completed, latency } = cells.find(path, "", grpcCodeGoName(code));
+    completed.add();
+    latency.record(tookMs);
   };
 }

@@ -43,6 +43,7 @@ const flagFields: Record<string, string> = {
   profilePort: "profile-port",
   logLevel: "log-level",
   enableApiLogging: "enable-api-logging",
+  enableGrpcReflection: "enable-grpc-reflection",
   enableAppHealthCheck: "enable-app-health-check",
   appHealthCheckPath: "app-health-check-path",
   appHealthProbeInterval: "app-health-probe-interval",

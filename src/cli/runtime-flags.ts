@@ -217,6 +217,12 @@ export const runtimeFlags: readonly Flag[] = [
     description: "lowest level that is printed",
   },
   { name: "log-as-json", type: "boolean", default: false, description: "log lines as JSON" },
+  {
+    name: "enable-grpc-reflection",
+    type: "boolean",
+    default: false,
+    description: "serve reflection on the gRPC port, for grpcurl and the like",
+  },
   { name: "enable-metrics", type: "boolean", default: true, description: "serve Prometheus metrics" },
   { name: "metrics-port", short: "M", type: "number", default: 9090, description: "port of the metrics" },
   {
@@ -272,6 +278,7 @@ export function runtimeOptions(values: FlagValues, env: Record<string, string | 
     enableApiLogging: values.isGiven("enable-api-logging") ? values.boolean("enable-api-logging") : undefined,
     logLevel: values.text("log-level") as LogLevel,
     logAsJson: values.boolean("log-as-json"),
+    enableGrpcReflection: values.boolean("enable-grpc-reflection"),
     enableMetrics: values.boolean("enable-metrics"),
     metricsPort: port(values, "metrics-port"),
     metricsListenAddress: values.text("metrics-listen-address"),

@@ -6,6 +6,7 @@ import { createAppChannel } from "../app/app-channel.ts";
 import type { AppChannel } from "../app/channel.ts";
 import { createJobs } from "../engine/jobs/jobs.ts";
 import { createPubSub } from "../engine/pubsub/pubsub.ts";
+import { createWorkflowEngine, type WorkflowEngine } from "../engine/workflow/engine.ts";
 import { createInvoker } from "../peer/app-invoker.ts";
 import type { Registration } from "../peer/registry.ts";
 import { createPeerHandlers } from "../peer/server.ts";
@@ -157,7 +158,7 @@ class Runtime implements AppRuntime {
     this.lifetime.abort();
     await this.drain().catch((error) => this.log.warn({ error }, "drain failed"));
     const graceMs = this.options.gracefulShutdownSeconds * 1000;
-    await Promise.all([this.scope?.pubsub.close(), this.scope?.jobs.close()]);
+    await Promise.all([this.scope?.pubsub.close(), this.scope?.jobs.close(), this.scope?.workflows.close()]);
     await Promise.all(this.listeners.map((listener) => listener.close(graceMs)));
     await this.scope?.invoker.close();
     await this.channel?.close();
@@ -196,6 +197,7 @@ class Runtime implements AppRuntime {
       appMaxConcurrency: options.appMaxConcurrency,
       owner: randomBytes(9).toString("base64url"),
     });
+    const workflows = this.openWorkflows(telemetry);
     const invoker = createInvoker({
       ...shared,
       registry: host.registry,
@@ -215,12 +217,27 @@ class Runtime implements AppRuntime {
         return resources.listed;
       },
       pubsub,
+      workflows,
       jobs,
       invoker,
       health: this.health,
       extendedMetadata: new Map(Object.entries(options.extendedMetadata)),
       shutdown: (request) => this.requestShutdown(request),
     };
+  }
+
+  private openWorkflows(telemetry: Telemetry): WorkflowEngine {
+    const { host, options } = this;
+    const workflows = createWorkflowEngine({
+      app: principalOf(options),
+      store: host.store,
+      edges: host.edges,
+      telemetry: { ...telemetry, log: this.log.scope("dapr.runtime.wfengine") },
+      messageBytesMax: options.maxBodyBytes,
+      limits: () => (this.resources as RuntimeResources).configuration.workflow,
+    });
+    workflows.start();
+    return workflows;
   }
 
   private requestShutdown(request: { force: boolean }): void {
@@ -385,6 +402,7 @@ function appSettings(options: RuntimeOptions): AppSettings {
     apiToken: options.apiToken,
     appToken: options.appToken,
     allowedOrigins: options.allowedOrigins,
+    grpcReflection: options.enableGrpcReflection,
     isStrict: options.isStrict,
     runtimeVersion,
   };

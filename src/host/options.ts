@@ -36,6 +36,8 @@ export interface RuntimeOptions {
   enableApiLogging: boolean | undefined;
   logLevel: LogLevel;
   logAsJson: boolean;
+  /** Off by default, unlike daprd: it tells anybody who can connect what there is. */
+  enableGrpcReflection: boolean;
   enableMetrics: boolean;
   metricsPort: number;
   metricsListenAddress: string;
@@ -87,6 +89,7 @@ export const runtimeDefaults: RuntimeOptions = {
   enableApiLogging: undefined,
   logLevel: "info",
   logAsJson: false,
+  enableGrpcReflection: false,
   enableMetrics: true,
   metricsPort: 9090,
   metricsListenAddress: "0.0.0.0",

@@ -33,22 +33,28 @@ const absent = {
   "metadata-set": "skip: the SDK only reads metadata",
 };
 
-test("the Java SDK works, with a Spring Boot app and a gRPC app", async () => {
-  const { java, classPath } = await mavenPackage(join(import.meta.dirname, "java"));
-  // What costs least to start: the programs live for seconds.
-  const flags = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m"];
-  const command = (role: string): string[] => [
-    java,
-    ...flags,
-    "-cp",
-    classPath,
-    "run.mecha.test.Program",
-    role,
-  ];
-  const result = await runSdk({
-    language: "java",
-    roles: { http: command("http"), grpc: command("grpc"), client: command("client") },
-  });
-  const wanted = { ...Object.fromEntries(checks.map((name) => [name, "ok"])), ...absent };
-  expect(Object.fromEntries(result)).toEqual(wanted);
-}, 1_200_000);
+test.each([false, true])(
+  "the Java SDK works (a runtime process per app: %p)",
+  async (sidecars) => {
+    const { java, classPath } = await mavenPackage(join(import.meta.dirname, "java"));
+    // What costs least to start: the programs live for seconds.
+    const flags = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m"];
+    const command = (role: string): string[] => [
+      java,
+      ...flags,
+      "-cp",
+      classPath,
+      "run.mecha.test.Program",
+      role,
+    ];
+    const result = await runSdk({
+      language: "java",
+      roles: { http: command("http"), grpc: command("grpc"), client: command("client") },
+      appHealthCheck: true,
+      sidecars,
+    });
+    const wanted = { ...Object.fromEntries(checks.map((name) => [name, "ok"])), ...absent };
+    expect(Object.fromEntries(result)).toEqual(wanted);
+  },
+  600_000,
+);

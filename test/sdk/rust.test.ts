@@ -29,17 +29,22 @@ const absent = {
   "wait-for-sidecar": "skip: the SDK has no such call",
 };
 
-test("the Rust SDK works, with a gRPC app of its own", async () => {
-  const program = await cargoBuild(join(import.meta.dirname, "rust"));
-  const result = await runSdk({
-    language: "rust",
-    // The HTTP server of the SDK is for actors alone: the app of the JavaScript SDK stands in.
-    roles: {
-      http: ["node", join(import.meta.dirname, "javascript/program.mjs"), "http"],
-      grpc: [program, "grpc"],
-      client: [program, "client"],
-    },
-  });
-  const wanted = { ...Object.fromEntries(checks.map((name) => [name, "ok"])), ...absent };
-  expect(Object.fromEntries(result)).toEqual(wanted);
-}, 1_200_000);
+test.each([false, true])(
+  "the Rust SDK works (a runtime process per app: %p)",
+  async (sidecars) => {
+    const program = await cargoBuild(join(import.meta.dirname, "rust"));
+    const result = await runSdk({
+      language: "rust",
+      // The HTTP server of the SDK is for actors alone: the app of the JavaScript SDK stands in.
+      roles: {
+        http: ["node", join(import.meta.dirname, "javascript/program.mjs"), "http"],
+        grpc: [program, "grpc"],
+        client: [program, "client"],
+      },
+      sidecars,
+    });
+    const wanted = { ...Object.fromEntries(checks.map((name) => [name, "ok"])), ...absent };
+    expect(Object.fromEntries(result)).toEqual(wanted);
+  },
+  600_000,
+);

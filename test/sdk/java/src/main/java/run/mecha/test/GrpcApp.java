@@ -4,9 +4,11 @@ import com.google.protobuf.Any;
 import com.google.protobuf.ByteString;
 import com.google.protobuf.Empty;
 import io.dapr.v1.AppCallbackGrpc;
+import io.dapr.v1.AppCallbackHealthCheckGrpc;
 import io.dapr.v1.CommonProtos.InvokeRequest;
 import io.dapr.v1.CommonProtos.InvokeResponse;
 import io.dapr.v1.DaprAppCallbackProtos.BulkSubscribeConfig;
+import io.dapr.v1.DaprAppCallbackProtos.HealthCheckResponse;
 import io.dapr.v1.DaprAppCallbackProtos.ListTopicSubscriptionsResponse;
 import io.dapr.v1.DaprAppCallbackProtos.TopicEventBulkRequest;
 import io.dapr.v1.DaprAppCallbackProtos.TopicEventBulkRequestEntry;
@@ -33,9 +35,19 @@ final class GrpcApp extends AppCallbackGrpc.AppCallbackImplBase {
     NettyServerBuilder.forAddress(new InetSocketAddress("127.0.0.1", port))
         .addService(new GrpcApp())
         .addService(Greeter.service())
+        .addService(new Health())
         .build()
         .start()
         .awaitTermination();
+  }
+
+  /** What the app health check asks; the Spring Boot app has it from the SDK. */
+  private static final class Health extends AppCallbackHealthCheckGrpc.AppCallbackHealthCheckImplBase {
+    @Override
+    public void healthCheck(Empty request, StreamObserver<HealthCheckResponse> reply) {
+      reply.onNext(HealthCheckResponse.getDefaultInstance());
+      reply.onCompleted();
+    }
   }
 
   @Override

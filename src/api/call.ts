@@ -2,6 +2,7 @@ import type { AppChannel } from "../app/channel.ts";
 import type { Components } from "../component/components.ts";
 import type { JobsEngine } from "../engine/jobs/engine.ts";
 import type { PubSubEngine } from "../engine/pubsub/engine.ts";
+import type { WorkflowEngine } from "../engine/workflow/engine.ts";
 import type { GrpcContext } from "../net/grpc/types.ts";
 import type { HttpRequest } from "../net/http1/types.ts";
 import type { Invoker } from "../peer/invoker.ts";
@@ -27,6 +28,7 @@ export interface AppScope {
   readonly channel: AppChannel | undefined;
   readonly pubsub: PubSubEngine;
   readonly jobs: JobsEngine;
+  readonly workflows: WorkflowEngine;
   readonly invoker: Invoker;
   readonly health: HealthTargets;
   readonly telemetry: Telemetry;

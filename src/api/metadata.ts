@@ -87,7 +87,7 @@ function describe(app: AppScope): MetadataReply {
       hostReady: false,
       placement: "placement: disconnected",
     },
-    workflows: { connectedWorkers: 0 },
+    workflows: { connectedWorkers: app.workflows.connectedWorkers },
   };
 }
 

@@ -18,6 +18,8 @@ import { shutdown } from "./shutdown.ts";
 import { getBulkState, getState, queryState } from "./state-read.ts";
 import { deleteBulkState, deleteState, executeStateTransaction, saveState } from "./state-write.ts";
 import { subscribeTopicEvents } from "./subscribe.ts";
+import { workflowOperations } from "./workflow.ts";
+import { workerOperations } from "./workflow-worker.ts";
 
 export const operations: Operation[] = [
   getState,
@@ -48,6 +50,8 @@ export const operations: Operation[] = [
   deleteJob,
   deleteJobsByPrefix,
   listJobs,
+  ...workflowOperations,
+  ...workerOperations,
   getMetadata,
   setMetadata,
   healthz,

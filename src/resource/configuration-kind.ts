@@ -41,6 +41,7 @@ export function readConfiguration(spec: FieldReader): Omit<Configuration, "names
       denied: (api?.list("denied") ?? []).map(readApiRule),
     },
     componentsDeny: spec.object("components")?.texts("deny") ?? [],
+    workflow: readWorkflow(spec.object("workflow")),
     features: readFeatures(spec),
     apiLogging: {
       enabled: logging?.flag("enabled", false) ?? false,
@@ -60,7 +61,23 @@ function reportMissing(spec: FieldReader): void {
   spec.refused("appHttpPipeline", isEmptyPipeline);
   spec.missing("nameResolution", isEmpty);
   spec.missing("wasm", (value) => fieldAt(value, "strictSandbox") !== true);
-  spec.missing("workflow", isEmpty);
+}
+
+function readWorkflow(workflow: FieldReader | undefined): Configuration["workflow"] {
+  const most = (name: string) => workflow?.number(name, 0, { min: 0 }) || undefined;
+  for (const name of ["globalMaxConcurrentWorkflowInvocations", "globalMaxConcurrentActivityInvocations"])
+    workflow?.missing(name);
+  for (const name of ["workflowConcurrencyLimits", "activityConcurrencyLimits"])
+    workflow?.missing(name, (value) => Array.isArray(value) && value.length === 0);
+  const retention = workflow?.object("stateRetentionPolicy");
+  const kept: NonNullable<Configuration["workflow"]["retentionMs"]> = {};
+  for (const name of ["anyTerminal", "completed", "failed", "terminated"] as const)
+    if (retention?.has(name)) kept[name] = retention.duration(name, 0);
+  return {
+    workflowsMax: most("maxConcurrentWorkflowInvocations"),
+    activitiesMax: most("maxConcurrentActivityInvocations"),
+    retentionMs: retention === undefined ? undefined : kept,
+  };
 }
 
 function readTracing(tracing: FieldReader | undefined): Configuration["tracing"] {

@@ -97,6 +97,11 @@ export interface Configuration {
   };
   api: { allowed: ApiRule[]; denied: ApiRule[] };
   componentsDeny: string[];
+  workflow: {
+    workflowsMax: number | undefined;
+    activitiesMax: number | undefined;
+    retentionMs: { anyTerminal?: number; completed?: number; failed?: number; terminated?: number } | undefined;
+  };
   features: Record<string, boolean>;
   apiLogging: { enabled: boolean; obfuscateURLs: boolean; omitHealthChecks: boolean };
   /** Names of the loaded resources, in order. */

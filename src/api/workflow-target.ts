@@ -1,0 +1,59 @@
+import type { InstanceView } from "../engine/workflow/instances.ts";
+import { errors, Fault } from "../errors.ts";
+import { OrchestrationStatus } from "../wire/orchestrator_service_pb.js";
+
+const idLengthMax = 64;
+
+/** Ids of new instances are narrow; those of children, which the engine makes, are not. */
+export function checkNewId(instanceId: string): void {
+  checkId(instanceId);
+  if (instanceId.length > idLengthMax) throw errors.WORKFLOW_ID_TOO_LONG(String(idLengthMax));
+  if (!/^[A-Za-z0-9_-]+$/.test(instanceId)) throw errors.WORKFLOW_ID_INVALID(instanceId);
+}
+
+export function checkId(instanceId: string): void {
+  if (instanceId === "") throw errors.WORKFLOW_ID_MISSING();
+}
+
+export function checkComponent(name: string): void {
+  if (name === "") throw errors.WORKFLOW_COMPONENT_MISSING();
+}
+
+export function statusName({ record }: InstanceView): string {
+  return OrchestrationStatus[record.status] ?? "RUNNING";
+}
+
+/** What HTTP and the Dapr service call the rest of an instance. */
+export function propertiesOf({ record, input }: InstanceView): Record<string, string> {
+  const { output, customStatus, failure, stalled } = record;
+  const all: Record<string, string | undefined> = {
+    "dapr.workflow.input": input,
+    "dapr.workflow.output": output,
+    "dapr.workflow.custom_status": customStatus,
+    "dapr.workflow.failure.error_type": failure?.errorType,
+    "dapr.workflow.failure.error_message": failure?.errorMessage,
+    "dapr.workflow.failure.stack_trace": failure?.stackTrace,
+    "mecha.workflow.stalled": stalled,
+  };
+  const properties: Record<string, string> = {};
+  for (const name in all) if (all[name] !== undefined) properties[name] = all[name];
+  return properties;
+}
+
+/** The engine's own faults inside the one of the operation, as Dapr words it; unknown instances keep theirs. */
+export async function within<T>(
+  wrap: (why: string) => Fault,
+  id: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const fault = Fault.from(error);
+    if (fault.code === errors.WORKFLOW_NOT_FOUND.code) {
+      throw errors.WORKFLOW_ID_NOT_FOUND(id, { cause: error });
+    }
+    if (fault.code === errors.WORKFLOW_ID_NOT_FOUND.code) throw fault;
+    throw wrap(fault.message);
+  }
+}

@@ -1,0 +1,238 @@
+import { fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
+import { type Timestamp, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { failureDetails } from "../engine/workflow/events.ts";
+import type { InstanceView } from "../engine/workflow/instances.ts";
+import { errors } from "../errors.ts";
+import { formatTraceparent } from "../telemetry/propagation.ts";
+import {
+  type GetInstanceResponseSchema,
+  HistoryEventSchema,
+  TaskHubSidecarService,
+  type WorkflowStateSchema,
+} from "../wire/orchestrator_service_pb.js";
+import type { AppScope } from "./call.ts";
+import { operation, streaming } from "./operation.ts";
+
+/** What the workers and workflow clients of the SDKs speak (dapr-api.md §10.3). */
+const { method } = TaskHubSidecarService;
+const group = { name: "workflows", version: "v1.0" };
+const pageSizeDefault = 1024;
+const pageSizeMax = 10_000;
+
+const hello = operation(method.hello, { name: "Hello", group, handle: () => ({}) });
+
+const startInstance = operation(method.startInstance, {
+  name: "StartInstance",
+  group,
+  async handle(request, call) {
+    const { name, version, input, tags, executionId, scheduledStartTimestamp, parentTraceContext } = request;
+    const instanceId = request.instanceId || crypto.randomUUID();
+    if (name === "") throw errors.WORKFLOW_NAME_MISSING();
+    const start = {
+      instanceId,
+      name,
+      version,
+      input,
+      tags,
+      executionId,
+      scheduledMs: scheduledStartTimestamp && timestampMs(scheduledStartTimestamp as Timestamp),
+      traceParent: parentTraceContext?.traceParent || formatTraceparent(call.span.context),
+    };
+    await call.app.workflows.instances.start(start, call.signal);
+    return { instanceId };
+  },
+});
+
+type InstanceReply = MessageInitShape<typeof GetInstanceResponseSchema>;
+
+const getInstance = operation(method.getInstance, {
+  name: "GetInstance",
+  group,
+  async handle({ instanceId, getInputsAndOutputs: payloads }, { app }): Promise<InstanceReply> {
+    const view = await app.workflows.instances.get(instanceId, { input: payloads });
+    return view === undefined ? { exists: false } : replyOf(view, payloads, app);
+  },
+});
+
+const waitForInstanceStart = operation(method.waitForInstanceStart, {
+  name: "WaitForInstanceStart",
+  group,
+  async handle({ instanceId, getInputsAndOutputs: payloads }, { app, signal }): Promise<InstanceReply> {
+    return replyOf(await app.workflows.instances.waitForStart(instanceId, payloads, signal), payloads, app);
+  },
+});
+
+const waitForInstanceCompletion = operation(method.waitForInstanceCompletion, {
+  name: "WaitForInstanceCompletion",
+  group,
+  async handle({ instanceId, getInputsAndOutputs: payloads }, { app, signal }): Promise<InstanceReply> {
+    return replyOf(await app.workflows.instances.waitForEnd(instanceId, payloads, signal), payloads, app);
+  },
+});
+
+function replyOf(view: InstanceView, payloads: boolean, app: AppScope): InstanceReply {
+  return { exists: true, workflowState: stateOf(view, payloads, app) };
+}
+
+function stateOf(
+  { id, record, input }: InstanceView,
+  payloads: boolean,
+  app: AppScope,
+): MessageInitShape<typeof WorkflowStateSchema> {
+  const { name, version, status, executionId, createdMs, updatedMs, startedMs, completedMs } = record;
+  const { scheduledMs, output, customStatus, failure, parent, tags = {} } = record;
+  return {
+    instanceId: id,
+    name,
+    workflowStatus: status,
+    executionId,
+    tags,
+    createdTimestamp: timestampFromMs(createdMs),
+    lastUpdatedTimestamp: timestampFromMs(updatedMs),
+    ...(version === undefined ? {} : { version }),
+    ...(scheduledMs === undefined ? {} : { scheduledStartTimestamp: timestampFromMs(scheduledMs) }),
+    ...(startedMs === undefined ? {} : { startedAt: timestampFromMs(startedMs) }),
+    ...(completedMs === undefined ? {} : { completedTimestamp: timestampFromMs(completedMs) }),
+    ...(parent === undefined ? {} : { parentInstanceId: parent.instanceId }),
+    ...(parent === undefined || parent.appId === app.principal.appId ? {} : { parentAppId: parent.appId }),
+    ...(payloads && input !== undefined ? { input } : {}),
+    ...(payloads && output !== undefined ? { output } : {}),
+    ...(payloads && customStatus !== undefined ? { customStatus } : {}),
+    ...(payloads && failure !== undefined ? { failureDetails: failureDetails(failure) } : {}),
+  };
+}
+
+const raiseEvent = operation(method.raiseEvent, {
+  name: "RaiseEvent",
+  group,
+  async handle({ instanceId, name, input }, { app }) {
+    await app.workflows.instances.raiseEvent(instanceId, name, input);
+    return {};
+  },
+});
+
+const terminateInstance = operation(method.terminateInstance, {
+  name: "TerminateInstance",
+  group,
+  async handle({ instanceId, output, recursive }, { app, signal }) {
+    await app.workflows.instances.terminate(instanceId, { output, recurse: recursive, signal });
+    return {};
+  },
+});
+
+const suspendInstance = operation(method.suspendInstance, {
+  name: "SuspendInstance",
+  group,
+  async handle({ instanceId, reason }, { app, signal }) {
+    await app.workflows.instances.suspend(instanceId, reason, signal);
+    return {};
+  },
+});
+
+const resumeInstance = operation(method.resumeInstance, {
+  name: "ResumeInstance",
+  group,
+  async handle({ instanceId, reason }, { app, signal }) {
+    await app.workflows.instances.resume(instanceId, reason, signal);
+    return {};
+  },
+});
+
+const purgeInstances = operation(method.purgeInstances, {
+  name: "PurgeInstances",
+  group,
+  async handle({ request, recursive, force = false }, { app }) {
+    if (request.case !== "instanceId") throw errors.WORKFLOW_RERUN("purge by filter is not supported");
+    const purge = { instanceId: request.value, recursive, force };
+    return { deletedInstanceCount: await app.workflows.purge(purge), isComplete: true };
+  },
+});
+
+const getWorkItems = streaming(method.getWorkItems, {
+  name: "GetWorkItems",
+  group,
+  async handle(_requests, send, { app, signal }) {
+    await app.workflows.serve((item) => send(item as Parameters<typeof send>[0]), signal);
+  },
+});
+
+const completeActivityTask = operation(method.completeActivityTask, {
+  name: "CompleteActivityTask",
+  group,
+  async handle(response, { app }) {
+    await app.workflows.completeActivity(response as Parameters<Engine["completeActivity"]>[0]);
+    return {};
+  },
+});
+
+type Engine = AppScope["workflows"];
+
+const completeWorkflowTask = operation([method.completeWorkflowTask, method.completeOrchestratorTask], {
+  name: "CompleteWorkflowTask",
+  group,
+  handle(response, { app }) {
+    app.workflows.completeWorkflow(response as Parameters<Engine["completeWorkflow"]>[0]);
+    return {};
+  },
+});
+
+const rerunWorkflowFromEvent = operation(method.rerunWorkflowFromEvent, {
+  name: "RerunWorkflowFromEvent",
+  group,
+  async handle(request, { app }) {
+    const { sourceInstanceID, eventID, newInstanceID, input, overwriteInput } = request;
+    if (sourceInstanceID === "") throw errors.WORKFLOW_ID_MISSING();
+    const newId = newInstanceID || crypto.randomUUID();
+    await app.workflows.rerun({
+      sourceId: sourceInstanceID,
+      eventId: eventID,
+      newId,
+      input,
+      overwritesInput: overwriteInput,
+      newChildId: request.newChildWorkflowInstanceID,
+    });
+    return { newInstanceID: newId };
+  },
+});
+
+const listInstanceIds = operation(method.listInstanceIDs, {
+  name: "ListInstanceIDs",
+  group,
+  async handle({ continuationToken, pageSize }, { app }) {
+    const limit = Math.min(pageSize || pageSizeDefault, pageSizeMax);
+    const page = await app.workflows.instances.list({ after: continuationToken || undefined, limit });
+    const last = page.at(-1);
+    const instanceIds = page.map(({ id }) => id);
+    return last === undefined || page.length < limit
+      ? { instanceIds }
+      : { instanceIds, continuationToken: last.id };
+  },
+});
+
+const getInstanceHistory = operation(method.getInstanceHistory, {
+  name: "GetInstanceHistory",
+  group,
+  async handle({ instanceId }, { app }) {
+    const history = await app.workflows.instances.history(instanceId);
+    return { events: history.map((bytes) => fromBinary(HistoryEventSchema, bytes)) };
+  },
+});
+
+export const workerOperations = [
+  hello,
+  startInstance,
+  getInstance,
+  waitForInstanceStart,
+  waitForInstanceCompletion,
+  raiseEvent,
+  terminateInstance,
+  suspendInstance,
+  resumeInstance,
+  purgeInstances,
+  getWorkItems,
+  completeActivityTask,
+  completeWorkflowTask,
+  rerunWorkflowFromEvent,
+  listInstanceIds,
+  getInstanceHistory,
+];

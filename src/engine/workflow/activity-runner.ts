@@ -1,0 +1,168 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { formatTraceparent, parseTraceparent } from "../../telemetry/propagation.ts";
+import {
+  type ActivityRequest,
+  ActivityRequestSchema,
+  type ActivityResponse,
+  ActivityResponseSchema,
+  TraceContextSchema,
+} from "../../wire/orchestrator_service_pb.js";
+import type { Delivery, Mutation } from "../store/store.ts";
+import { StoreConflict } from "../store/store.ts";
+import type { EngineParts } from "./engine-parts.ts";
+import { makeEvent } from "./events.ts";
+import { type ActivityHeaders, toInbox } from "./messages.ts";
+import { type AppName, activityTopic, workers } from "./names.ts";
+import { traceContext } from "./turn.ts";
+import { activityItem } from "./work-item.ts";
+import { activityKey, WorkerLost } from "./workers.ts";
+
+const retryMs = 1_000;
+
+/** Runs activities: each claimed message goes to a worker; its result and the end of the claim are one commit. */
+export class ActivityRunner {
+  readonly #parts: EngineParts;
+
+  constructor(parts: EngineParts) {
+    this.#parts = parts;
+  }
+
+  /** Never rejects. */
+  async handle(deliveries: Delivery[]): Promise<void> {
+    for (const delivery of deliveries) await this.#run(delivery);
+  }
+
+  /**
+   * The result of an item that an earlier run of this runtime gave out: accepted as long as nobody has claimed the
+   * activity again, so that a step that was done is not done once more because its runtime died.
+   */
+  async completeForeign(response: ActivityResponse): Promise<boolean> {
+    const ticket = parseTicket(response.completionToken);
+    if (ticket === undefined) return false;
+    const { app, commits } = this.#parts;
+    const { offset, claim, executionId, taskExecutionId } = ticket;
+    const delivery = { topic: activityTopic(app), group: workers, offset, claim };
+    const done = { app, instanceId: response.instanceId, executionId, taskExecutionId };
+    try {
+      await commits.commit([{ kind: "ack", delivery }, this.#result(done, response)]);
+      return true;
+    } catch (error) {
+      if (error instanceof StoreConflict) return false;
+      throw error;
+    }
+  }
+
+  async #run(delivery: Delivery): Promise<void> {
+    const { store, telemetry, edges, meters } = this.#parts;
+    const startedMs = edges.clock.monotonicMs();
+    let name = "";
+    try {
+      const request = fromBinary(ActivityRequestSchema, delivery.data);
+      name = request.name;
+      const response = await this.#ask(delivery, request);
+      await this.#commit(delivery, response);
+      const tookMs = edges.clock.monotonicMs() - startedMs;
+      meters.activity(name, response.failureDetails === undefined ? "success" : "failed", tookMs);
+    } catch (error) {
+      const isLost = error instanceof WorkerLost;
+      if (error instanceof StoreConflict) return;
+      if (!isLost)
+        telemetry.log.warn({ error, activity: name }, "an activity failed to run and is tried again");
+      meters.activity(name, "recoverable", edges.clock.monotonicMs() - startedMs);
+      await store
+        .nack(delivery, isLost ? 0 : retryMs, { untried: isLost })
+        .catch((cause) => telemetry.log.warn({ error: cause }, "an activity could not be given back"));
+    }
+  }
+
+  async #ask(delivery: Delivery, request: ActivityRequest): Promise<ActivityResponse> {
+    const { app, workers: streams, telemetry, messageBytesMax } = this.#parts;
+    const headers = delivery.headers as Record<string, string> & ActivityHeaders;
+    if (delivery.data.byteLength > messageBytesMax * 0.95) return tooLarge(request, delivery.data.byteLength);
+    const isOwn = headers.a === app.appId && headers.n === app.namespace;
+    const token = isOwn ? formatTicket(delivery, headers) : `${delivery.offset}-${delivery.claim}`;
+    const parent = parseTraceparent(request.parentTraceContext?.traceParent);
+    const span = telemetry.tracer.start(`activity||${request.name}`, "server", parent);
+    const data = span.context.sampled ? withParent(request, formatTraceparent(span.context)) : delivery.data;
+    try {
+      const key = activityKey({ instanceId: headers.i, taskId: request.taskId });
+      const response = await streams.runActivity(key, activityItem(data, token));
+      span.end(response.failureDetails && { code: 2, message: response.failureDetails.errorMessage });
+      return response;
+    } catch (error) {
+      span.end({ code: 2, message: (error as Error).message });
+      throw error;
+    }
+  }
+
+  async #commit(delivery: Delivery, response: ActivityResponse): Promise<void> {
+    const headers = delivery.headers as Record<string, string> & ActivityHeaders;
+    const app = { appId: headers.a, namespace: headers.n };
+    const done = { app, instanceId: headers.i, executionId: headers.x, taskExecutionId: headers.e };
+    await this.#parts.commits.commit([{ kind: "ack", delivery }, this.#result(done, response)]);
+  }
+
+  #result(done: Done, { taskId, result, failureDetails }: ActivityResponse): Mutation {
+    const { taskExecutionId } = done;
+    const nowMs = this.#parts.edges.clock.now();
+    const { bytes } =
+      failureDetails === undefined
+        ? makeEvent(nowMs, {
+            case: "taskCompleted",
+            value: {
+              taskScheduledId: taskId,
+              taskExecutionId,
+              ...(result === undefined ? {} : { result }),
+            },
+          })
+        : makeEvent(nowMs, {
+            case: "taskFailed",
+            value: { taskScheduledId: taskId, taskExecutionId, failureDetails },
+          });
+    return toInbox(done.app, done.instanceId, bytes, done.executionId);
+  }
+}
+
+interface Done {
+  app: AppName;
+  instanceId: string;
+  executionId: string;
+  taskExecutionId: string;
+}
+
+function withParent(request: ActivityRequest, traceParent: string): Uint8Array {
+  const parentTraceContext = create(TraceContextSchema, traceContext(traceParent));
+  return toBinary(ActivityRequestSchema, { ...request, parentTraceContext });
+}
+
+/** An activity that no worker can be sent has failed. */
+function tooLarge({ workflowInstance, taskId }: ActivityRequest, bytes: number): ActivityResponse {
+  return create(ActivityResponseSchema, {
+    instanceId: workflowInstance?.instanceId ?? "",
+    taskId,
+    failureDetails: {
+      errorType: "PAYLOAD_SIZE_EXCEEDED",
+      errorMessage: `the input of the activity has ${bytes} bytes, more than a worker can be sent`,
+      isNonRetriable: true,
+    },
+  });
+}
+
+/** What a completion token says of the claim: enough to accept the result after a restart. */
+interface Ticket {
+  offset: number;
+  claim: number;
+  executionId: string;
+  taskExecutionId: string;
+}
+
+function formatTicket({ offset, claim }: Delivery, { x, e }: ActivityHeaders): string {
+  return `${offset}.${claim}.${x}.${e}`;
+}
+
+function parseTicket(token: string): Ticket | undefined {
+  const match = /^(\d{1,15})\.(\d{1,15})\.([^.]*)\.(.*)$/s.exec(token);
+  if (match === null) return undefined;
+  const [, offset, claim, executionId = "", taskExecutionId = ""] = match;
+  return { offset: Number(offset), claim: Number(claim), executionId, taskExecutionId };
+}

@@ -1,0 +1,33 @@
+import type { Edges } from "../../edges/edges.ts";
+import type { Telemetry } from "../../telemetry/telemetry.ts";
+import type { Store } from "../store/store.ts";
+import type { Changes } from "./changes.ts";
+import type { Commits } from "./commits.ts";
+import type { WorkflowMeters } from "./meters.ts";
+import type { AppName } from "./names.ts";
+import type { Workers } from "./workers.ts";
+
+/** Limits of the app's Configuration (`spec.workflow`); read anew where they matter. */
+export interface WorkflowLimits {
+  workflowsMax?: number | undefined;
+  activitiesMax?: number | undefined;
+  /** How long finished instances are kept, by status. Absent: for ever. */
+  retentionMs?:
+    | { anyTerminal?: number; completed?: number; failed?: number; terminated?: number }
+    | undefined;
+}
+
+/** What the parts of one app's workflow engine share. */
+export interface EngineParts {
+  app: AppName;
+  store: Store;
+  edges: Edges;
+  telemetry: Telemetry;
+  commits: Commits;
+  changes: Changes;
+  workers: Workers;
+  meters: WorkflowMeters;
+  /** Largest message that a worker can be sent. */
+  messageBytesMax: number;
+  limits(): WorkflowLimits;
+}

@@ -1,0 +1,179 @@
+import type { Edges } from "../../edges/edges.ts";
+import { errors } from "../../errors.ts";
+import type { Telemetry } from "../../telemetry/telemetry.ts";
+import type { ActivityResponse, WorkflowResponse } from "../../wire/orchestrator_service_pb.js";
+import type { Store } from "../store/store.ts";
+import { ActivityRunner } from "./activity-runner.ts";
+import { Changes } from "./changes.ts";
+import { ClaimLoop } from "./claim-loop.ts";
+import { Commits } from "./commits.ts";
+import type { EngineParts, WorkflowLimits } from "./engine-parts.ts";
+import { Instances } from "./instances.ts";
+import { WorkflowMeters } from "./meters.ts";
+import { type AppName, activityTopic, inboxTopic } from "./names.ts";
+import { type PurgeRequest, purge } from "./purge.ts";
+import { type RerunRequest, rerun } from "./rerun.ts";
+import { TimerPump } from "./timer-pump.ts";
+import { type SendItem, Workers } from "./workers.ts";
+import { WorkflowRunner } from "./workflow-runner.ts";
+
+export interface WorkflowEngineOptions {
+  app: AppName;
+  store: Store;
+  edges: Edges;
+  telemetry: Telemetry;
+  messageBytesMax: number;
+  limits(): WorkflowLimits;
+}
+
+/** Durable execution for one app: its instances in the store, its work for the workers connected here. */
+export interface WorkflowEngine {
+  readonly instances: Instances;
+  readonly connectedWorkers: number;
+  /** A worker's stream. Resolves when `signal` aborts or the engine closes. */
+  serve(send: SendItem, signal: AbortSignal): Promise<void>;
+  completeWorkflow(response: WorkflowResponse): void;
+  completeActivity(response: ActivityResponse): Promise<void>;
+  purge(request: PurgeRequest): Promise<number>;
+  rerun(request: RerunRequest): Promise<void>;
+  /** Fires timers; nothing is read before. */
+  start(): void;
+  close(): Promise<void>;
+}
+
+export function createWorkflowEngine(options: WorkflowEngineOptions): WorkflowEngine {
+  return new Engine(options);
+}
+
+/** Jobs at once when the Configuration does not say. */
+const jobsMaxDefault = 1000;
+
+class Engine implements WorkflowEngine {
+  readonly instances: Instances;
+  readonly #parts: EngineParts;
+  readonly #workflows: WorkflowRunner;
+  readonly #activities: ActivityRunner;
+  readonly #pump: TimerPump;
+  readonly #closing = new AbortController();
+  #loops: ClaimLoop[] = [];
+  /** Loops start and stop one after the other. */
+  #turning: Promise<void> = Promise.resolve();
+
+  constructor({ app, store, edges, telemetry, messageBytesMax, limits }: WorkflowEngineOptions) {
+    const workers = new Workers(edges.clock);
+    const meters = new WorkflowMeters(telemetry.metrics, app);
+    const changes = new Changes(store, edges.clock, app);
+    const commits = new Commits(store);
+    this.#parts = {
+      app,
+      store,
+      edges,
+      telemetry,
+      commits,
+      changes,
+      workers,
+      meters,
+      messageBytesMax,
+      limits,
+    };
+    this.instances = new Instances(this.#parts, this.#closing.signal);
+    this.#workflows = new WorkflowRunner(this.#parts);
+    this.#activities = new ActivityRunner(this.#parts);
+    this.#pump = new TimerPump({
+      parts: this.#parts,
+      purge: async (instanceId, executionId) => {
+        const request = { instanceId, executionId, recursive: true, force: false };
+        await purge(this.#parts, request).catch((error) => {
+          telemetry.log.debug({ error, instanceId }, "a finished workflow was not purged");
+        });
+      },
+    });
+    workers.onChange(() => this.#adapt());
+  }
+
+  get connectedWorkers(): number {
+    return this.#parts.workers.count;
+  }
+
+  start(): void {
+    this.#pump.start();
+  }
+
+  async serve(send: SendItem, signal: AbortSignal): Promise<void> {
+    const ended = AbortSignal.any([signal, this.#closing.signal]);
+    if (ended.aborted) return;
+    const { commits, app, workers, telemetry } = this.#parts;
+    await commits.ensureGroup(inboxTopic(app));
+    await commits.ensureGroup(activityTopic(app));
+    if (ended.aborted) return;
+    const disconnect = workers.connect(send);
+    telemetry.log.info({}, `workflow worker connected, ${workers.count} in all`);
+    await new Promise<void>((resolve) => ended.addEventListener("abort", () => resolve(), { once: true }));
+    disconnect();
+    telemetry.log.info({}, `workflow worker disconnected, ${workers.count} left`);
+  }
+
+  completeWorkflow(response: WorkflowResponse): void {
+    if (!this.#parts.workers.completeWorkflow(response)) {
+      throw errors.WORKFLOW_ITEM_UNKNOWN(`no such workflow item: ${response.instanceId}`);
+    }
+  }
+
+  async completeActivity(response: ActivityResponse): Promise<void> {
+    if (this.#parts.workers.completeActivity(response)) return;
+    if (await this.#activities.completeForeign(response)) return;
+    const { instanceId, taskId } = response;
+    throw errors.WORKFLOW_ITEM_UNKNOWN(`no such activity item: ${instanceId}, ${taskId}`);
+  }
+
+  purge(request: PurgeRequest): Promise<number> {
+    return purge(this.#parts, request);
+  }
+
+  rerun(request: RerunRequest): Promise<void> {
+    return rerun(this.#parts, request);
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#turning;
+    await Promise.all(this.#loops.map((loop) => loop.close()));
+    await this.#pump.close();
+    this.#parts.changes.close();
+  }
+
+  /** Work is claimed while there is a worker for it. */
+  #adapt(): void {
+    this.#turning = this.#turning.then(async () => {
+      const isWanted = this.#parts.workers.count > 0 && !this.#closing.signal.aborted;
+      if (isWanted === this.#loops.length > 0) return;
+      const before = this.#loops;
+      this.#loops = isWanted ? this.#startLoops() : [];
+      await Promise.all(before.map((loop) => loop.close()));
+    });
+  }
+
+  #startLoops(): ClaimLoop[] {
+    const { app, store, edges, telemetry, limits } = this.#parts;
+    const { workflowsMax = jobsMaxDefault, activitiesMax = jobsMaxDefault } = limits();
+    const shared = { store, edges, log: telemetry.log };
+    const loops = [
+      new ClaimLoop({
+        ...shared,
+        topic: inboxTopic(app),
+        jobsMax: workflowsMax,
+        jobOf: ({ headers }) => headers.i ?? "",
+        handle: (deliveries) => this.#workflows.handle(deliveries),
+      }),
+      new ClaimLoop({
+        ...shared,
+        topic: activityTopic(app),
+        jobsMax: activitiesMax,
+        jobOf: ({ offset }) => String(offset),
+        handle: (deliveries) => this.#activities.handle(deliveries),
+      }),
+    ];
+    for (const loop of loops) loop.start();
+    return loops;
+  }
+}

@@ -1,0 +1,284 @@
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { errors } from "../../errors.ts";
+import { OrchestrationStatus as Status } from "../../wire/orchestrator_service_pb.js";
+import type { Mutation } from "../store/store.ts";
+import { StoreConflict } from "../store/store.ts";
+import { childrenOf } from "./children.ts";
+import type { EngineParts } from "./engine-parts.ts";
+import { makeEvent } from "./events.ts";
+import { readRecord, type StoredRecord } from "./instance.ts";
+import { timerSet, toInbox } from "./messages.ts";
+import { historyName, inputSpace, recordSpace } from "./names.ts";
+import { decodeRecord, encodeRecord, type InstanceRecord, isTerminal } from "./record.ts";
+import { recordOf } from "./start-event.ts";
+import { traceContext } from "./turn.ts";
+
+export interface StartRequest {
+  instanceId: string;
+  name: string;
+  version?: string | undefined;
+  input?: string | undefined;
+  scheduledMs?: number | undefined;
+  executionId?: string | undefined;
+  tags?: Record<string, string>;
+  traceParent?: string | undefined;
+}
+
+export interface InstanceView {
+  id: string;
+  record: InstanceRecord;
+  /** Present when asked for and there is one. */
+  input?: string;
+}
+
+type EventType = Parameters<typeof makeEvent>[1];
+
+const startTriesMax = 5;
+
+/** What clients do with the instances of one app. Throws Faults. */
+export class Instances {
+  readonly #parts: EngineParts;
+  readonly #closing: AbortSignal;
+
+  constructor(parts: EngineParts, closing: AbortSignal) {
+    this.#parts = parts;
+    this.#closing = closing;
+  }
+
+  /** Resolves when the instance is stored, and, with a worker at hand, when it has left PENDING. */
+  async start(request: StartRequest, signal: AbortSignal): Promise<void> {
+    const isScheduled = await this.#metered("create_workflow", () => this.#create(request));
+    if (isScheduled || this.#parts.workers.count === 0) return;
+    const { executionId } = request;
+    const isStarted = (record: InstanceRecord | undefined): boolean =>
+      record?.status !== Status.PENDING || (executionId !== undefined && record.executionId !== executionId);
+    await this.#wait(request.instanceId, isStarted, signal);
+  }
+
+  async get(instanceId: string, options: { input?: boolean } = {}): Promise<InstanceView | undefined> {
+    return this.#metered("get_workflow", async () => {
+      const { store, app } = this.#parts;
+      const stored = await readRecord(store, app, instanceId);
+      return stored && this.#view(instanceId, stored.record, options.input === true);
+    });
+  }
+
+  async waitForStart(instanceId: string, input: boolean, signal: AbortSignal): Promise<InstanceView> {
+    const isStarted = (record: InstanceRecord | undefined) => record?.status !== Status.PENDING;
+    return this.#awaited(instanceId, isStarted, input, signal);
+  }
+
+  async waitForEnd(instanceId: string, input: boolean, signal: AbortSignal): Promise<InstanceView> {
+    const isEnded = (record: InstanceRecord | undefined) => record === undefined || isTerminal(record.status);
+    return this.#awaited(instanceId, isEnded, input, signal);
+  }
+
+  async raiseEvent(instanceId: string, name: string, input: string | undefined): Promise<void> {
+    const value = input === undefined ? { name } : { name, input };
+    await this.#send(instanceId, { case: "eventRaised", value });
+  }
+
+  /** Waits for the end when a worker is at hand. */
+  async terminate(
+    instanceId: string,
+    options: { output?: string | undefined; recurse: boolean; signal: AbortSignal },
+  ): Promise<void> {
+    const { output, recurse, signal } = options;
+    const value = output === undefined ? { recurse } : { recurse, input: output };
+    await this.#send(instanceId, { case: "executionTerminated", value });
+    await this.#settled(instanceId, () => false, signal);
+  }
+
+  async suspend(instanceId: string, reason: string | undefined, signal: AbortSignal): Promise<void> {
+    const value = reason === undefined ? {} : { input: reason };
+    await this.#send(instanceId, { case: "executionSuspended", value });
+    await this.#settled(instanceId, (status) => status === Status.SUSPENDED, signal);
+  }
+
+  async resume(instanceId: string, reason: string | undefined, signal: AbortSignal): Promise<void> {
+    const value = reason === undefined ? {} : { input: reason };
+    await this.#send(instanceId, { case: "executionResumed", value });
+    await this.#settled(instanceId, (status) => status === Status.RUNNING, signal);
+  }
+
+  async list(options: { after?: string | undefined; limit: number }): Promise<InstanceView[]> {
+    const { store, app } = this.#parts;
+    const { after, limit } = options;
+    const entries = await store.list(recordSpace(app), after === undefined ? { limit } : { after, limit });
+    return entries.map(({ key, value }) => ({ id: key, record: decodeRecord(value) }));
+  }
+
+  async history(instanceId: string): Promise<Uint8Array[]> {
+    const { store, app } = this.#parts;
+    const stored = await readRecord(store, app, instanceId);
+    if (stored === undefined) throw errors.WORKFLOW_NOT_FOUND();
+    return store.readHistory(historyName(app, instanceId), 0);
+  }
+
+  async #create(request: StartRequest): Promise<boolean> {
+    const { store, app, commits, changes } = this.#parts;
+    for (let tries = 1; ; tries++) {
+      const before = await readRecord(store, app, request.instanceId);
+      if (before !== undefined) await this.#checkReuse(request.instanceId, before);
+      const { mutations, isScheduled } = this.#creation(request, before);
+      try {
+        await commits.commit(mutations);
+        changes.notify(request.instanceId);
+        return isScheduled;
+      } catch (error) {
+        // Somebody else was faster: what they made decides.
+        if (!(error instanceof StoreConflict) || tries === startTriesMax) throw error;
+      }
+    }
+  }
+
+  async #checkReuse(instanceId: string, { record }: StoredRecord): Promise<void> {
+    if (!isTerminal(record.status)) throw errors.WORKFLOW_ACTIVE(instanceId);
+    const { store, app } = this.#parts;
+    for (const child of await childrenOf(store, app, instanceId)) {
+      const stored = await readRecord(store, child.app, child.instanceId);
+      if (stored !== undefined && !isTerminal(stored.record.status)) {
+        throw errors.WORKFLOW_ACTIVE(child.instanceId);
+      }
+    }
+  }
+
+  #creation(
+    request: StartRequest,
+    before: StoredRecord | undefined,
+  ): { mutations: Mutation[]; isScheduled: boolean } {
+    const { app, edges } = this.#parts;
+    const { instanceId, scheduledMs, input } = request;
+    const nowMs = edges.clock.now();
+    const executionId = request.executionId || edges.random.uuid();
+    const start = startEvent(request, executionId, nowMs);
+    if (start.event.eventType.case !== "executionStarted") throw new Error("a start event starts");
+    const record = recordOf(start.event.eventType.value, app, nowMs);
+    const put = {
+      kind: "put" as const,
+      space: recordSpace(app),
+      key: instanceId,
+      value: encodeRecord(record),
+    };
+    const mutations: Mutation[] = [
+      before === undefined ? { ...put, ifAbsent: true } : { ...put, etag: before.etag },
+      before === undefined
+        ? undefined
+        : { kind: "historyDelete" as const, instance: historyName(app, instanceId) },
+      input === undefined
+        ? before && { kind: "delete" as const, space: inputSpace(app), key: instanceId }
+        : {
+            kind: "put" as const,
+            space: inputSpace(app),
+            key: instanceId,
+            value: new TextEncoder().encode(input),
+          },
+    ].filter((mutation) => mutation !== undefined);
+    const isScheduled = scheduledMs !== undefined && scheduledMs > nowMs;
+    mutations.push(
+      isScheduled
+        ? timerSet(app, { instanceId, executionId, purpose: "start" }, scheduledMs, start.bytes)
+        : toInbox(app, instanceId, start.bytes),
+    );
+    return { mutations, isScheduled };
+  }
+
+  /** An event for an instance that exists; a finished one does not hear it. */
+  async #send(instanceId: string, type: EventType): Promise<void> {
+    await this.#metered("add_event", async () => {
+      const { store, app, edges, commits } = this.#parts;
+      const stored = await readRecord(store, app, instanceId);
+      if (stored === undefined) throw errors.WORKFLOW_NOT_FOUND();
+      if (isTerminal(stored.record.status)) return;
+      const { bytes } = makeEvent(edges.clock.now(), type);
+      await commits.commit([toInbox(app, instanceId, bytes)]);
+    });
+  }
+
+  async #settled(
+    instanceId: string,
+    isReached: (status: Status) => boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    // Without a worker nothing moves; what was asked for is kept until there is one.
+    if (this.#parts.workers.count === 0) return;
+    const isDone = (record: InstanceRecord | undefined) =>
+      record === undefined || isTerminal(record.status) || isReached(record.status);
+    await this.#wait(instanceId, isDone, signal);
+  }
+
+  async #awaited(
+    instanceId: string,
+    isDone: (record: InstanceRecord | undefined) => boolean,
+    input: boolean,
+    signal: AbortSignal,
+  ): Promise<InstanceView> {
+    const record = await this.#wait(instanceId, isDone, signal);
+    if (record === undefined) throw errors.WORKFLOW_NOT_FOUND();
+    return this.#view(instanceId, record, input);
+  }
+
+  async #view(id: string, record: InstanceRecord, wantsInput: boolean): Promise<InstanceView> {
+    const { store, app } = this.#parts;
+    const entry = wantsInput ? await store.get(inputSpace(app), id) : undefined;
+    return entry === undefined
+      ? { id, record }
+      : { id, record, input: new TextDecoder().decode(entry.value) };
+  }
+
+  /** Resolves with the record once it is as wanted, or with what it is when the caller or the runtime gives up. */
+  async #wait(
+    instanceId: string,
+    isDone: (record: InstanceRecord | undefined) => boolean,
+    signal: AbortSignal,
+  ): Promise<InstanceRecord | undefined> {
+    const { store, app, changes } = this.#parts;
+    const either = AbortSignal.any([signal, this.#closing]);
+    for (;;) {
+      // Waiting starts before the look: a change between the two is not missed.
+      const changed = Promise.withResolvers<void>();
+      const stop = changes.wait(instanceId, changed.resolve);
+      either.addEventListener("abort", () => changed.resolve(), { once: true });
+      try {
+        const stored = await readRecord(store, app, instanceId);
+        if (isDone(stored?.record)) return stored?.record;
+        if (either.aborted) throw errors.WORKFLOW_WAIT_ENDED(instanceId);
+        await changed.promise;
+      } finally {
+        stop();
+      }
+    }
+  }
+
+  async #metered<T>(
+    operation: Parameters<EngineParts["meters"]["operation"]>[0],
+    work: () => Promise<T>,
+  ): Promise<T> {
+    const { meters, edges } = this.#parts;
+    const startedMs = edges.clock.monotonicMs();
+    try {
+      const result = await work();
+      meters.operation(operation, true, edges.clock.monotonicMs() - startedMs);
+      return result;
+    } catch (error) {
+      meters.operation(operation, false, edges.clock.monotonicMs() - startedMs);
+      throw error;
+    }
+  }
+}
+
+function startEvent(request: StartRequest, executionId: string, nowMs: number) {
+  const { instanceId, name, version, input, scheduledMs, tags = {}, traceParent } = request;
+  return makeEvent(nowMs, {
+    case: "executionStarted",
+    value: {
+      name,
+      ...(version === undefined ? {} : { version }),
+      ...(input === undefined ? {} : { input }),
+      workflowInstance: { instanceId, executionId },
+      ...(scheduledMs === undefined ? {} : { scheduledStartTimestamp: timestampFromMs(scheduledMs) }),
+      ...(traceParent === undefined ? {} : { parentTraceContext: traceContext(traceParent) }),
+      tags,
+    },
+  });
+}

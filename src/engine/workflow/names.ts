@@ -1,0 +1,41 @@
+/** An app of a namespace: whose workflows, whose activities. */
+export interface AppName {
+  namespace: string;
+  appId: string;
+}
+
+/** The consumer group of both logs: all runtimes of the app compete for its work. */
+export const workers = "workers";
+
+/** The log of what comes in for instances of the app; the order key is the instance id. */
+export function inboxTopic(app: AppName): string {
+  return `workflow:${scope(app)}`;
+}
+
+/** The log of activities to run. */
+export function activityTopic(app: AppName): string {
+  return `activity:${scope(app)}`;
+}
+
+/** One record per instance: what status and list need. */
+export function recordSpace(app: AppName): string {
+  return `workflow:${scope(app)}`;
+}
+
+/** Inputs of instances, apart from the record that is rewritten at each turn. */
+export function inputSpace(app: AppName): string {
+  return `workflow-input:${scope(app)}`;
+}
+
+export function timerSpace(app: AppName): string {
+  return `workflow:${scope(app)}`;
+}
+
+export function historyName(app: AppName, instanceId: string): string {
+  return `workflow:${scope(app)}:${instanceId}`;
+}
+
+/** Colons in a name would let two apps meet. */
+function scope({ namespace, appId }: AppName): string {
+  return `${encodeURIComponent(namespace || "default")}:${encodeURIComponent(appId)}`;
+}

@@ -1,0 +1,403 @@
+import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import {
+  ActivityRequestSchema,
+  type CompleteWorkflowAction,
+  type CreateChildWorkflowAction,
+  type CreateDetachedWorkflowAction,
+  type CreateTimerAction,
+  type HistoryEvent,
+  type ScheduleTaskAction,
+  OrchestrationStatus as Status,
+  type TaskRouter,
+  TaskRouterSchema,
+  type WorkflowAction,
+  type WorkflowResponse,
+} from "../../wire/orchestrator_service_pb.js";
+import type { Mutation } from "../store/store.ts";
+import { dueMs, type EncodedEvent, encodeEvent, failureDetails, failureRecord, makeEvent } from "./events.ts";
+import type { Facts, OpenStep } from "./facts.ts";
+import { type Instance, liveStatus } from "./instance.ts";
+import { timerDelete, timerSet, toActivities, toInbox } from "./messages.ts";
+import type { AppName } from "./names.ts";
+import { type InstanceRecord, isTerminal } from "./record.ts";
+
+/** What a turn comes to. Nothing of it has happened before it is committed. */
+export interface Decision {
+  /** Appended to the history. */
+  events: EncodedEvent[];
+  facts: Facts;
+  record: InstanceRecord;
+  /** Activities, timers and messages that leave the instance. */
+  mutations: Mutation[];
+  /** The workflow goes on as a new execution, whose first events these are. */
+  restart?: EncodedEvent[];
+}
+
+export interface TurnRequest {
+  app: AppName;
+  instance: Instance;
+  /** The facts after the new events. */
+  facts: Facts;
+  /** WorkflowStarted first, then what was in the inbox. */
+  newEvents: readonly EncodedEvent[];
+  response: WorkflowResponse;
+  nowMs: number;
+  newId(): string;
+}
+
+/** The workflow can not go on until its worker changes: it stands still as STALLED. */
+export class Stalled extends Error {
+  constructor(reason: "PATCH_MISMATCH" | "VERSION_NOT_AVAILABLE" | "PAYLOAD_SIZE_EXCEEDED", why: string) {
+    super(`${reason}: ${why}`);
+    this.name = "Stalled";
+  }
+}
+
+/** Turns the actions that a worker answered into one commit's worth of changes. Throws `Stalled`. */
+export function decide(request: TurnRequest): Decision {
+  return new Turn(request).decide();
+}
+
+class Turn {
+  readonly #request: TurnRequest;
+  readonly #facts: Facts;
+  readonly #events: EncodedEvent[];
+  readonly #mutations: Mutation[] = [];
+  readonly #record: InstanceRecord;
+  #restart: EncodedEvent[] | undefined;
+
+  constructor(request: TurnRequest) {
+    this.#request = request;
+    this.#facts = request.facts;
+    this.#events = [...request.newEvents];
+    const { stalled: _, ...record } = request.instance.record;
+    this.#record = { ...record, updatedMs: request.nowMs };
+  }
+
+  decide(): Decision {
+    const { response, nowMs, newEvents } = this.#request;
+    this.#recordVersion();
+    if (response.customStatus !== undefined) this.#record.customStatus = response.customStatus;
+    for (const action of response.actions) {
+      this.#apply(action);
+      if (this.#restart !== undefined) return this.#restarted(this.#restart);
+    }
+    const terminated = newEvents.find(isTermination)?.event;
+    if (terminated !== undefined) this.#terminate(terminated);
+    if (!this.#facts.isCompleted) this.#record.status = liveStatus(this.#facts);
+    if (this.#facts.isStarted) this.#record.startedMs ??= nowMs;
+    return {
+      events: this.#events,
+      facts: this.#facts,
+      record: this.#record,
+      mutations: this.#mutations,
+    };
+  }
+
+  /** Patches that the worker saw: those of the history first, then new ones, which this turn records. */
+  #recordVersion(): void {
+    const { version } = this.#request.response;
+    const { nowMs, newEvents } = this.#request;
+    const known = this.#facts.patches;
+    const given = version?.patches ?? [];
+    if (version !== undefined && known.some((patch, index) => given[index] !== patch)) {
+      throw new Stalled("PATCH_MISMATCH", `recorded ${known.join(", ")}, worker has ${given.join(", ")}`);
+    }
+    const fresh = given.slice(known.length);
+    const name = version?.name;
+    if (newEvents.length === 0 || (fresh.length === 0 && name === undefined)) return;
+    const recorded = name === undefined ? { patches: fresh } : { patches: fresh, name };
+    this.#events[0] = makeEvent(nowMs, { case: "workflowStarted", value: { version: recorded } });
+    this.#facts.patches = [...known, ...fresh];
+  }
+
+  #apply(action: WorkflowAction): void {
+    if (this.#facts.isCompleted) return;
+    const { id, workflowActionType: type } = action;
+    switch (type.case) {
+      case "scheduleTask":
+        this.#schedule(id, type.value, routerOf(type.value.router ?? action.router));
+        break;
+      case "createTimer":
+        this.#createTimer(id, type.value);
+        break;
+      case "createChildWorkflow":
+        this.#createChild(id, type.value, routerOf(type.value.router ?? action.router));
+        break;
+      case "createDetachedWorkflow":
+        this.#createDetached(id, type.value, routerOf(type.value.router ?? action.router));
+        break;
+      case "sendEvent":
+        this.#sendEvent(id, type.value.instance?.instanceId ?? "", type.value.name, type.value.data);
+        break;
+      case "terminateWorkflow": {
+        const { instanceId, reason, recurse } = type.value;
+        const value = { recurse, ...(reason === undefined ? {} : { input: reason }) };
+        this.#send(instanceId, { case: "executionTerminated", value });
+        break;
+      }
+      case "completeWorkflow":
+        this.#complete(id, type.value);
+        break;
+      case "workflowVersionNotAvailable":
+        throw new Stalled("VERSION_NOT_AVAILABLE", "no worker has the version of this workflow");
+      default:
+    }
+  }
+
+  #schedule(id: number, action: ScheduleTaskAction, router: TaskRouter | undefined): void {
+    const { app, instance } = this.#request;
+    const { name, version, input, taskExecutionId } = action;
+    const { traceParent, executionId } = this.#record;
+    const context = traceParent === undefined ? {} : { parentTraceContext: traceContext(traceParent) };
+    const said = { name, ...optional({ version, input }), ...context, taskExecutionId };
+    this.#add(id, { case: "taskScheduled", value: said }, router);
+    const workflowInstance = { instanceId: instance.id, executionId };
+    const request = create(ActivityRequestSchema, { ...said, workflowInstance, taskId: id });
+    this.#mutations.push(toActivities({ target: this.#target(router), parent: app, executionId, request }));
+  }
+
+  #createTimer(id: number, { fireAt, name, origin }: CreateTimerAction): void {
+    const { app, instance, nowMs } = this.#request;
+    const { executionId } = this.#record;
+    const at = dueMs(fireAt, nowMs);
+    const timestamp = timestampFromMs(at);
+    this.#add(id, {
+      case: "timerCreated",
+      value: { fireAt: timestamp, ...optional({ name }), ...(origin.case === undefined ? {} : { origin }) },
+    });
+    const fired = makeEvent(Math.max(at, nowMs), {
+      case: "timerFired",
+      value: { timerId: id, fireAt: timestamp },
+    });
+    this.#mutations.push(
+      at <= nowMs
+        ? toInbox(app, instance.id, fired.bytes, executionId)
+        : timerSet(app, { instanceId: instance.id, executionId, purpose: id }, at, fired.bytes),
+    );
+  }
+
+  #createChild(id: number, action: CreateChildWorkflowAction, router: TaskRouter | undefined): void {
+    const { app, instance, newId, nowMs } = this.#request;
+    const { name, version, input } = action;
+    const instanceId = action.instanceId || `${instance.id}:${id.toString(16).padStart(4, "0")}`;
+    this.#add(
+      id,
+      { case: "childWorkflowInstanceCreated", value: { instanceId, name, ...optional({ version, input }) } },
+      router,
+    );
+    const start = makeEvent(nowMs, {
+      case: "executionStarted",
+      value: {
+        name,
+        ...optional({ version, input }),
+        workflowInstance: { instanceId, executionId: newId() },
+        parentInstance: {
+          taskScheduledId: id,
+          name: this.#record.name,
+          workflowInstance: { instanceId: instance.id, executionId: this.#record.executionId },
+          appID: app.appId,
+          appNamespace: app.namespace,
+        },
+        ...this.#traceContext(),
+      },
+    });
+    this.#mutations.push(toInbox(this.#target(router), instanceId, start.bytes));
+  }
+
+  #createDetached(id: number, action: CreateDetachedWorkflowAction, router: TaskRouter | undefined): void {
+    const { newId, nowMs } = this.#request;
+    const { name, version, input, tags, scheduledStartTimestamp } = action;
+    const instanceId = action.instanceId || newId();
+    this.#add(id, { case: "detachedWorkflowInstanceCreated", value: { instanceId } }, router);
+    const executionId = newId();
+    const scheduled = scheduledStartTimestamp === undefined ? {} : { scheduledStartTimestamp };
+    const start = makeEvent(nowMs, {
+      case: "executionStarted",
+      value: {
+        name,
+        ...optional({ version, input }),
+        workflowInstance: { instanceId, executionId },
+        tags,
+        ...scheduled,
+        ...this.#traceContext(),
+      },
+    });
+    const at = dueMs(scheduledStartTimestamp, nowMs);
+    const target = this.#target(router);
+    this.#mutations.push(
+      at <= nowMs
+        ? toInbox(target, instanceId, start.bytes)
+        : timerSet(target, { instanceId, executionId, purpose: "start" }, at, start.bytes),
+    );
+  }
+
+  #sendEvent(id: number, instanceId: string, name: string, data: string | undefined): void {
+    const value = { name, ...optional({ input: data }) };
+    this.#add(id, { case: "eventSent", value: { instanceId, ...value } });
+    this.#send(instanceId, { case: "eventRaised", value });
+  }
+
+  #complete(id: number, action: CompleteWorkflowAction): void {
+    const { workflowStatus, result, failureDetails: details } = action;
+    if (workflowStatus === Status.CONTINUED_AS_NEW) {
+      if (this.#request.newEvents.some(isTermination)) return;
+      this.#restart = this.#nextExecution(action);
+      return;
+    }
+    this.#add(id, {
+      case: "executionCompleted",
+      value: {
+        workflowStatus,
+        ...optional({ result }),
+        ...(details === undefined ? {} : { failureDetails: details }),
+      },
+    });
+    this.#end(isTerminal(workflowStatus) ? workflowStatus : Status.COMPLETED, result);
+    if (details !== undefined) this.#record.failure = failureRecord(details);
+    this.#tellParent();
+  }
+
+  /** A terminated workflow ends, whatever its worker said; its children with it when they were meant too. */
+  #terminate({ eventType }: HistoryEvent): void {
+    if (eventType.case !== "executionTerminated") return;
+    const { input, recurse } = eventType.value;
+    if (!this.#facts.isCompleted) {
+      const value = { workflowStatus: Status.TERMINATED, ...optional({ result: input }) };
+      this.#add(-1, { case: "executionCompleted", value });
+      this.#end(Status.TERMINATED, input);
+      this.#tellParent();
+    }
+    if (!recurse) return;
+    for (const step of this.#facts.open.values()) {
+      if (step.kind !== "child") continue;
+      const value = { recurse: true, ...optional({ input }) };
+      this.#send(step.instanceId, { case: "executionTerminated", value }, this.#appOf(step));
+    }
+  }
+
+  #end(status: Status, output: string | undefined): void {
+    const { app, instance, nowMs } = this.#request;
+    const record = this.#record;
+    record.status = status;
+    record.completedMs = nowMs;
+    if (output !== undefined) record.output = output;
+    for (const [id, step] of this.#facts.open) {
+      if (step.kind !== "timer") continue;
+      const name = { instanceId: instance.id, executionId: record.executionId, purpose: id };
+      this.#mutations.push(timerDelete(app, name));
+    }
+  }
+
+  #tellParent(): void {
+    const { parent, status, output, failure } = this.#record;
+    if (parent === undefined) return;
+    const { taskId: taskScheduledId } = parent;
+    const stopped = { errorType: Status[status] ?? "FAILED", errorMessage: output ?? "" };
+    const type =
+      status === Status.COMPLETED
+        ? {
+            case: "childWorkflowInstanceCompleted" as const,
+            value: { taskScheduledId, ...optional({ result: output }) },
+          }
+        : {
+            case: "childWorkflowInstanceFailed" as const,
+            value: { taskScheduledId, failureDetails: failureDetails(failure ?? stopped) },
+          };
+    const { bytes } = makeEvent(this.#request.nowMs, type);
+    this.#mutations.push(toInbox(parent, parent.instanceId, bytes, parent.executionId));
+  }
+
+  #nextExecution({ result, newVersion, carryoverEvents }: CompleteWorkflowAction): EncodedEvent[] {
+    const { instance, newId, nowMs } = this.#request;
+    const { parent, name, version, tags } = this.#record;
+    const executionId = newId();
+    const start = makeEvent(nowMs, {
+      case: "executionStarted",
+      value: {
+        name,
+        ...optional({ version: newVersion ?? version, input: result }),
+        workflowInstance: { instanceId: instance.id, executionId },
+        ...(parent === undefined ? {} : { parentInstance: parentInstance(parent) }),
+        ...(tags === undefined ? {} : { tags }),
+        ...this.#traceContext(),
+      },
+    });
+    this.#record.executionId = executionId;
+    if (newVersion !== undefined) this.#record.version = newVersion;
+    return [start, ...carryoverEvents.map(encodeEvent)];
+  }
+
+  /** What the old execution still wanted is dropped with it, its timers too. */
+  #restarted(restart: EncodedEvent[]): Decision {
+    const { app, instance } = this.#request;
+    const { executionId } = instance.record;
+    const mutations = [...instance.facts.open].flatMap(([id, { kind }]) =>
+      kind === "timer" ? [timerDelete(app, { instanceId: instance.id, executionId, purpose: id })] : [],
+    );
+    return { events: this.#events, facts: this.#facts, record: this.#record, mutations, restart };
+  }
+
+  #add(eventId: number, type: Parameters<typeof makeEvent>[1], router?: TaskRouter): void {
+    const { app, nowMs } = this.#request;
+    const routed =
+      router && create(TaskRouterSchema, { ...router, sourceAppID: router.sourceAppID || app.appId });
+    const made = makeEvent(nowMs, type, { eventId, router: routed });
+    this.#facts.note(made.event);
+    this.#events.push(made);
+  }
+
+  #send(instanceId: string, type: Parameters<typeof makeEvent>[1], app = this.#request.app): void {
+    this.#mutations.push(toInbox(app, instanceId, makeEvent(this.#request.nowMs, type).bytes));
+  }
+
+  #target(router: TaskRouter | undefined): AppName {
+    const { app } = this.#request;
+    return {
+      appId: router?.targetAppID ?? app.appId,
+      namespace: router?.targetAppNamespace ?? app.namespace,
+    };
+  }
+
+  #appOf({ appId, namespace }: Extract<OpenStep, { kind: "child" }>): AppName {
+    const { app } = this.#request;
+    return { appId: appId ?? app.appId, namespace: namespace ?? app.namespace };
+  }
+
+  #traceContext() {
+    const { traceParent } = this.#record;
+    return traceParent === undefined ? {} : { parentTraceContext: traceContext(traceParent) };
+  }
+}
+
+export function isTermination({ event }: EncodedEvent): boolean {
+  return event.eventType.case === "executionTerminated";
+}
+
+/** A router that names nobody means the own app. */
+function routerOf(router: TaskRouter | undefined): TaskRouter | undefined {
+  return router?.targetAppID === undefined || router.targetAppID === "" ? undefined : router;
+}
+
+function parentInstance(parent: NonNullable<InstanceRecord["parent"]>) {
+  const { instanceId, executionId, name, taskId, appId, namespace } = parent;
+  return {
+    taskScheduledId: taskId,
+    name,
+    workflowInstance: { instanceId, executionId },
+    appID: appId,
+    appNamespace: namespace,
+  };
+}
+
+export function traceContext(traceParent: string): { traceParent: string; spanID: string } {
+  return { traceParent, spanID: traceParent.split("-")[2] ?? "" };
+}
+
+/** Only the fields that are there. */
+function optional<T extends Record<string, string | undefined>>(fields: T): { [K in keyof T]?: string } {
+  const given: { [K in keyof T]?: string } = {};
+  for (const name in fields) if (fields[name] !== undefined) given[name] = fields[name];
+  return given;
+}

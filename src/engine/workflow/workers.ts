@@ -1,0 +1,134 @@
+import type { Clock } from "../../edges/clock.ts";
+import type { ActivityResponse, WorkflowResponse } from "../../wire/orchestrator_service_pb.js";
+import type { RawWorkItem } from "./work-item.ts";
+
+/** The worker that had the item is gone, or did not take it: somebody else may. */
+export class WorkerLost extends Error {
+  constructor(why: string) {
+    super(why);
+    this.name = "WorkerLost";
+  }
+}
+
+export type SendItem = (item: RawWorkItem) => Promise<void>;
+
+interface Stream {
+  send: SendItem;
+  pending: Set<Pending<never>>;
+}
+
+interface Pending<R> {
+  key: string;
+  token: string;
+  resolve(response: R): void;
+  reject(error: Error): void;
+}
+
+/** A worker that does not read for so long has lost its item. */
+const sendTimeoutMs = 10_000;
+
+/** The worker streams of one app on this runtime, and the items that they work on. */
+export class Workers {
+  readonly #clock: Clock;
+  readonly #streams = new Set<Stream>();
+  readonly #workflows = new Map<string, Pending<WorkflowResponse>>();
+  readonly #activities = new Map<string, Pending<ActivityResponse>>();
+  readonly #listeners: (() => void)[] = [];
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get count(): number {
+    return this.#streams.size;
+  }
+
+  /** Called after a worker came or went. */
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Returns the function that ends the stream; its items are lost to it then. */
+  connect(send: SendItem): () => void {
+    const stream: Stream = { send, pending: new Set() };
+    this.#streams.add(stream);
+    this.#changed();
+    return () => {
+      if (!this.#streams.delete(stream)) return;
+      for (const pending of stream.pending) pending.reject(new WorkerLost("the worker disconnected"));
+      this.#changed();
+    };
+  }
+
+  /** One item of an instance at a time. */
+  runWorkflow(instanceId: string, item: RawWorkItem): Promise<WorkflowResponse> {
+    return this.#run(this.#workflows, instanceId, item);
+  }
+
+  runActivity(key: string, item: RawWorkItem): Promise<ActivityResponse> {
+    return this.#run(this.#activities, key, item);
+  }
+
+  /** False when nobody waits for it: the item was given to somebody else, or done. */
+  completeWorkflow(response: WorkflowResponse): boolean {
+    return complete(this.#workflows, response.instanceId, response);
+  }
+
+  completeActivity(response: ActivityResponse): boolean {
+    return complete(this.#activities, activityKey(response), response);
+  }
+
+  #run<R>(items: Map<string, Pending<R>>, key: string, item: RawWorkItem): Promise<R> {
+    const stream = this.#leastBusy();
+    if (stream === undefined) return Promise.reject(new WorkerLost("no worker is connected"));
+    const { promise, resolve, reject } = Promise.withResolvers<R>();
+    const pending: Pending<R> = { key, token: item.completionToken, resolve, reject };
+    items.set(key, pending);
+    stream.pending.add(pending);
+    const timer = this.#clock.setTimer(sendTimeoutMs, () =>
+      reject(new WorkerLost("the worker does not read")),
+    );
+    stream.send(item).then(
+      () => timer.cancel(),
+      (error) => reject(new WorkerLost(`the item could not be sent: ${(error as Error).message}`)),
+    );
+    return promise.finally(() => {
+      timer.cancel();
+      stream.pending.delete(pending);
+      if (items.get(key) === pending) items.delete(key);
+    });
+  }
+
+  #leastBusy(): Stream | undefined {
+    let best: Stream | undefined;
+    for (const stream of this.#streams)
+      if (best === undefined || stream.pending.size < best.pending.size) best = stream;
+    // The next of equals has its turn.
+    if (best !== undefined && this.#streams.size > 1) {
+      this.#streams.delete(best);
+      this.#streams.add(best);
+    }
+    return best;
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+/** Workers answer with instance and task; the token, where they send it, tells two executions apart. */
+export function activityKey({ instanceId, taskId }: { instanceId: string; taskId: number }): string {
+  return `${instanceId}\0${taskId}`;
+}
+
+function complete<R extends { completionToken: string }>(
+  items: Map<string, Pending<R>>,
+  key: string,
+  response: R,
+): boolean {
+  const pending = items.get(key);
+  if (pending === undefined) return false;
+  if (response.completionToken !== "" && response.completionToken !== pending.token) return false;
+  pending.resolve(response);
+  return true;
+}

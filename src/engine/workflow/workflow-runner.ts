@@ -1,0 +1,331 @@
+import { create } from "@bufbuild/protobuf";
+import {
+  OrchestrationStatus as Status,
+  type WorkflowResponse,
+  WorkflowResponseSchema,
+} from "../../wire/orchestrator_service_pb.js";
+import { type Delivery, type Mutation, StoreConflict } from "../store/store.ts";
+import type { EngineParts } from "./engine-parts.ts";
+import { decodeEvent, type EncodedEvent, failureDetails, makeEvent } from "./events.ts";
+import { Facts } from "./facts.ts";
+import { bytesOf, type Instance, loadInstance, readRecord } from "./instance.ts";
+import { InstanceCache } from "./instance-cache.ts";
+import { timerSet, toInbox } from "./messages.ts";
+import { historyName, inputSpace, recordSpace } from "./names.ts";
+import { encodeRecord, type InstanceRecord, isTerminal } from "./record.ts";
+import { parentOf, recordOf } from "./start-event.ts";
+import { type Decision, decide, isTermination, Stalled } from "./turn.ts";
+import { workflowItem } from "./work-item.ts";
+import { WorkerLost } from "./workers.ts";
+
+/** Executions that continue as new within one turn; more of them go through the inbox. */
+const restartsMax = 20;
+const stalledRetryMs = 5_000;
+const failedRetryMs = 1_000;
+
+/** What one turn adds to what the instance was before it. */
+interface TurnResult extends Decision {
+  /** The history starts anew with `events`. */
+  isNewHistory: boolean;
+  /** Input of the latest execution, when it is a new one. */
+  input?: string | undefined;
+}
+
+/** Runs turns: an instance's waiting events and its history go to a worker, what it answers becomes one commit. */
+export class WorkflowRunner {
+  readonly #parts: EngineParts;
+  readonly #cache = new InstanceCache();
+  #items = 0;
+
+  constructor(parts: EngineParts) {
+    this.#parts = parts;
+  }
+
+  /** Handles the claimed messages of one instance. Never rejects. */
+  async handle(deliveries: Delivery[]): Promise<void> {
+    const { telemetry } = this.#parts;
+    const instanceId = deliveries[0]?.headers.i ?? "";
+    try {
+      await this.#turn(instanceId, deliveries);
+    } catch (error) {
+      this.#cache.drop(instanceId);
+      const isLost = error instanceof WorkerLost;
+      if (!isLost) telemetry.log.warn({ error, instanceId }, "a workflow turn failed and is tried again");
+      const delayMs = isLost ? 0 : error instanceof StoreConflict ? 10 : failedRetryMs;
+      await this.#giveBack(deliveries, delayMs);
+    }
+  }
+
+  async #turn(instanceId: string, deliveries: Delivery[]): Promise<void> {
+    const { edges } = this.#parts;
+    const nowMs = edges.clock.now();
+    const { instance, events, mutations } = await this.#open(instanceId, deliveries, nowMs);
+    const acks = deliveries.map((delivery): Mutation => ({ kind: "ack", delivery }));
+    if (instance === undefined || isTerminal(instance.record.status)) {
+      await this.#parts.commits.commit([...acks, ...mutations]);
+      return;
+    }
+    const facts = instance.facts.fork();
+    const accepted = events.filter(({ event }) => {
+      const isNew = facts.accepts(event);
+      if (isNew) facts.note(event);
+      return isNew;
+    });
+    if (accepted.length === 0) {
+      await this.#parts.commits.commit([...acks, ...mutations]);
+      return;
+    }
+    try {
+      const result = await this.#decide(instance, facts, accepted, nowMs);
+      await this.#commit(instance, result, [...acks, ...mutations]);
+    } catch (error) {
+      if (!(error instanceof Stalled)) throw error;
+      await this.#stall(instance, error, deliveries);
+    }
+  }
+
+  /** The instance and those of its messages that are meant for its present execution. */
+  async #open(
+    instanceId: string,
+    deliveries: Delivery[],
+    nowMs: number,
+  ): Promise<{ instance: Instance | undefined; events: EncodedEvent[]; mutations: Mutation[] }> {
+    let instance = await this.#load(instanceId);
+    const events: EncodedEvent[] = [];
+    const mutations: Mutation[] = [];
+    for (const delivery of deliveries) {
+      const encoded = decodeEvent(delivery.data);
+      const { eventType } = encoded.event;
+      if (eventType.case === "executionStarted") {
+        const start = eventType.value;
+        const executionId = start.workflowInstance?.executionId ?? "";
+        if (instance === undefined || isTerminal(instance.record.status)) {
+          const isOld = instance?.record.executionId === executionId;
+          if (!isOld) instance = this.#begin(instance, instanceId, recordOf(start, this.#parts.app, nowMs));
+        } else if (instance.record.executionId !== executionId) {
+          mutations.push(...this.#refuse(start, instanceId, nowMs));
+          continue;
+        }
+      }
+      const { x } = delivery.headers;
+      if (x !== undefined && x !== instance?.record.executionId) continue;
+      events.push(encoded);
+    }
+    return { instance, events, mutations };
+  }
+
+  /** The cache is believed as long as nobody else has written the record. */
+  async #load(instanceId: string): Promise<Instance | undefined> {
+    const { store, app } = this.#parts;
+    const cached = this.#cache.get(instanceId);
+    if (cached !== undefined) {
+      const stored = await readRecord(store, app, instanceId);
+      if (stored?.etag === cached.etag) return cached;
+    }
+    return loadInstance(store, app, instanceId);
+  }
+
+  /** An instance that begins with its start message, in place of a finished one of the same id if there is one. */
+  #begin(before: Instance | undefined, id: string, record: InstanceRecord): Instance {
+    return { id, record, etag: before?.etag ?? "", history: [], facts: new Facts(), bytes: 0, isNew: true };
+  }
+
+  /** A child whose id is taken by another instance that still runs has failed to start. */
+  #refuse(start: Parameters<typeof recordOf>[0], instanceId: string, nowMs: number): Mutation[] {
+    const parent = parentOf(start, this.#parts.app);
+    if (parent === undefined) return [];
+    const details = failureDetails({
+      errorType: "AlreadyExists",
+      errorMessage: `an active workflow with ID '${instanceId}' already exists`,
+      isNonRetriable: true,
+    });
+    const value = { taskScheduledId: parent.taskId, failureDetails: details };
+    const failed = makeEvent(nowMs, { case: "childWorkflowInstanceFailed", value });
+    return [toInbox(parent, parent.instanceId, failed.bytes, parent.executionId)];
+  }
+
+  async #decide(
+    instance: Instance,
+    facts: Facts,
+    accepted: EncodedEvent[],
+    nowMs: number,
+  ): Promise<TurnResult> {
+    const isTerminated = accepted.some(isTermination);
+    if (!facts.isStarted && !isTerminated) return waitForStart(instance, facts, accepted, nowMs);
+    try {
+      return await this.#execute(instance, facts, accepted);
+    } catch (error) {
+      // A workflow that stands still can be ended all the same.
+      if (!(error instanceof Stalled) || !isTerminated) throw error;
+      const response = create(WorkflowResponseSchema, { instanceId: instance.id });
+      const newEvents = [makeEvent(nowMs, { case: "workflowStarted", value: {} }), ...accepted];
+      return { ...this.#apply(instance, facts, newEvents, response), isNewHistory: false };
+    }
+  }
+
+  /** Runs the worker; a workflow that continues as new runs on within the turn. */
+  async #execute(instance: Instance, facts: Facts, accepted: EncodedEvent[]): Promise<TurnResult> {
+    let current = instance;
+    let draft = facts;
+    let events = accepted;
+    let input: string | undefined;
+    const left: Mutation[] = [];
+    for (let restarts = 0; ; restarts++) {
+      const { clock } = this.#parts.edges;
+      const newEvents = [makeEvent(clock.now(), { case: "workflowStarted", value: {} }), ...events];
+      const response = draft.isStarted
+        ? await this.#ask(current, newEvents)
+        : create(WorkflowResponseSchema, { instanceId: instance.id });
+      const decision = this.#apply(current, draft, newEvents, response);
+      left.push(...decision.mutations);
+      const { restart } = decision;
+      const isNewHistory = restarts > 0;
+      if (restart === undefined) return { ...decision, mutations: left, isNewHistory, input };
+      input = inputOf(restart[0]);
+      if (restarts === restartsMax) return this.#postpone(instance.id, decision, restart, left, input);
+      events = restart;
+      draft = new Facts();
+      for (const { event } of restart) draft.note(event);
+      current = { ...instance, record: decision.record, history: [], facts: new Facts(), bytes: 0 };
+    }
+  }
+
+  /** Too many executions at once: the next one starts from the inbox. */
+  #postpone(
+    instanceId: string,
+    decision: Decision,
+    restart: EncodedEvent[],
+    left: Mutation[],
+    input: string | undefined,
+  ): TurnResult {
+    const { app } = this.#parts;
+    const { executionId } = decision.record;
+    const messages = restart.map(({ bytes }) => toInbox(app, instanceId, bytes, executionId));
+    const record = { ...decision.record, status: Status.RUNNING };
+    const mutations = [...left, ...messages];
+    return { events: [], facts: new Facts(), record, mutations, isNewHistory: true, input };
+  }
+
+  #ask(instance: Instance, newEvents: EncodedEvent[]): Promise<WorkflowResponse> {
+    const { workers, messageBytesMax } = this.#parts;
+    const bytes = instance.bytes + bytesOf(newEvents.map((each) => each.bytes));
+    if (bytes > messageBytesMax * 0.95) {
+      throw new Stalled("PAYLOAD_SIZE_EXCEEDED", `${bytes} bytes of history and events`);
+    }
+    const token = `${instance.record.executionId}.${this.#items++}`;
+    return workers.runWorkflow(instance.id, workflowItem(instance, newEvents, token));
+  }
+
+  #apply(instance: Instance, facts: Facts, newEvents: EncodedEvent[], response: WorkflowResponse): Decision {
+    const { app, edges } = this.#parts;
+    return decide({
+      app,
+      instance,
+      facts,
+      newEvents,
+      response,
+      nowMs: edges.clock.now(),
+      newId: () => edges.random.uuid(),
+    });
+  }
+
+  async #commit(instance: Instance, result: TurnResult, first: Mutation[]): Promise<void> {
+    const { app, commits, changes } = this.#parts;
+    const { id } = instance;
+    const name = historyName(app, id);
+    const isNew = result.isNewHistory || instance.history.length === 0;
+    const events = result.events.map(({ bytes }) => bytes);
+    const input = result.input ?? (instance.isNew ? inputOf(...result.events) : undefined);
+    const outcomes = await commits.commit([
+      ...first,
+      putRecord(this.#parts, instance, result.record),
+      ...(isNew ? [{ kind: "historyDelete" as const, instance: name }] : []),
+      { kind: "history", instance: name, expectedLength: isNew ? 0 : instance.history.length, events },
+      ...(input === undefined ? [] : [putInput(this.#parts, id, input)]),
+      ...result.mutations,
+      ...this.#retention(id, result.record),
+    ]);
+    const etag = outcomes[first.length]?.etag ?? "";
+    this.#remember(instance, result, events, isNew, etag);
+    this.#meter(result.record);
+    changes.notify(id);
+  }
+
+  #remember(
+    instance: Instance,
+    result: TurnResult,
+    events: Uint8Array[],
+    isNew: boolean,
+    etag: string,
+  ): void {
+    const { record, facts } = result;
+    if (isTerminal(record.status)) {
+      this.#cache.drop(instance.id);
+      return;
+    }
+    const history = isNew ? events : instance.history.concat(events);
+    const bytes = (isNew ? 0 : instance.bytes) + bytesOf(events);
+    this.#cache.keep({ id: instance.id, record, etag, history, facts, bytes });
+  }
+
+  #meter({ name, status, createdMs, completedMs }: InstanceRecord): void {
+    if (completedMs === undefined) return;
+    const outcome =
+      status === Status.COMPLETED ? "success" : status === Status.TERMINATED ? "terminated" : "failed";
+    this.#parts.meters.workflow(name, outcome, completedMs - createdMs);
+  }
+
+  /** Finished instances are purged by a timer when the Configuration says so. */
+  #retention(instanceId: string, { status, executionId, completedMs }: InstanceRecord): Mutation[] {
+    const { retentionMs } = this.#parts.limits();
+    if (retentionMs === undefined || completedMs === undefined) return [];
+    const { anyTerminal, completed, failed, terminated } = retentionMs;
+    const own = status === Status.COMPLETED ? completed : status === Status.TERMINATED ? terminated : failed;
+    const keepMs = own ?? anyTerminal;
+    if (keepMs === undefined) return [];
+    return [timerSet(this.#parts.app, { instanceId, executionId, purpose: "purge" }, completedMs + keepMs)];
+  }
+
+  /** The messages stay: they are tried again, by then perhaps with another worker. */
+  async #stall(instance: Instance, { message }: Stalled, deliveries: Delivery[]): Promise<void> {
+    const { edges, commits, changes, telemetry } = this.#parts;
+    this.#cache.drop(instance.id);
+    if (instance.record.stalled !== message) {
+      telemetry.log.warn({ instanceId: instance.id }, `workflow stalled: ${message}`);
+      const updatedMs = edges.clock.now();
+      const record = { ...instance.record, status: Status.STALLED, stalled: message, updatedMs };
+      await commits.commit([putRecord(this.#parts, instance, record)]);
+      changes.notify(instance.id);
+    }
+    await this.#giveBack(deliveries, stalledRetryMs);
+  }
+
+  async #giveBack(deliveries: Delivery[], delayMs: number): Promise<void> {
+    const { store, telemetry } = this.#parts;
+    const given = deliveries.map((delivery) => store.nack(delivery, delayMs, { untried: true }));
+    // What can not be given back now comes back when its lease ends.
+    await Promise.all(given).catch((error) => telemetry.log.warn({ error }, "work could not be given back"));
+  }
+}
+
+/** Events that come before the start are kept for it. */
+function waitForStart({ record }: Instance, facts: Facts, events: EncodedEvent[], nowMs: number): TurnResult {
+  return { events, facts, record: { ...record, updatedMs: nowMs }, mutations: [], isNewHistory: false };
+}
+
+function putRecord({ app }: EngineParts, { id, etag }: Instance, record: InstanceRecord): Mutation {
+  const put = { kind: "put" as const, space: recordSpace(app), key: id, value: encodeRecord(record) };
+  return etag === "" ? { ...put, ifAbsent: true } : { ...put, etag };
+}
+
+function putInput({ app }: EngineParts, id: string, input: string): Mutation {
+  return { kind: "put", space: inputSpace(app), key: id, value: new TextEncoder().encode(input) };
+}
+
+function inputOf(...events: (EncodedEvent | undefined)[]): string | undefined {
+  for (const encoded of events) {
+    const type = encoded?.event.eventType;
+    if (type?.case === "executionStarted") return type.value.input;
+  }
+  return undefined;
+}

@@ -61,7 +61,8 @@ class SdkRun {
     await this.cli(["configuration", "set", "sdk-item", "one"]);
     await this.cli(["configuration", "set", "sdk-live", "before"]);
     const apps = ["http", "grpc"].filter((role) => role in this.program.roles).map((role) => `${role}-app`);
-    for (const app of apps) await this.waitFor(`subscriptions of ${app}`, () => this.isInitialised(app));
+    for (const app of [...apps, "client"])
+      await this.waitFor(`subscriptions of ${app}`, () => this.isInitialised(app));
     return this.runClient();
   }
 

@@ -166,6 +166,7 @@ class Node implements RunningNode {
     const probing = startProbing({
       probes,
       httpClient: this.host.httpClient,
+      sockets: this.host.edges.sockets,
       folder: app.folder,
       env,
       onReady: (isReady) => {

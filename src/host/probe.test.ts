@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from "bun:test";
 import { createServer, type Server } from "node:http";
+import { realSockets } from "../edges/sockets.ts";
 import { createHttpClient } from "../net/http1/index.ts";
 import { type Probe, type Probes, startProbing } from "./probe.ts";
 
@@ -31,6 +32,7 @@ function probing(probes: Probes) {
   const started = startProbing({
     probes,
     httpClient,
+    sockets: realSockets,
     folder: "/",
     env: {},
     onReady: (isReady) => changes.push(isReady ? "ready" : "unready"),

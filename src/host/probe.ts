@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { connect } from "node:net";
+import type { Sockets } from "../edges/sockets.ts";
 import type { HttpClient } from "../net/http1/index.ts";
 
 /** How an app process is looked at: Kubernetes' probe, with its names and defaults. */
@@ -31,6 +31,7 @@ export interface Probing {
 export interface ProbingOptions {
   probes: Probes;
   httpClient: HttpClient;
+  sockets: Sockets;
   folder: string;
   env: Record<string, string>;
   onReady: (isReady: boolean) => void;
@@ -125,7 +126,7 @@ async function look(
   signal: AbortSignal,
 ): Promise<void> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
-  if (check.kind === "tcp") return lookTcp(check.port, limit);
+  if (check.kind === "tcp") return lookTcp(options.sockets, check.port, limit);
   if (check.kind === "exec") return lookExec(check.command, options, limit);
   const reply = await options.httpClient.request(
     { host: "127.0.0.1", port: check.port },
@@ -136,9 +137,9 @@ async function look(
     throw new Error(`GET ${check.path} answered ${reply.status}`);
 }
 
-function lookTcp(port: number, limit: AbortSignal): Promise<void> {
+function lookTcp(sockets: Sockets, port: number, limit: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ host: "127.0.0.1", port });
+    const socket = sockets.connect({ host: "127.0.0.1", port });
     const end = (error?: Error): void => {
       socket.destroy();
       if (error === undefined) resolve();

@@ -159,8 +159,8 @@ const getWorkItems = streaming(method.getWorkItems, {
 const completeActivityTask = operation(method.completeActivityTask, {
   name: "CompleteActivityTask",
   group,
-  async handle(response, { app }) {
-    await app.workflows.completeActivity(response as Parameters<Engine["completeActivity"]>[0]);
+  handle(response, { app }) {
+    app.workflows.completeActivity(response as Parameters<Engine["completeActivity"]>[0]);
     return {};
   },
 });

@@ -284,3 +284,36 @@ async function soon(isSo: () => boolean): Promise<void> {
     await Bun.sleep(1);
   }
 }
+
+test("messages with one order key come together when asked for, in order", async () => {
+  const store = await open();
+  await store.ensureGroup("t", "g", "earliest");
+  const put = (text: string, orderKey: string) =>
+    store.commit([
+      { kind: "append", topic: "t", message: { data: new TextEncoder().encode(text), orderKey } },
+    ]);
+  const request = { topic: "t", group: "g", owner: "me", max: 10, leaseMs: 1e9, waitMs: 0, together: true };
+  const claim = async (): Promise<[string, Delivery[]]> => {
+    const deliveries = await store.claim(request);
+    return [deliveries.map(({ data }) => new TextDecoder().decode(data)).join(" "), deliveries];
+  };
+  await put("a1", "a");
+  await put("b1", "b");
+  await put("a2", "a");
+  const [first, taken] = await claim();
+  expect(first).toBe("a1 b1 a2");
+  // What comes meanwhile waits for all of its key, then comes together too.
+  await put("a3", "a");
+  await put("a4", "a");
+  expect((await claim())[0]).toBe("");
+  await ack(store, taken.slice(0, 2));
+  expect((await claim())[0]).toBe("");
+  await ack(store, taken.slice(2));
+  const [second, late] = await claim();
+  expect(second).toBe("a3 a4");
+  // Given back, they keep their order; the one that is delayed holds the other up.
+  await Promise.all(late.map((delivery) => store.nack(delivery, delivery === late[0] ? 500 : 0)));
+  expect((await claim())[0]).toBe("");
+  clock.advance(500);
+  expect((await claim())[0]).toBe("a3 a4");
+});

@@ -219,7 +219,7 @@ class SqliteStore implements Store {
   }
 
   async #claimNow(request: ClaimRequest): Promise<Claimed> {
-    const { topic, group, owner, max, leaseMs } = request;
+    const { topic, group, owner, max, leaseMs, together = false } = request;
     const { value, bytes } = await this.#thread.write({
       op: "claim",
       topic,
@@ -227,6 +227,7 @@ class SqliteStore implements Store {
       owner: markedOwner(owner),
       max,
       leaseMs,
+      together,
     });
     const deliveries = value.deliveries.map((delivery) => ({
       ...delivery,

@@ -140,6 +140,8 @@ export interface ClaimRequest {
   leaseMs: number;
   waitMs: number;
   signal?: AbortSignal;
+  /** Messages that wait for one with their order key come with it, in order. A hint: they may come one by one. */
+  together?: boolean;
 }
 
 export interface NackOptions {

@@ -12,7 +12,7 @@ import { StoreConflict } from "../store/store.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import { makeEvent } from "./events.ts";
 import { type ActivityHeaders, toInbox } from "./messages.ts";
-import { type AppName, activityTopic, workers } from "./names.ts";
+import type { AppName } from "./names.ts";
 import { traceContext } from "./turn.ts";
 import { activityItem } from "./work-item.ts";
 import { activityKey, WorkerLost } from "./workers.ts";
@@ -30,26 +30,6 @@ export class ActivityRunner {
   /** Never rejects. */
   async handle(deliveries: Delivery[]): Promise<void> {
     for (const delivery of deliveries) await this.#run(delivery);
-  }
-
-  /**
-   * The result of an item that an earlier run of this runtime gave out: accepted as long as nobody has claimed the
-   * activity again, so that a step that was done is not done once more because its runtime died.
-   */
-  async completeForeign(response: ActivityResponse): Promise<boolean> {
-    const ticket = parseTicket(response.completionToken);
-    if (ticket === undefined) return false;
-    const { app, commits } = this.#parts;
-    const { offset, claim, executionId, taskExecutionId } = ticket;
-    const delivery = { topic: activityTopic(app), group: workers, offset, claim };
-    const done = { app, instanceId: response.instanceId, executionId, taskExecutionId };
-    try {
-      await commits.commit([{ kind: "ack", delivery }, this.#result(done, response)]);
-      return true;
-    } catch (error) {
-      if (error instanceof StoreConflict) return false;
-      throw error;
-    }
   }
 
   async #run(delivery: Delivery): Promise<void> {
@@ -76,17 +56,16 @@ export class ActivityRunner {
   }
 
   async #ask(delivery: Delivery, request: ActivityRequest): Promise<ActivityResponse> {
-    const { app, workers: streams, telemetry, messageBytesMax } = this.#parts;
+    const { workers, telemetry, messageBytesMax } = this.#parts;
     const headers = delivery.headers as Record<string, string> & ActivityHeaders;
     if (delivery.data.byteLength > messageBytesMax * 0.95) return tooLarge(request, delivery.data.byteLength);
-    const isOwn = headers.a === app.appId && headers.n === app.namespace;
-    const token = isOwn ? formatTicket(delivery, headers) : `${delivery.offset}-${delivery.claim}`;
+    const token = `${delivery.offset}.${delivery.claim}`;
     const parent = parseTraceparent(request.parentTraceContext?.traceParent);
     const span = telemetry.tracer.start(`activity||${request.name}`, "server", parent);
     const data = span.context.sampled ? withParent(request, formatTraceparent(span.context)) : delivery.data;
     try {
       const key = activityKey({ instanceId: headers.i, taskId: request.taskId });
-      const response = await streams.runActivity(key, activityItem(data, token));
+      const response = await workers.runActivity(key, activityItem(data, token));
       span.end(response.failureDetails && { code: 2, message: response.failureDetails.errorMessage });
       return response;
     } catch (error) {
@@ -146,23 +125,4 @@ function tooLarge({ workflowInstance, taskId }: ActivityRequest, bytes: number):
       isNonRetriable: true,
     },
   });
-}
-
-/** What a completion token says of the claim: enough to accept the result after a restart. */
-interface Ticket {
-  offset: number;
-  claim: number;
-  executionId: string;
-  taskExecutionId: string;
-}
-
-function formatTicket({ offset, claim }: Delivery, { x, e }: ActivityHeaders): string {
-  return `${offset}.${claim}.${x}.${e}`;
-}
-
-function parseTicket(token: string): Ticket | undefined {
-  const match = /^(\d{1,15})\.(\d{1,15})\.([^.]*)\.(.*)$/s.exec(token);
-  if (match === null) return undefined;
-  const [, offset, claim, executionId = "", taskExecutionId = ""] = match;
-  return { offset: Number(offset), claim: Number(claim), executionId, taskExecutionId };
 }

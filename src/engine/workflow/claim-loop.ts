@@ -67,7 +67,16 @@ export class ClaimLoop {
       try {
         const max = Math.min(room, claimMax);
         const owner = this.#owner;
-        const request = { topic, group: workers, owner, max, leaseMs, waitMs: claimWaitMs, signal };
+        const request = {
+          topic,
+          group: workers,
+          owner,
+          max,
+          leaseMs,
+          waitMs: claimWaitMs,
+          signal,
+          together: true,
+        };
         this.#startJobs(await store.claim(request));
       } catch (error) {
         if (signal.aborted) return;

@@ -33,7 +33,7 @@ export interface WorkflowEngine {
   /** A worker's stream. Resolves when `signal` aborts or the engine closes. */
   serve(send: SendItem, signal: AbortSignal): Promise<void>;
   completeWorkflow(response: WorkflowResponse): void;
-  completeActivity(response: ActivityResponse): Promise<void>;
+  completeActivity(response: ActivityResponse): void;
   purge(request: PurgeRequest): Promise<number>;
   rerun(request: RerunRequest): Promise<void>;
   /** Fires timers; nothing is read before. */
@@ -119,9 +119,8 @@ class Engine implements WorkflowEngine {
     }
   }
 
-  async completeActivity(response: ActivityResponse): Promise<void> {
+  completeActivity(response: ActivityResponse): void {
     if (this.#parts.workers.completeActivity(response)) return;
-    if (await this.#activities.completeForeign(response)) return;
     const { instanceId, taskId } = response;
     throw errors.WORKFLOW_ITEM_UNKNOWN(`no such activity item: ${instanceId}, ${taskId}`);
   }

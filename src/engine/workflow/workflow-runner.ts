@@ -27,7 +27,7 @@ const failedRetryMs = 1_000;
 interface TurnResult extends Decision {
   /** The history starts anew with `events`. */
   isNewHistory: boolean;
-  /** Input of the latest execution, when it is a new one. */
+  /** Input of the execution that follows, when that starts from the inbox. */
   input?: string | undefined;
 }
 
@@ -235,13 +235,14 @@ export class WorkflowRunner {
     const name = historyName(app, id);
     const isNew = result.isNewHistory || instance.history.length === 0;
     const events = result.events.map(({ bytes }) => bytes);
-    const input = result.input ?? (instance.isNew ? inputOf(...result.events) : undefined);
+    const begins = result.isNewHistory || instance.isNew === true;
+    const input = result.input ?? inputOf(...(begins ? result.events : []));
     const outcomes = await commits.commit([
       ...first,
       putRecord(this.#parts, instance, result.record),
       ...(isNew ? [{ kind: "historyDelete" as const, instance: name }] : []),
       { kind: "history", instance: name, expectedLength: isNew ? 0 : instance.history.length, events },
-      ...(input === undefined ? [] : [putInput(this.#parts, id, input)]),
+      ...(begins ? [putInput(this.#parts, id, input)] : []),
       ...result.mutations,
       ...this.#retention(id, result.record),
     ]);
@@ -318,7 +319,8 @@ function putRecord({ app }: EngineParts, { id, etag }: Instance, record: Instanc
   return etag === "" ? { ...put, ifAbsent: true } : { ...put, etag };
 }
 
-function putInput({ app }: EngineParts, id: string, input: string): Mutation {
+function putInput({ app }: EngineParts, id: string, input: string | undefined): Mutation {
+  if (input === undefined) return { kind: "delete", space: inputSpace(app), key: id };
   return { kind: "put", space: inputSpace(app), key: id, value: new TextEncoder().encode(input) };
 }
 

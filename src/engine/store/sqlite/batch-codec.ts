@@ -35,7 +35,15 @@ export type WriteOperation =
   | { op: "commit"; mutations: readonly Mutation[] }
   | { op: "ensureGroup"; topic: string; group: string; from: "earliest" | "latest" }
   | { op: "deleteGroup"; topic: string; group: string }
-  | { op: "claim"; topic: string; group: string; owner: string; max: number; leaseMs: number }
+  | {
+      op: "claim";
+      topic: string;
+      group: string;
+      owner: string;
+      max: number;
+      leaseMs: number;
+      together?: boolean;
+    }
   | { op: "nack"; delivery: DeliveryToken; delayMs: number; untried: boolean }
   | { op: "extend"; deliveries: readonly DeliveryToken[]; leaseMs: number }
   | { op: "claimTimers"; space: string; owner: string; nowMs: number; max: number; leaseMs: number }

@@ -12,9 +12,15 @@ export interface Message {
   data: Uint8Array;
 }
 
-interface Due {
+export interface Due {
   offset: number;
   attempt: number;
+}
+
+/** A message behind another one with its order key. */
+interface Follower extends Due {
+  /** 1: nobody has it, it waits. */
+  isParked: number;
 }
 
 /** How many more messages may wait for their order key; counted when first needed. */
@@ -28,6 +34,7 @@ export const never = Number.MAX_SAFE_INTEGER;
 /** Messages behind a group's cursor that are not done: in flight, delayed, or waiting for their order key. */
 export class ClaimTable {
   readonly #due: Statement<Due>;
+  readonly #followers: Statement<Follower>;
   readonly #message: Statement<Message>;
   readonly #messagesAfter: Statement<Message>;
   readonly #insert: Statement;
@@ -49,6 +56,10 @@ export class ClaimTable {
     this.#due = db.prepare(
       `SELECT offset, attempt FROM claims INDEXED BY claims_by_time
        WHERE consumer = ? AND visible_at <= ? ORDER BY offset LIMIT ?`,
+    );
+    this.#followers = db.prepare(
+      `SELECT offset, attempt, visible_at = ${never} AS isParked FROM claims
+       WHERE consumer = ? AND order_key = ? AND offset > ? ORDER BY offset LIMIT ?`,
     );
     this.#message = db.prepare(`SELECT ${columns} FROM messages WHERE topic = ? AND offset = ?`);
     this.#messagesAfter = db.prepare(
@@ -97,6 +108,10 @@ export class ClaimTable {
 
   due(consumer: number, nowMs: number, max: number): Due[] {
     return this.#due.all(consumer, nowMs, max);
+  }
+
+  followers(consumer: number, orderKey: string, offset: number, max: number): Follower[] {
+    return this.#followers.all(consumer, orderKey, offset, max);
   }
 
   message(topic: number, offset: number): Message | null {

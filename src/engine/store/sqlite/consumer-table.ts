@@ -2,7 +2,7 @@ import type { Statement } from "bun:sqlite";
 import type { Delivery, DeliveryToken, Outcome } from "../store.ts";
 import { type Batch, refuse } from "./batch.ts";
 import type { Claimed, Packed, WriteOperation } from "./batch-codec.ts";
-import { ClaimTable, type Message, type WaitingRoom } from "./claim-table.ts";
+import { ClaimTable, type Due, type Message, type WaitingRoom } from "./claim-table.ts";
 import type { Connection } from "./connection.ts";
 import type { TopicTable } from "./topic-table.ts";
 
@@ -25,6 +25,8 @@ interface Gathering {
   claim: number;
   deliveries: Packed<Delivery>[];
   bytes: number;
+  /** Order keys whose messages all came along so far; those that follow may come too. */
+  keys: Set<string> | undefined;
 }
 
 /** Consumer groups: who has seen what of a topic. */
@@ -93,7 +95,8 @@ export class ConsumerTable {
       this.forget();
       return refuse("absent", `consumer group ${request.group} of topic ${request.topic} does not exist`);
     }
-    const gathering = { request, consumer, claim: batch.nextRevision(), deliveries: [], bytes: 0 };
+    const keys = request.together ? new Set<string>() : undefined;
+    const gathering = { request, consumer, claim: batch.nextRevision(), deliveries: [], bytes: 0, keys };
     const dueLeft = this.#takeDue(gathering, batch);
     const newLeft = this.#takeNew(gathering, position, batch);
     return { deliveries: gathering.deliveries, exhausted: !dueLeft && !newLeft };
@@ -136,12 +139,37 @@ export class ConsumerTable {
       if (isFull(gathering)) return true;
       const message = this.#claims.message(consumer.topic, row.offset);
       if (!message) this.#claims.drop(consumer.id, row.offset);
-      else if (!this.#claims.parkDue(consumer.id, message, batch.nowMs)) {
-        this.#claims.reclaim(consumer.id, row, gathering.claim, request.owner, batch.nowMs + request.leaseMs);
-        deliver(gathering, message, row.attempt + 1, batch);
+      else if (
+        comesAlong(gathering, message, batch.nowMs) ||
+        !this.#claims.parkDue(consumer.id, message, batch.nowMs)
+      ) {
+        this.#reclaim(gathering, row, message, batch);
+        this.#takeFollowers(gathering, message, batch);
       }
     }
     return rows.length === request.max;
+  }
+
+  #reclaim(gathering: Gathering, row: Due, message: Message, batch: Batch): void {
+    const { consumer, request, claim } = gathering;
+    this.#claims.reclaim(consumer.id, row, claim, request.owner, batch.nowMs + request.leaseMs);
+    deliver(gathering, message, row.attempt + 1, batch);
+  }
+
+  /** Parked messages behind one with their order key. */
+  #takeFollowers(gathering: Gathering, { order_key, offset }: Message, batch: Batch): void {
+    const { consumer, request, keys } = gathering;
+    if (keys === undefined || order_key === null) return;
+    const left = request.max - gathering.deliveries.length;
+    if (left <= 0) return;
+    const rows = this.#claims.followers(consumer.id, order_key, offset, left);
+    for (const row of rows) {
+      const message = row.isParked ? this.#claims.message(consumer.topic, row.offset) : null;
+      if (isFull(gathering) || !message || isDelayed(message, batch.nowMs)) return;
+      this.#reclaim(gathering, row, message, batch);
+    }
+    // What lies beyond the cursor follows too, when everything before it came along.
+    if (rows.length < left) keys.add(order_key);
   }
 
   /** Messages beyond the cursor. Those that must wait are parked in claims, so that the cursor can move on. */
@@ -157,7 +185,12 @@ export class ConsumerTable {
       more = messages.length === wanted;
       for (const message of messages) {
         if (isFull(gathering)) break;
-        const parked = this.#claims.parkNew(consumer.id, message, batch.nowMs, room);
+        const parked = comesAlong(gathering, message, batch.nowMs)
+          ? "ready"
+          : this.#claims.parkNew(consumer.id, message, batch.nowMs, room);
+        const { order_key } = message;
+        if (order_key !== null && parked === "ready") gathering.keys?.add(order_key);
+        if (order_key !== null && parked === "parked") gathering.keys?.delete(order_key);
         if (parked === "refused") {
           more = false;
           break;
@@ -186,6 +219,16 @@ export class ConsumerTable {
     this.#ids.set(name, consumer);
     return consumer;
   }
+}
+
+/** Whether everything before the message with its order key is part of the same claim. */
+function comesAlong({ keys }: Gathering, message: Message, nowMs: number): boolean {
+  const { order_key } = message;
+  return order_key !== null && keys?.has(order_key) === true && !isDelayed(message, nowMs);
+}
+
+function isDelayed({ not_before }: Message, nowMs: number): boolean {
+  return not_before !== null && not_before > nowMs;
 }
 
 /** Parked messages looked at by one claim. */

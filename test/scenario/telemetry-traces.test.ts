@@ -1,5 +1,5 @@
 // Traces of real processes, as a real OpenTelemetry collector receives them.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { create, toBinary } from "@bufbuild/protobuf";
 import {
   formatTraceBinary,
@@ -22,6 +22,7 @@ import {
   startSidecar,
 } from "./telemetry-fixture.ts";
 
+setDefaultTimeout(60_000);
 const buildMs = 15 * 60_000;
 let collector: Collector;
 beforeAll(async () => {

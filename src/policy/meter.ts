@@ -16,16 +16,19 @@ export const meter: Layer = {
     const { enabled, http } = subject.configuration.metrics;
     if (!enabled) return undefined;
     const cells = new CellTable<Cells>((path, verb, status) => bind(subject, path, verb, status));
-    const sizes = bindSizes(subject);
+    // Bound at the first call: most methods are never called, and a histogram is many lines.
+    let sizes: Sizes | undefined;
     const verbOf = (verb: string): string => (verb === "" ? "" : verbLabel(verb, http.excludeVerbs));
     return (call) => {
       const startedMs = performance.now();
-      sizes.received.record(call.requestBytes);
+      sizes ??= bindSizes(subject);
+      const { received, sent } = sizes;
+      received.record(call.requestBytes);
       return observed(next, call, subject, (outcome: Outcome) => {
         const found = cells.find(call.metricPath, verbOf(call.verb), outcome.status);
         for (const count of found.counts) count.add();
         found.latency.record(performance.now() - startedMs);
-        sizes.sent.record(outcome.bytes);
+        sent.record(outcome.bytes);
       });
     };
   },
@@ -58,10 +61,12 @@ function bindGrpc(metrics: Metrics, labels: Record<string, string>): Cells {
   };
 }
 
-function bindSizes<R>({ telemetry, protocol, appId, operation }: Subject<R>): {
+interface Sizes {
   received: Histogram;
   sent: Histogram;
-} {
+}
+
+function bindSizes<R>({ telemetry, protocol, appId, operation }: Subject<R>): Sizes {
   const { metrics } = telemetry;
   if (protocol === "http") {
     return {

@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { createHttpClient } from "../../src/net/http1/index.ts";
 import { type FakeApp, fakeApp } from "../../src/testing/fake-app.ts";
 import { Cleanup, eventually, root } from "../mecha-process.ts";
 import { callGrpc, component, grpcApp, type SidecarProcess, startSidecar } from "./telemetry-fixture.ts";
@@ -297,7 +298,7 @@ describe("the Configuration", () => {
             regex: { "/v1.0/invoke/shop/method/items/{id}": "^/v1.0/invoke/shop/method/items/.+$" }
 `);
     await fetch(url("/v1.0/invoke/shop/method/items/1"));
-    await fetch(url("/v1.0/invoke/shop/method/items/2"), { method: "BREW" });
+    await fetch(url("/v1.0/invoke/shop/method/items/2"), { method: "PUT" });
     const text = await scrape();
     const path = "/v1.0/invoke/shop/method/items/{id}";
     expect(text).toContain(
@@ -321,13 +322,26 @@ describe("the Configuration", () => {
   });
 
   test("verbs nobody knows share a label", async () => {
-    const { url, scrape } = await start("");
-    await fetch(url("/v1.0/invoke/shop/method/items/1"), { method: "BREW" });
-    expect(await scrape()).toContain('method="UNKNOWN",path="/v1.0/invoke/shop/method/items/1"');
+    const { http, scrape } = await start("");
+    const client = createHttpClient();
+    cleanup.add(() => client.close());
+    const target = "/v1.0/invoke/shop/method/items/1";
+    await client.request({ host: "127.0.0.1", port: http }, { method: "BREW", target, headers: [] });
+    const counts = countsOf(await scrape(), "http_server_request_count");
+    expect(counts).toContain(
+      `dapr_http_server_request_count{app_id="shop",method="UNKNOWN",path="${target}",status="404"} 1`,
+    );
   });
 
   test("probes of an HTTP app are counted apart", async () => {
-    const { scrape } = await start("", ["--app-health-probe-interval", 1]);
-    expect(await scrape()).not.toContain("healthprobes");
+    const { scrape } = await start("", ["--enable-app-health-check", "--app-health-check-path", "/items/1"]);
+    const counts = await eventually(async () => {
+      const found = countsOf(await scrape(), "http_healthprobes_completed_count");
+      if (found.length === 0) throw new Error("no probe yet");
+      return found;
+    });
+    expect(counts).toEqual([
+      expect.stringMatching(/^dapr_http_healthprobes_completed_count\{app_id="shop",status="200"\} \d+$/),
+    ]);
   });
 });

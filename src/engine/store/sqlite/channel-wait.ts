@@ -7,7 +7,7 @@ export class ChannelWait {
   readonly #unwatch: () => void;
   readonly #signal: AbortSignal | undefined;
 
-  constructor(feeds: Feeds, channel: string, signal?: AbortSignal) {
+  constructor(feeds: Pick<Feeds, "watch">, channel: string, signal?: AbortSignal) {
     this.#unwatch = feeds.watch(channel, this.#wake.resolve);
     this.#signal = signal;
     signal?.addEventListener("abort", this.#onAbort, { once: true });

@@ -1,0 +1,151 @@
+import type postgres from "postgres";
+import { type Clock, realClock, sleep } from "../../../edges/clock.ts";
+import { type Random, realRandom } from "../../../edges/random.ts";
+import { StoreUnavailable } from "../store.ts";
+import { kindOf, QueryTimeout, toStoreUnavailable } from "./faults.ts";
+
+export type Value = string | number | boolean | null | Uint8Array;
+
+export interface LinkOptions {
+  url: string;
+  schema: string;
+  /** Connections at once. */
+  max: number;
+  /** How long one query may take; afterwards its connection is given up. */
+  timeoutMs: number;
+  /** How long a query waits for a server that is away, or is tried again. */
+  patienceMs: number;
+  onNotice?(payload: string): void;
+  /** A connection was lost, or made for the first time and ended. */
+  onClosed?(): void;
+  /** Where waits and chance come from; tests bring their own. */
+  clock?: Clock;
+  random?: Random;
+}
+
+const firstDelayMs = 20;
+const longestDelayMs = 1_000;
+
+/** Connections to the server that come back by themselves, with one deadline round every query. */
+export class Link {
+  readonly #options: LinkOptions;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #closed = new AbortController();
+  #sql: postgres.Sql<{ bigint: number }> | undefined;
+  #library: typeof postgres | undefined;
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? realClock;
+    this.#random = options.random ?? realRandom;
+  }
+
+  /** A query that may be asked again when its answer was lost. */
+  read<Row extends object>(text: string, values: readonly Value[] = []): Promise<Row[]> {
+    return this.#untilAnswered(text, values, false);
+  }
+
+  /** Sent once: rejects with `StoreUnavailable` "crashed" when it cannot be known whether it was done. */
+  write<Row extends object>(text: string, values: readonly Value[] = []): Promise<Row[]> {
+    return this.#untilAnswered(text, values, true);
+  }
+
+  /** Several statements without values, one after the other. */
+  async script(text: string): Promise<void> {
+    const sql = await this.#connections();
+    await this.#withDeadline(sql, sql.unsafe(text).simple());
+  }
+
+  async close(): Promise<void> {
+    this.#closed.abort();
+    const sql = this.#sql;
+    this.#sql = undefined;
+    await sql?.end({ timeout: 1 });
+  }
+
+  async #untilAnswered<Row extends object>(
+    text: string,
+    values: readonly Value[],
+    isWrite: boolean,
+  ): Promise<Row[]> {
+    const giveUpAtMs = this.#clock.monotonicMs() + this.#options.patienceMs;
+    for (let tries = 0; ; tries++) {
+      if (this.#closed.signal.aborted) throw new StoreUnavailable("closed", "the store is closed");
+      try {
+        const sql = await this.#connections();
+        const query = sql.unsafe(text, [...values] as never[], { prepare: true });
+        return (await this.#withDeadline(sql, query)) as unknown as Row[];
+      } catch (error) {
+        const kind = kindOf(error);
+        const mayRetry = kind === "unreached" || kind === "undone" || (kind === "lost" && !isWrite);
+        if (!mayRetry || this.#clock.monotonicMs() >= giveUpAtMs)
+          throw toStoreUnavailable(error, isWrite) ?? error;
+      }
+      await sleep(this.#clock, this.#delayMs(tries), this.#closed.signal);
+    }
+  }
+
+  /** Grows twofold, each time between half and all of it: processes that lost one server come back one by one. */
+  #delayMs(tries: number): number {
+    return Math.min(longestDelayMs, firstDelayMs * 2 ** tries) * (0.5 + this.#random.next() / 2);
+  }
+
+  async #withDeadline<T>(sql: object, query: Promise<T>): Promise<T> {
+    const { timeoutMs } = this.#options;
+    const late = Promise.withResolvers<never>();
+    const timer = realClock.setTimer(timeoutMs, () => late.reject(new QueryTimeout(timeoutMs)));
+    try {
+      return await Promise.race([query, late.promise]);
+    } catch (error) {
+      if (error instanceof QueryTimeout) this.#giveUp(sql);
+      throw error;
+    } finally {
+      timer.cancel();
+      query.catch(() => undefined);
+    }
+  }
+
+  /** A server that is stopped keeps its connections open: leave them, make others. */
+  #giveUp(sql: object): void {
+    if (this.#sql !== sql) return;
+    const old = this.#sql;
+    this.#sql = undefined;
+    void old?.end({ timeout: 0 }).catch(() => undefined);
+    this.#options.onClosed?.();
+  }
+
+  async #connections(): Promise<postgres.Sql<{ bigint: number }>> {
+    // Loaded here: a mecha on its embedded store never pays for it.
+    this.#library ??= (await import("postgres")).default;
+    this.#sql ??= this.#open(this.#library);
+    return this.#sql;
+  }
+
+  #open(library: typeof postgres): postgres.Sql<{ bigint: number }> {
+    const { url, schema, max, timeoutMs, onNotice, onClosed } = this.#options;
+    const options = {
+      max,
+      connect_timeout: Math.max(1, Math.ceil(timeoutMs / 2000)),
+      // This file waits by itself.
+      backoff: () => 0,
+      fetch_types: false,
+      onnotice: () => undefined,
+      onnotify: (_channel: string, payload: string) => onNotice?.(payload),
+      onclose: () => onClosed?.(),
+      // Numbers of the store fit in 53 bits.
+      types: { bigint: { to: 20, from: [20], parse: Number, serialize: String } },
+      connection: {
+        application_name: "mecha",
+        search_path: schema,
+        synchronous_commit: "on",
+        default_transaction_isolation: "read committed",
+        statement_timeout: timeoutMs,
+        client_min_messages: "warning",
+        jit: "off",
+      },
+    };
+    // The types know neither `onnotify` nor settings they have not heard of.
+    return library(url, options as never) as unknown as postgres.Sql<{ bigint: number }>;
+  }
+}

@@ -134,7 +134,9 @@ function render(families: ReadonlyMap<string, Family>, extra: Record<string, num
       else lines.push(`${name}${labels} ${cell.value}`);
     }
   }
-  for (const name in extra) lines.push(`# TYPE ${name} gauge`, `${name} ${extra[name]}`);
+  for (const name in extra) {
+    lines.push(`# TYPE ${name} ${name.endsWith("_total") ? "counter" : "gauge"}`, `${name} ${extra[name]}`);
+  }
   return `${lines.join("\n")}\n`;
 }
 

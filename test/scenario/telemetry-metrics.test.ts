@@ -190,7 +190,7 @@ describe("metrics", () => {
       1,
     ],
     ["error_code_total", 'app_id="shop",category="state",error_code="ERR_STATE_STORE_NOT_FOUND"', 1],
-    ["resiliency_loaded", 'app_id="shop",name="patience",namespace="default"', 1],
+    ["resiliency_loaded", 'app_id="shop",name="patience",namespace=""', 1],
   ])("dapr_%s{%s}", (name, labels, atLeast) => {
     const found = samples(text);
     const close = [...found.keys()].filter((key) => key.startsWith(`dapr_${name}{`));

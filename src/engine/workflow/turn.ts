@@ -162,7 +162,8 @@ class Turn {
     const { app, instance, nowMs } = this.#request;
     const { executionId } = this.#record;
     const at = dueMs(fireAt, nowMs);
-    const timestamp = timestampFromMs(at);
+    // To the nanosecond as it was given: SDKs recognise the timers that only stand for an endless wait.
+    const timestamp = fireAt ?? timestampFromMs(at);
     this.#add(id, {
       case: "timerCreated",
       value: { fireAt: timestamp, ...optional({ name }), ...(origin.case === undefined ? {} : { origin }) },
@@ -171,6 +172,7 @@ class Turn {
       case: "timerFired",
       value: { timerId: id, fireAt: timestamp },
     });
+    if (at >= endlessMs) return;
     this.#mutations.push(
       at <= nowMs
         ? toInbox(app, instance.id, fired.bytes, executionId)
@@ -374,6 +376,9 @@ class Turn {
 export function isTermination({ event }: EncodedEvent): boolean {
   return event.eventType.case === "executionTerminated";
 }
+
+/** A wait without an end is a timer of the last moment of the year 9999. */
+const endlessMs = Date.UTC(9999, 11, 31);
 
 /** A router that names nobody means the own app. */
 function routerOf(router: TaskRouter | undefined): TaskRouter | undefined {

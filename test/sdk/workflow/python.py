@@ -1,0 +1,250 @@
+"""The workflow scenarios in Python, on dapr as PyPI ships it: worker and client in one process."""
+
+import json
+import time
+from datetime import timedelta
+
+import dapr.ext.workflow as wf
+
+runtime = wf.WorkflowRuntime()
+calls = {}
+undone = []
+
+
+@runtime.activity
+def double(ctx, number):
+    calls["double"] = calls.get("double", 0) + 1
+    return number * 2
+
+
+@runtime.activity
+def refuse(ctx, what):
+    raise ValueError(f"no {what}")
+
+
+@runtime.activity
+def flaky(ctx, key):
+    calls[key] = calls.get(key, 0) + 1
+    if calls[key] < 3:
+        raise ValueError("not yet")
+    return calls[key]
+
+
+@runtime.activity
+def undo(ctx, step):
+    undone.append(step)
+
+
+@runtime.workflow
+def chain(ctx, number):
+    one = yield ctx.call_activity(double, input=number)
+    two = yield ctx.call_activity(double, input=one)
+    return (yield ctx.call_activity(double, input=two))
+
+
+@runtime.workflow
+def fan(ctx, count):
+    tasks = [ctx.call_activity(double, input=index) for index in range(count)]
+    return sum((yield wf.when_all(tasks)))
+
+
+@runtime.workflow
+def monitor(ctx, polls):
+    ctx.set_custom_status(f"left {polls}")
+    if polls == 0:
+        return "healthy"
+    yield ctx.call_activity(double, input=polls)
+    yield ctx.create_timer(timedelta(milliseconds=50))
+    ctx.continue_as_new(polls - 1, save_events=True)
+
+
+@runtime.workflow
+def spin(ctx, left):
+    """More executions than run in one turn."""
+    if left == 0:
+        return "done"
+    ctx.continue_as_new(left - 1)
+
+
+@runtime.workflow
+def approval(ctx, seconds):
+    approved = ctx.wait_for_external_event("approved")
+    timeout = ctx.create_timer(timedelta(seconds=seconds))
+    first = yield wf.when_any([approved, timeout])
+    return "timed out" if first == timeout else f"approved by {approved.get_result()}"
+
+
+@runtime.workflow
+def saga(ctx, _):
+    done = []
+    try:
+        for step in ["flight", "hotel"]:
+            yield ctx.call_activity(double, input=1)
+            done.append(step)
+        yield ctx.call_activity(refuse, input="car")
+    except Exception:
+        for step in reversed(done):
+            yield ctx.call_activity(undo, input=step)
+        return "undone"
+
+
+@runtime.workflow
+def retried(ctx, key):
+    policy = wf.RetryPolicy(first_retry_interval=timedelta(milliseconds=20), max_number_of_attempts=5)
+    return (yield ctx.call_activity(flaky, input=key, retry_policy=policy))
+
+
+@runtime.workflow
+def parent(ctx, number):
+    children = [ctx.call_child_workflow(chain, input=number + each) for each in range(3)]
+    return sum((yield wf.when_all(children)))
+
+
+@runtime.workflow
+def holder(ctx, _):
+    yield ctx.call_child_workflow(numbers, instance_id=f"{ctx.instance_id}-child")
+
+
+@runtime.workflow
+def numbers(ctx, _):
+    first = yield ctx.wait_for_external_event("number")
+    second = yield ctx.wait_for_external_event("number")
+    return first + second
+
+
+@runtime.workflow
+def broken(ctx, _):
+    raise RuntimeError("broken by design")
+
+
+@runtime.workflow
+def patched(ctx, _):
+    yield ctx.call_activity(double, input=1)
+    return ctx.is_patched("better")
+
+
+client = wf.DaprWorkflowClient()
+
+
+def end(instance_id):
+    state = client.wait_for_workflow_completion(instance_id, timeout_in_seconds=30)
+    return state, json.loads(state.serialized_output) if state.serialized_output else None
+
+
+def run(workflow, given=None):
+    return end(client.schedule_new_workflow(workflow, input=given))
+
+
+def same(actual, expected):
+    if actual != expected:
+        raise AssertionError(f"expected {expected!r}, got {actual!r}")
+
+
+def check(name):
+    def run_check(work):
+        try:
+            work()
+            print(f"ok {name}", flush=True)
+        except Exception as error:
+            print(f"not ok {name}: {str(error)!r}", flush=True)
+
+    return run_check
+
+
+runtime.start()
+runtime.wait_for_worker_ready()
+check("chain")(lambda: same(run(chain, 1)[1], 8))
+check("fan-out")(lambda: same(run(fan, 30)[1], 870))
+check("monitor")(lambda: same(run(monitor, 3)[1], "healthy"))
+check("continue-as-new")(lambda: same(run(spin, 50)[1], "done"))
+check("approval-timeout")(lambda: same(run(approval, 0.2)[1], "timed out"))
+check("retry")(lambda: same(run(retried, "retry")[1], 3))
+check("child")(lambda: same(run(parent, 1)[1], 48))
+check("patch")(lambda: same(run(patched)[1], True))
+
+
+@check("approval")
+def _():
+    instance_id = client.schedule_new_workflow(approval, input=60)
+    client.raise_workflow_event(instance_id, "approved", data="Ada")
+    same(end(instance_id)[1], "approved by Ada")
+
+
+@check("saga")
+def _():
+    same(run(saga)[1], "undone")
+    same(undone, ["hotel", "flight"])
+
+
+@check("failed")
+def _():
+    state, _output = run(broken)
+    same(state.runtime_status.name, "FAILED")
+    same("broken by design" in state.failure_details.message, True)
+
+
+@check("early-events")
+def _():
+    instance_id = client.schedule_new_workflow(numbers)
+    client.raise_workflow_event(instance_id, "number", data=1)
+    client.raise_workflow_event(instance_id, "number", data=2)
+    same(end(instance_id)[1], 3)
+
+
+@check("suspend")
+def _():
+    instance_id = client.schedule_new_workflow(numbers)
+    client.pause_workflow(instance_id)
+    same(client.get_workflow_state(instance_id).runtime_status.name, "SUSPENDED")
+    client.raise_workflow_event(instance_id, "number", data=1)
+    client.raise_workflow_event(instance_id, "number", data=2)
+    time.sleep(0.1)
+    same(client.get_workflow_state(instance_id).runtime_status.name, "SUSPENDED")
+    client.resume_workflow(instance_id)
+    same(end(instance_id)[1], 3)
+
+
+@check("terminate-recursive")
+def _():
+    instance_id = client.schedule_new_workflow(holder)
+    child = f"{instance_id}-child"
+    deadline = time.time() + 10
+    while client.get_workflow_state(child) is None and time.time() < deadline:
+        time.sleep(0.01)
+    client.terminate_workflow(instance_id, output="enough", recursive=True)
+    same(end(instance_id)[0].runtime_status.name, "TERMINATED")
+    same(end(child)[0].runtime_status.name, "TERMINATED")
+
+
+@check("purge")
+def _():
+    state, _output = run(parent, 1)
+    child = f"{state.instance_id}:0001"
+    same(client.get_workflow_state(child) is None, False)
+    client.purge_workflow(state.instance_id, recursive=True)
+    same(client.get_workflow_state(state.instance_id), None)
+    same(client.get_workflow_state(child), None)
+
+
+@check("list")
+def _():
+    started = {client.schedule_new_workflow(chain, input=1) for _ in range(5)}
+    same(started <= set(client.iter_workflow_instance_ids(page_size=2)), True)
+
+
+@check("history")
+def _():
+    state, _output = run(chain, 1)
+    events = client.get_workflow_history(state.instance_id)
+    same(len(events), 12)
+
+
+@check("rerun")
+def _():
+    state, _output = run(chain, 1)
+    again = client.rerun_workflow_from_event(state.instance_id, 2, input=10)
+    same(end(again)[1], 40)
+
+
+client.close()
+runtime.shutdown()

@@ -69,12 +69,19 @@ async function installMaven(recipe: Recipe): Promise<void> {
 
 function pomOf(coordinates: string[]): string {
   const dependencies = coordinates.map((one) => {
-    const [group, artifact, version] = one.split(":");
-    return `<dependency><groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${version}</version></dependency>`;
+    const [group, artifact, version, classifier] = one.split(":");
+    return `<dependency><groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${version}</version>${classifier === undefined ? "" : alone(classifier)}</dependency>`;
   });
   return `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>mecha</groupId><artifactId>libs</artifactId><version>1</version>
 <dependencies>${dependencies.join("")}</dependencies></project>`;
+}
+
+/** A jar with a classifier has everything inside. */
+function alone(classifier: string): string {
+  const nothing =
+    "<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>";
+  return `<classifier>${classifier}</classifier>${nothing}`;
 }
 
 // --- Debian -----------------------------------------------------------------------------------------------------------

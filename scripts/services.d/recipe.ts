@@ -7,7 +7,10 @@ export interface Recipe {
   npm?: string[];
   /** PyPI packages with exact versions, in a virtual environment of their own. */
   python?: string[];
-  /** Maven coordinates `group:artifact:version`, with all they need, in a folder of jars. */
+  /**
+   * Maven coordinates `group:artifact:version`, with all they need, in a folder of jars; `group:artifact:version:classifier`
+   * is that jar alone.
+   */
   maven?: string[];
   /** Programs that must be there afterwards; when all are, nothing is installed. */
   programs?: string[];

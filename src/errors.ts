@@ -585,6 +585,7 @@ export const errors = {
     Internal,
     () => "actor instance is missing",
   ),
+  ACTOR_NAME: fault("ERR_BAD_REQUEST", 400, InvalidArgument, (why: string) => `invalid request: ${why}`),
   ACTOR_INVOKE: fault(
     "ERR_ACTOR_INVOKE_METHOD",
     500,

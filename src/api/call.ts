@@ -1,5 +1,6 @@
 import type { AppChannel } from "../app/channel.ts";
 import type { Components } from "../component/components.ts";
+import type { ActorsEngine } from "../engine/actors/engine.ts";
 import type { JobsEngine } from "../engine/jobs/engine.ts";
 import type { PubSubEngine } from "../engine/pubsub/engine.ts";
 import type { WorkflowEngine } from "../engine/workflow/engine.ts";
@@ -28,6 +29,7 @@ export interface AppScope {
   readonly channel: AppChannel | undefined;
   readonly pubsub: PubSubEngine;
   readonly jobs: JobsEngine;
+  readonly actors: ActorsEngine;
   readonly workflows: WorkflowEngine;
   readonly invoker: Invoker;
   readonly health: HealthTargets;

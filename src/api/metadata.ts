@@ -1,5 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import type { ActorsStatus } from "../engine/actors/engine.ts";
 import type { ActiveSubscription } from "../engine/pubsub/engine.ts";
 import { after } from "../kit/after.ts";
 import { Dapr } from "../wire/dapr/proto/runtime/v1/dapr_pb.js";
@@ -60,9 +61,13 @@ const subscriptionTypes: Record<ActiveSubscription["type"], 1 | 2 | 3> = {
   STREAMING: 3,
 };
 
+/** ActorRuntime.ActorRuntimeStatus by the names of the engine. */
+const actorStatuses: Record<ActorsStatus["status"], 0 | 1 | 2> = { initializing: 0, disabled: 1, running: 2 };
+
 function describe(app: AppScope): MetadataReply {
   const { settings, principal, configuration } = app;
   const version = settings.runtimeVersion;
+  const actors = app.actors.status();
   return {
     id: principal.appId,
     runtimeVersion: version,
@@ -80,12 +85,12 @@ function describe(app: AppScope): MetadataReply {
     httpEndpoints: named(app, "HTTPEndpoint"),
     ...newerFields({ resiliencies: named(app, "Resiliency") }),
     appConnectionProperties: connectionOf(settings),
-    // Actors come with their engine: until then the runtime says what Dapr says without a placement address.
+    activeActorsCount: actors.activeActors,
     actorRuntime: {
-      runtimeStatus: 1,
-      activeActors: [],
-      hostReady: false,
-      placement: "placement: disconnected",
+      runtimeStatus: actorStatuses[actors.status],
+      activeActors: actors.activeActors,
+      hostReady: actors.isHostReady,
+      placement: actors.placement,
     },
     workflows: { connectedWorkers: app.workflows.connectedWorkers },
   };

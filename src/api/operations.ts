@@ -1,3 +1,14 @@
+import {
+  getActorReminder,
+  listActorReminders,
+  registerActorReminder,
+  registerActorTimer,
+  unregisterActorReminder,
+  unregisterActorRemindersByType,
+  unregisterActorTimer,
+} from "./actor-alarms.ts";
+import { executeActorStateTransaction, getActorState } from "./actor-state.ts";
+import { invokeActor, invokeActorHttp } from "./actors.ts";
 import { invokeBinding } from "./bindings.ts";
 import {
   getConfiguration,
@@ -45,6 +56,17 @@ export const operations: Operation[] = [
   ...unsubscribeConfigurationHttp,
   tryLock,
   unlock,
+  invokeActor,
+  invokeActorHttp,
+  getActorState,
+  executeActorStateTransaction,
+  registerActorTimer,
+  unregisterActorTimer,
+  registerActorReminder,
+  unregisterActorReminder,
+  getActorReminder,
+  listActorReminders,
+  unregisterActorRemindersByType,
   scheduleJob,
   getJob,
   deleteJob,

@@ -50,7 +50,8 @@ export function deleteRequestOf(
   };
 }
 
-function ttlSecondsOf(text: string | undefined): number | null | undefined {
+/** From `ttlInSeconds`; throws for what is no number. */
+export function ttlSecondsOf(text: string | undefined): number | null | undefined {
   if (text === undefined || text === "") return undefined;
   const seconds = Number(text);
   const isWhole = /^[+-]?\d+$/.test(text) && seconds >= -1 && seconds <= 2 ** 31 - 1;

@@ -12,6 +12,11 @@ export interface StateStore {
   bulkDelete?(requests: readonly DeleteRequest[]): Promise<void>;
   /** All or nothing. Present exactly when the store has the feature TRANSACTIONAL. */
   transact?(operations: readonly StateOperation[], metadata: Record<string, string>): Promise<void>;
+  /** The same in one commit with the check that the lease is held. Only the engine's own store can. */
+  transactFenced?(
+    operations: readonly StateOperation[],
+    fence: { lease: string; token: number },
+  ): Promise<void>;
   /** The largest transaction; absent: no limit. */
   readonly operationsMax?: number;
   /** Present exactly when the store has the feature QUERY_API. Dapr's query JSON (alpha). */

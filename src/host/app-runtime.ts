@@ -14,6 +14,7 @@ import type { Configuration } from "../resource/resource.ts";
 import type { Log, Telemetry } from "../telemetry/telemetry.ts";
 import { createGrpcApi } from "../transport/grpc/api.ts";
 import { createHttpApi } from "../transport/http/api.ts";
+import { openActors, type PeerAddress } from "./actors.ts";
 import { createHealthTargets } from "./health-targets.ts";
 import type { Host } from "./host.ts";
 import { createListener, type Listener } from "./listeners.ts";
@@ -94,6 +95,7 @@ class Runtime implements AppRuntime {
   private registration: Registration | undefined;
   private resources: RuntimeResources | undefined;
   private channel: AppChannel | undefined;
+  private peerAddress: PeerAddress = { host: "", port: 0, peerToken: "" };
   private isDrained = false;
 
   constructor(host: Host, options: RuntimeOptions, log: Log) {
@@ -151,14 +153,16 @@ class Runtime implements AppRuntime {
     if (this.isDrained) return;
     this.isDrained = true;
     await this.registration?.close();
-    await Promise.all([this.scope?.pubsub.pause(), this.scope?.jobs.pause()]);
+    const { pubsub, jobs, actors } = this.scope ?? {};
+    await Promise.all([pubsub?.pause(), jobs?.pause(), actors?.pause()]);
   }
 
   async close(): Promise<void> {
     this.lifetime.abort();
     await this.drain().catch((error) => this.log.warn({ error }, "drain failed"));
     const graceMs = this.options.gracefulShutdownSeconds * 1000;
-    await Promise.all([this.scope?.pubsub.close(), this.scope?.jobs.close(), this.scope?.workflows.close()]);
+    const { pubsub, jobs, actors, workflows } = this.scope ?? {};
+    await Promise.all([pubsub?.close(), jobs?.close(), actors?.close(), workflows?.close()]);
     await Promise.all(this.listeners.map((listener) => listener.close(graceMs)));
     await this.scope?.invoker.close();
     await this.channel?.close();
@@ -181,7 +185,11 @@ class Runtime implements AppRuntime {
       });
     }
     const { channel } = this;
-    this.closers.push(host.registry.local.register(principal, { channel }));
+    const actors = openActors({
+      ...{ host, options, channel, telemetry, health: this.health },
+      address: () => this.peerAddress,
+    });
+    this.closers.push(host.registry.local.register(principal, { channel, actors: actors.peer }));
     const shared = { principal, settings, channel, telemetry, components: resources.components };
     const pubsub = createPubSub({
       ...shared,
@@ -219,6 +227,7 @@ class Runtime implements AppRuntime {
       pubsub,
       workflows,
       jobs,
+      actors: actors.engine,
       invoker,
       health: this.health,
       extendedMetadata: new Map(Object.entries(options.extendedMetadata)),
@@ -325,10 +334,15 @@ class Runtime implements AppRuntime {
     const address = options.internalGrpcListenAddress || "127.0.0.1";
     this.ports.internal = await this.listenInternal(listener, address);
     this.log.info({}, `internal gRPC server is running on port ${this.ports.internal}`);
+    this.peerAddress = {
+      host: address === "0.0.0.0" || address === "::" ? "127.0.0.1" : address,
+      port: this.ports.internal,
+      peerToken: token,
+    };
     this.registration = await host.registry.register({
       ...principalOf(options),
       instanceId: `${process.pid}-${randomBytes(6).toString("hex")}`,
-      host: address === "0.0.0.0" || address === "::" ? "127.0.0.1" : address,
+      host: this.peerAddress.host,
       port: this.ports.internal,
       token,
     });
@@ -368,17 +382,19 @@ class Runtime implements AppRuntime {
       if (signal.aborted) return;
     }
     await this.scope.pubsub.start();
-    this.runJobs();
+    await this.scope.actors.start();
+    this.followHealth();
   }
 
-  /** Jobs come while the app is there and healthy. */
-  private runJobs(): void {
+  /** Jobs come, and actors live here, while the app is there and healthy. */
+  private followHealth(): void {
     const { channel } = this;
-    const { jobs } = this.scope;
+    const { jobs, actors } = this.scope;
     const follow = (isHealthy: boolean): void => {
       if (this.isDrained) return;
       if (isHealthy) jobs.start();
       else void jobs.pause();
+      void (isHealthy ? actors.resume() : actors.pause());
     };
     if (channel === undefined) return;
     this.closers.push(channel.onHealthChange(follow));

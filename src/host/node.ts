@@ -171,7 +171,9 @@ class Node implements RunningNode {
       env,
       onReady: (isReady) => {
         this.options.talk(`app ${appId} is ${isReady ? "ready" : "not ready"}\n`);
-        void (isReady ? runtime.scope.pubsub.resume() : runtime.scope.pubsub.pause());
+        const { pubsub, actors } = runtime.scope;
+        void (isReady ? pubsub.resume() : pubsub.pause());
+        void (isReady ? actors.resume() : actors.pause());
       },
       onDead: (which, reason) => {
         this.options.talk(`app ${appId} failed its ${which} probe (${reason}): starting it again\n`);

@@ -7,6 +7,9 @@ const names = [
   ...["keys", "parallelism", "operations", "operation", "request", "data"],
   ...["resourceId", "lockOwner", "expiryInSeconds", "entryId", "event"],
   ...["pubsubname", "topic", "route", "routes", "rules", "match", "path", "default", "deadLetterTopic"],
+  ...["name", "schedule", "repeats", "dueTime", "ttl", "overwrite", "failurePolicy", "drop", "constant"],
+  ...["interval", "maxRetries", "period", "callback", "entities", "entitiesConfig", "actorIdleTimeout"],
+  ...["drainOngoingCallTimeout", "drainRebalancedActors", "reentrancy", "maxStackDepth"],
   ...["bulkSubscribe", "enabled", "maxMessagesCount", "maxAwaitDurationMs"],
 ];
 const exact = new Set(names);

@@ -60,7 +60,7 @@ export function decodeInstance({ value, etag, expiresAtMs }: KeyEntry): Instance
 }
 
 /** Whether the process behind an instance is certainly gone. */
-export function isGone({ machine, pid }: Instance): boolean {
+export function isGone({ machine, pid }: Pick<Instance, "machine" | "pid">): boolean {
   if (machine !== thisMachine || pid <= 0) return false;
   try {
     process.kill(pid, 0);

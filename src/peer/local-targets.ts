@@ -1,4 +1,5 @@
 import type { AppChannel } from "../app/channel.ts";
+import type { ActorPeer } from "./actor-link.ts";
 import type { AppName } from "./identity.ts";
 
 /** An app whose runtime is this process. */
@@ -6,6 +7,8 @@ export interface LocalTarget {
   readonly name: AppName;
   /** `undefined` when the app has no port. */
   readonly channel: AppChannel | undefined;
+  /** Present when the app hosts actors. */
+  readonly actors?: ActorPeer | undefined;
   /** Access control of the callee (dapr-api.md §13.3): throws a GrpcError PERMISSION_DENIED. */
   readonly authorize?: ((call: InboundCall) => void) | undefined;
 }

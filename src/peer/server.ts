@@ -4,6 +4,7 @@ import { GrpcError, type GrpcLookup, type GrpcProxyTarget, type Metadata } from 
 import type { HttpHandler, HttpReply, HttpRequest } from "../net/http1/types.ts";
 import { extractContext, extractGrpcContext } from "../telemetry/propagation.ts";
 import type { Span, Telemetry } from "../telemetry/telemetry.ts";
+import { serveActorPeer } from "./actor-link.ts";
 import { deliverHttp, deliverMethod, RequestDelivery } from "./deliver.ts";
 import { appCallFailure, failureText, noRemoteChannel } from "./failure.ts";
 import { connectToApp } from "./grpc-proxy.ts";
@@ -81,9 +82,9 @@ async function serveHttp(
   const span = options.telemetry.tracer.start(spanName(callee, path), "server", extractContext(field));
   const answered = metricsOf(callee, options).received(caller.appId);
   try {
-    const isMethod = field(peerFields.call) === "method";
-    if (!isMethod) describe(span, path);
-    const serve = isMethod ? serveMethod : servePlain;
+    const kind = field(peerFields.call) ?? "";
+    if (kind === "") describe(span, path);
+    const serve = kind === "actor" ? serveActors : kind === "method" ? serveMethod : servePlain;
     const reply = await serve(request, callee, { caller, span, options });
     span.set("dapr.status_code", String(reply.status));
     span.end(reply.status >= 400 ? { code: 2, message: `Code(${reply.status})` } : undefined);
@@ -145,6 +146,17 @@ async function servePlain(
   } catch (error) {
     throw appCallFailure(error);
   }
+}
+
+/** A call of an actor that lives here, or should. */
+async function serveActors(
+  request: HttpRequest,
+  callee: LocalTarget,
+  { span, options }: Inbound,
+): Promise<HttpReply> {
+  if (!callee.actors) throw new GrpcError(Code.Unavailable, "no actors are hosted here");
+  const { maxBodyBytes: bodyBytesMax } = options.settings;
+  return serveActorPeer(request, callee.actors, { trace: span.context, bodyBytesMax });
 }
 
 /** A legacy method call, its answer always 200: what the app said is inside. */

@@ -25,6 +25,10 @@ export interface FakeAppOptions {
   subscriptions?: { pubsubname: string; topic: string; route: string }[];
   /** By `VERB /path`: `{ "POST /orders": … }`. Everything else is answered with 404, which is recorded too. */
   handlers?: Record<string, AppHandler>;
+  /** What `GET /dapr/config` answers: the actor types. Absent: 404. */
+  config?: object;
+  /** Answers what no handler of the table is for. */
+  otherwise?: AppHandler;
   /** Absent: a free one. */
   port?: number;
 }
@@ -44,15 +48,18 @@ const bodyBytesMax = 16 << 20;
 export async function fakeApp({
   subscriptions = [],
   handlers = {},
+  config,
+  otherwise,
   port = 0,
 }: FakeAppOptions = {}): Promise<FakeApp> {
   const requests: AppRequest[] = [];
   const answer = async (request: AppRequest): Promise<AppReply> => {
     const path = request.target.split("?")[0] ?? "";
     if (path === "/dapr/subscribe") return { body: subscriptions };
+    if (path === "/dapr/config" && config !== undefined) return { body: config };
     if (path.startsWith("/dapr/") || path === "/healthz") return { status: 404 };
     requests.push(request);
-    const handle = handlers[`${request.method} ${path}`];
+    const handle = handlers[`${request.method} ${path}`] ?? otherwise;
     if (handle !== undefined) return (await handle(request)) ?? {};
     return { status: subscriptions.some(({ route }) => route === path) ? 200 : 404 };
   };

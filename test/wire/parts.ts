@@ -4,6 +4,7 @@ import type { ComponentChange, Components, LoadedComponent } from "../../src/com
 import memoryPubSub from "../../src/components/pubsub/in-memory.ts";
 import memoryState from "../../src/components/state/in-memory.ts";
 import { realEdges } from "../../src/edges/edges.ts";
+import { disabledActors } from "../../src/engine/actors/actors.ts";
 import { createJobs } from "../../src/engine/jobs/jobs.ts";
 import { createPubSub } from "../../src/engine/pubsub/pubsub.ts";
 import type { Invoker } from "../../src/peer/invoker.ts";
@@ -195,6 +196,7 @@ export async function testScope(changes: Partial<Omit<AppScope, "components">> =
       owner: "test",
     }),
     workflows: undefined as never,
+    actors: disabledActors(),
     invoker: noInvoker,
     extendedMetadata: new Map(),
     shutdown: (request) => void shutdowns.push(request),

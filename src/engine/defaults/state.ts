@@ -99,10 +99,26 @@ class MechaStateStore implements StateStore {
   }
 
   transact(operations: readonly StateOperation[]): Promise<void> {
-    return this.#commit(
-      operations.map((operation) =>
-        operation.kind === "upsert" ? this.#put(operation.request) : this.#remove(operation.request),
-      ),
+    return this.#commit(this.#mutations(operations));
+  }
+
+  async transactFenced(
+    operations: readonly StateOperation[],
+    { lease, token }: { lease: string; token: number },
+  ): Promise<void> {
+    try {
+      await this.#store.commit([{ kind: "guard", lease, token }, ...this.#mutations(operations)]);
+    } catch (error) {
+      if (!(error instanceof StoreConflict)) throw error;
+      throw error.reason === "lease"
+        ? new Error("this host does not own the actor any more")
+        : new EtagMismatch();
+    }
+  }
+
+  #mutations(operations: readonly StateOperation[]): Mutation[] {
+    return operations.map((operation) =>
+      operation.kind === "upsert" ? this.#put(operation.request) : this.#remove(operation.request),
     );
   }
 

@@ -11,6 +11,7 @@ export const commands: Record<string, () => Promise<{ default: Command }>> = {
   components: () => import("./commands/components.ts"),
   invoke: () => import("./commands/invoke.ts"),
   publish: () => import("./commands/publish.ts"),
+  workflow: () => import("./commands/workflow.ts"),
   state: () => import("./commands/state.ts"),
   store: () => import("./commands/store.ts"),
   configuration: () => import("./commands/configuration.ts"),

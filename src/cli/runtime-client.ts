@@ -69,6 +69,12 @@ export function findTarget(context: CommandContext, appId = context.values.text(
   return target({ host: "127.0.0.1", port: app.httpPort, socketPath }, context);
 }
 
+/** The running app that a command means. */
+export function findApp(context: CommandContext): InstanceApp {
+  const apps = instancesOf(context).flatMap((record) => record.apps);
+  return pickApp(apps, context.values.text("app-id"));
+}
+
 function pickApp(apps: readonly InstanceApp[], appId: string): InstanceApp {
   if (apps.length === 0) {
     throw new CommandError("no runtime is running here", {

@@ -99,6 +99,7 @@ export const registerActorReminder = operation(Dapr.method.registerActorReminder
       replies: {
         204: { description: "Set" },
         ...failures({
+          400: "ERR_ACTOR_NO_PLACEMENT, ERR_ACTOR_NO_APP_CHANNEL",
           403: "ERR_ACTOR_REMINDER_NON_HOSTED",
           409: "ERR_ACTOR_REMINDER_ALREADY_EXISTS",
           500: "ERR_ACTOR_REMINDER_CREATE",
@@ -125,7 +126,14 @@ export const unregisterActorReminder = operation(Dapr.method.unregisterActorRemi
     reply: () => noContent,
     docs: {
       summary: "Take a reminder back",
-      replies: { 204: { description: "Gone" }, ...failures({ 403: "ERR_ACTOR_REMINDER_NON_HOSTED" }) },
+      replies: {
+        204: { description: "Gone" },
+        ...failures({
+          400: "ERR_ACTOR_NO_PLACEMENT, ERR_ACTOR_NO_APP_CHANNEL",
+          403: "ERR_ACTOR_REMINDER_NON_HOSTED",
+          500: "ERR_ACTOR_REMINDER_DELETE",
+        }),
+      },
     },
   },
   async handle(request, { app }) {
@@ -154,7 +162,12 @@ export const getActorReminder = operation(Dapr.method.getActorReminder, {
           contentType: "application/json",
           schema: { type: "object", properties: { actorID: text, actorType: text, ...alarmProperties } },
         },
-        ...failures({ 404: "ERR_ACTOR_REMINDER_NOT_FOUND" }),
+        ...failures({
+          400: "ERR_ACTOR_NO_PLACEMENT, ERR_ACTOR_NO_APP_CHANNEL",
+          403: "ERR_ACTOR_REMINDER_NON_HOSTED",
+          404: "ERR_ACTOR_REMINDER_NOT_FOUND",
+          500: "ERR_ACTOR_REMINDER_GET",
+        }),
       },
     },
   },

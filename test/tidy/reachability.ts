@@ -32,7 +32,7 @@ function isEntry(path: string): boolean {
 }
 
 /** Small, or needed by every start. All other packages are loaded when something asks for them. */
-const eagerPackages = new Set(["@bufbuild/protobuf", "yaml"]);
+const eagerPackages = new Set(["@bufbuild/protobuf", "yaml", "croner"]);
 const alwaysLoaded = new Set(["main.ts", "cli", "host", "transport", "api"]);
 
 /** Chains of eager imports from the always loaded parts to a heavy package. */

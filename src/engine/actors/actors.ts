@@ -299,6 +299,7 @@ class AppActors implements RunningActors {
   }
 
   #requireHosted(type: string): void {
+    if (this.#options.channel === undefined) throw errors.ACTOR_NO_APP_CHANNEL();
     if (type.startsWith("dapr.internal.")) throw errors.ACTOR_TYPE_RESERVED(type);
     if (!this.#host.types.has(type)) throw errors.ACTOR_REMINDER_NON_HOSTED();
   }

@@ -97,7 +97,10 @@ export class Reminders {
   }
 
   async get(actor: ActorRef, name: string): Promise<Reminder> {
-    const timer = await this.#options.store.getTimer(this.#space(actor.type), idOf(actor, name));
+    const { store } = this.#options;
+    const timer = await store.getTimer(this.#space(actor.type), idOf(actor, name)).catch((error) => {
+      throw errors.ACTOR_REMINDER_GET((error as Error).message, { cause: error });
+    });
     const reminder = timer && this.#read(timer);
     if (reminder === undefined) throw errors.ACTOR_REMINDER_NOT_FOUND(name);
     return reminder;
@@ -106,7 +109,10 @@ export class Reminders {
   async delete(actor: ActorRef, name: string): Promise<void> {
     const { store, meter } = this.#options;
     const id = idOf(actor, name);
-    const [outcome] = await store.commit([{ kind: "timerDelete", space: this.#space(actor.type), id }]);
+    const deletion: Mutation = { kind: "timerDelete", space: this.#space(actor.type), id };
+    const [outcome] = await store.commit([deletion]).catch((error) => {
+      throw errors.ACTOR_REMINDER_DELETE((error as Error).message, { cause: error });
+    });
     if (outcome?.existed) meter.reminders(actor.type, -1);
   }
 

@@ -43,7 +43,7 @@ export function describe(definition: ComponentDefinition): ComponentDescription 
     fields,
     schema: schemaOf(all),
     table: tableOf(fields),
-    sensitive: sensitiveOf(all),
+    sensitive: sensitiveNames(definition),
   };
 }
 
@@ -94,8 +94,10 @@ function tableOf(fields: FieldDescription[]): string {
   return `| field | type | default | |\n|---|---|---|---|\n${rows.join("\n")}\n`;
 }
 
-function sensitiveOf(fields: Fields): ReadonlySet<string> {
+/** Lower-case names, aliases included, whose values must not be shown. */
+export function sensitiveNames({ type, metadata }: ComponentDefinition): ReadonlySet<string> {
   const names = new Set<string>();
+  const fields: Fields = { ...commonFields[kindOf(type) as ComponentKind], ...metadata };
   for (const [name, field] of Object.entries(fields)) {
     if (field.isSensitive) for (const one of [name, ...field.aliases]) names.add(one.toLowerCase());
   }

@@ -5,7 +5,8 @@ import type { Binding } from "./binding.ts";
 import type { ComponentKind, ComponentKinds } from "./component.ts";
 import type { LoadedComponent } from "./components.ts";
 import type { Definitions } from "./definitions.ts";
-import { FieldError, kindOf, parseOptions } from "./parse-options.ts";
+import { sensitiveNames } from "./describe.ts";
+import { FieldError, hide, kindOf, parseOptions } from "./parse-options.ts";
 import { describePosition, ItemError, type ItemScope, resolveItems, usesNamespace } from "./resolve-items.ts";
 import type { SecretStore } from "./secret-store.ts";
 import { logName, type WantedComponent } from "./selection.ts";
@@ -37,7 +38,9 @@ export async function openComponent(
 async function open(wanted: WantedComponent, scope: OpenScope): Promise<LoadedComponent<ComponentKind>> {
   const definition = await scope.definitions.find(wanted.type, wanted.version);
   const values = await resolveItems(wanted.items, itemScope(wanted, scope));
-  const { options, unknown } = parseOptions(definition, values);
+  const secret = wanted.items.filter((item) => item.secretKeyRef !== undefined || item.envRef !== undefined);
+  const hidden = new Set(secret.map((item) => item.name));
+  const { options, unknown } = parseOptions(definition, values, hidden);
   for (const { field, warning } of unknown) {
     const place = positionOf(wanted, new FieldError(field, ""));
     scope.log.warn({ component: wanted.name, place }, warning);
@@ -45,7 +48,13 @@ async function open(wanted: WantedComponent, scope: OpenScope): Promise<LoadedCo
   const { appId, namespace } = scope.principal;
   const { edges, env, log } = scope;
   const opening = definition.open(options, { name: wanted.name, appId, namespace, log, edges, env });
-  const instance = await within(wanted, opening, edges);
+  const sensitive = sensitiveNames(definition);
+  const secrets = [...values].flatMap(([name, value]) =>
+    hidden.has(name) || sensitive.has(name.toLowerCase()) ? [value] : [],
+  );
+  const instance = await within(wanted, opening, edges).catch((error: unknown) => {
+    throw withoutSecrets(error, secrets);
+  });
   const kind = kindOf(definition.type) as ComponentKind;
   return {
     kind,
@@ -57,6 +66,21 @@ async function open(wanted: WantedComponent, scope: OpenScope): Promise<LoadedCo
     capabilities: capabilitiesOf(kind, instance),
     isNamespaceScoped: usesNamespace(wanted.items),
   };
+}
+
+/** Shorter ones are words by chance more often than secrets. */
+const secretCharsMin = 4;
+const causesMax = 8;
+
+/** Drivers quote connection strings and the like when they can not connect. */
+function withoutSecrets(error: unknown, secrets: readonly string[]): unknown {
+  const said: string[] = [];
+  for (let cause = error; cause instanceof Error && said.length < causesMax; cause = cause.cause) {
+    said.push(cause.message);
+  }
+  const long = secrets.filter((secret) => secret.length >= secretCharsMin);
+  const hidden = said.map((text) => hide(text, long));
+  return hidden.join() === said.join() ? error : new Error(hidden.join(": "));
 }
 
 export function itemScope(wanted: WantedComponent, scope: OpenScope): ItemScope {

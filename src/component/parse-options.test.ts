@@ -94,6 +94,22 @@ test("parseOptions() does not show the value of a sensitive field", () => {
   expect(() => parseOptions(secretive, new Map([["pin", "hunter2"]]))).toThrow("got (hidden)");
 });
 
+test("parseOptions() does not show values that come from secrets, whatever the parser says", () => {
+  const wait = duration({ description: "" });
+  const values = new Map([["wait", "hunter2"]]);
+  const error = (hidden: string[]): string => {
+    try {
+      parseOptions({ ...definition, metadata: { wait } }, values, new Set(hidden));
+      return "";
+    } catch (thrown) {
+      return (thrown as Error).message;
+    }
+  };
+  expect(error([])).toContain("hunter2");
+  expect(error(["wait"])).toContain("(hidden)");
+  expect(error(["wait"])).not.toContain("hunter2");
+});
+
 test("parseOptions() reports fields that nobody knows, and knows those of the layer above", () => {
   const { unknown } = parse({ host: "h", keyPrefix: "none", actorStateStore: "true", retreis: "1" });
   expect(unknown).toEqual([

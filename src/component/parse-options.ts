@@ -28,11 +28,13 @@ export function kindOf(type: string): string {
 
 /**
  * Reads the metadata texts of one component against its definition. Names match without case; unknown names are
- * reported, since Dapr ignores them. Throws `FieldError`.
+ * reported, since Dapr ignores them. Throws `FieldError`. `hidden`: names whose values come from secrets, which no
+ * message shows.
  */
 export function parseOptions(
   definition: ComponentDefinition,
   values: ReadonlyMap<string, string>,
+  hidden: ReadonlySet<string> = nothing,
 ): ParsedOptions {
   const known = byLowerName(definition.metadata);
   const common = byLowerName(commonFields[kindOf(definition.type) as ComponentKind]);
@@ -41,8 +43,9 @@ export function parseOptions(
   for (const [spelled, value] of values) {
     const found = known.get(spelled.toLowerCase());
     const shared = common.get(spelled.toLowerCase());
-    if (found) options[found.name] = parseField(definition.type, spelled, found.field, value);
-    else if (shared) parseField(definition.type, spelled, shared.field, value);
+    const isHidden = hidden.has(spelled);
+    if (found) options[found.name] = parseField(definition.type, spelled, found.field, { value, isHidden });
+    else if (shared) parseField(definition.type, spelled, shared.field, { value, isHidden });
     else unknown.push({ field: spelled, warning: unknownField(definition.type, spelled, known, common) });
   }
   for (const [name, field] of Object.entries(definition.metadata)) {
@@ -63,7 +66,14 @@ function byLowerName(fields: Fields): Known {
   return known;
 }
 
-function parseField(type: string, name: string, field: Field<unknown>, value: string): unknown {
+const nothing: ReadonlySet<string> = new Set();
+
+function parseField(
+  type: string,
+  name: string,
+  field: Field<unknown>,
+  { value, isHidden }: { value: string; isHidden: boolean },
+): unknown {
   if (field.missing !== undefined) {
     throw new FieldError(name, `metadata field ${name} of ${type} is not implemented: ${field.missing}`);
   }
@@ -72,10 +82,24 @@ function parseField(type: string, name: string, field: Field<unknown>, value: st
   try {
     return field.parse(value);
   } catch (error) {
-    const shown = field.isSensitive ? "(hidden)" : JSON.stringify(value);
     const why = error instanceof Error ? error.message : String(error);
-    throw new FieldError(name, `metadata field ${name} of ${type}: ${why}, got ${shown}`);
+    const isShown = !field.isSensitive && !isHidden;
+    // Parsers quote what they can not read, too.
+    const shown = isShown ? `${why}, got ${JSON.stringify(value)}` : `${hide(why, [value])}, got (hidden)`;
+    throw new FieldError(name, `metadata field ${name} of ${type}: ${shown}`);
   }
+}
+
+/** A text without the secrets that it quotes. */
+export function hide(text: string, secrets: readonly string[]): string {
+  let hidden = text;
+  for (const secret of secrets) {
+    if (secret === "") continue;
+    hidden = hidden
+      .replaceAll(secret, "(hidden)")
+      .replaceAll(JSON.stringify(secret).slice(1, -1), "(hidden)");
+  }
+  return hidden;
 }
 
 function unknownField(type: string, name: string, ...known: Known[]): string {

@@ -195,7 +195,7 @@ export async function testScope(changes: Partial<Omit<AppScope, "components">> =
       appMaxConcurrency: -1,
       owner: "test",
     }),
-    workflows: undefined as never,
+    workflows: { connectedWorkers: 0 } as never,
     actors: disabledActors(),
     invoker: noInvoker,
     extendedMetadata: new Map(),

@@ -251,6 +251,16 @@ export const quotaFlags: readonly Flag[] = [
   },
 ];
 
+/** Where default components, actors, jobs and workflows keep what they keep. */
+export const storeFlag: Flag = {
+  name: "store",
+  type: "text",
+  default: "",
+  placeholder: "ADDRESS",
+  description:
+    "postgresql://user:password@host:port/database, shared by machines (default: $MECHA_STORE or embedded)",
+};
+
 /** Builds one app's options from its flags and environment. */
 export function runtimeOptions(values: FlagValues, env: Record<string, string | undefined>): RuntimeOptions {
   const isSsl = values.boolean("app-ssl");

@@ -8,6 +8,7 @@ import { createJobs } from "../engine/jobs/jobs.ts";
 import { createPubSub } from "../engine/pubsub/pubsub.ts";
 import { createWorkflowEngine, type WorkflowEngine } from "../engine/workflow/engine.ts";
 import { createInvoker } from "../peer/app-invoker.ts";
+import { thisHost } from "../peer/identity.ts";
 import type { Registration } from "../peer/registry.ts";
 import { createPeerHandlers } from "../peer/server.ts";
 import type { Configuration } from "../resource/resource.ts";
@@ -331,11 +332,11 @@ class Runtime implements AppRuntime {
     const { settings } = this.scope;
     const { http, grpc } = createPeerHandlers({ token, apps: host.registry.local, settings, telemetry });
     const listener = this.listener({ http, grpc });
-    const address = options.internalGrpcListenAddress || "127.0.0.1";
+    const address = options.internalGrpcListenAddress || (host.isShared ? "0.0.0.0" : "127.0.0.1");
     this.ports.internal = await this.listenInternal(listener, address);
     this.log.info({}, `internal gRPC server is running on port ${this.ports.internal}`);
     this.peerAddress = {
-      host: address === "0.0.0.0" || address === "::" ? "127.0.0.1" : address,
+      host: announcedAddress(address, host),
       port: this.ports.internal,
       peerToken: token,
     };
@@ -422,4 +423,11 @@ function appSettings(options: RuntimeOptions): AppSettings {
     isStrict: options.isStrict,
     runtimeVersion,
   };
+}
+
+/** Where peers find this mecha. On a store of one machine the loopback is enough. */
+function announcedAddress(listening: string, host: Host): string {
+  if (listening !== "0.0.0.0" && listening !== "::") return listening;
+  if (!host.isShared) return "127.0.0.1";
+  return host.env.DAPR_HOST_IP || thisHost().address;
 }

@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import type { Clock } from "../edges/clock.ts";
 import { type Edges, realEdges } from "../edges/edges.ts";
-import { openSqliteStore } from "../engine/store/sqlite.ts";
+import { isShared, openStore } from "../engine/store/open.ts";
 import type { Store } from "../engine/store/store.ts";
 import { createHttpClient, type HttpClient } from "../net/http1/index.ts";
 import { createRegistry, type Registry } from "../peer/registry.ts";
@@ -11,6 +11,8 @@ import { openDataFolder } from "./data-folder.ts";
 export interface HostOptions {
   /** `--data-dir`; `undefined`: MECHA_HOME, or the home directory's .mecha. */
   dataFolder: string | undefined;
+  /** `--store`: the address of PostgreSQL; `undefined`: MECHA_STORE, or the embedded store in the data folder. */
+  store?: string | undefined;
   env: Record<string, string | undefined>;
   log: Log;
   /** Where log lines of the runtimes go. */
@@ -24,6 +26,8 @@ export interface Host {
   readonly dataFolder: string;
   readonly env: Record<string, string | undefined>;
   readonly store: Store;
+  /** The store may be shared with other machines: peers are reached over the network. */
+  readonly isShared: boolean;
   readonly registry: Registry;
   readonly httpClient: HttpClient;
   readonly edges: Edges;
@@ -38,13 +42,15 @@ export async function openHost(options: HostOptions): Promise<Host> {
   const dataFolder = openDataFolder({ given: options.dataFolder, env: options.env });
   const edges = options.edges ?? realEdges();
   const { clock, sockets } = edges;
-  const store = await openSqliteStore({ folder: dataFolder, clock });
+  const address = options.store ?? options.env.MECHA_STORE;
+  const store = await openStore({ address, folder: dataFolder, clock });
   const registry = createRegistry({ store, clock, log: options.log });
   const httpClient = createHttpClient({ maxSocketsPerAddress: 1024, maxIdlePerAddress: 256, sockets });
   return {
     dataFolder,
     env: options.env,
     store,
+    isShared: isShared(address),
     registry,
     httpClient,
     edges,

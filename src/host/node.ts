@@ -27,6 +27,7 @@ export interface NodeApp {
 export interface NodeOptions {
   apps: readonly NodeApp[];
   dataFolder: string | undefined;
+  store?: string | undefined;
   env: Record<string, string | undefined>;
   folder: string;
   runFile: string | undefined;
@@ -47,8 +48,8 @@ export interface RunningNode {
 
 /** Runs many apps in one runtime process; each with its own ports, token, components and log. */
 export async function startNode(options: NodeOptions): Promise<RunningNode> {
-  const { dataFolder, env, log } = options;
-  const host = await openHost({ dataFolder, env, log, write: () => undefined });
+  const { dataFolder, store, env, log } = options;
+  const host = await openHost({ dataFolder, store, env, log, write: () => undefined });
   const node = new Node(host, options);
   try {
     await node.start();

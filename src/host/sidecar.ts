@@ -9,6 +9,7 @@ export interface SidecarRequest {
   options: RuntimeOptions;
   env: Record<string, string | undefined>;
   dataFolder: string | undefined;
+  store?: string | undefined;
   write: (line: string) => void;
   /** Flags that ask for what is not implemented: fatal, each by its name. */
   refusals: readonly string[];
@@ -32,7 +33,8 @@ async function runOnce(request: SidecarRequest, log: Log): Promise<number | "res
   let host: Host | undefined;
   let runtime: AppRuntime;
   try {
-    host = await openHost({ dataFolder: request.dataFolder, env: request.env, log, write: request.write });
+    const { dataFolder, store, env, write } = request;
+    host = await openHost({ dataFolder, store, env, log, write });
     runtime = await openAppRuntime({ host, options: request.options, write: request.write });
   } catch (error) {
     log.fatal({}, `Fatal error from runtime: ${(error as Error).message}`);

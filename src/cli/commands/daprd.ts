@@ -2,9 +2,10 @@ import { runSidecar, waitUntilOutboundReady } from "../../host/sidecar.ts";
 import { buildInfo, daprApiVersion } from "../../host/version.ts";
 import { command } from "../command.ts";
 import type { Flag } from "../flags.ts";
-import { runtimeFlags, runtimeOptions } from "../runtime-flags.ts";
+import { runtimeFlags, runtimeOptions, storeFlag } from "../runtime-flags.ts";
 
 const ownFlags: readonly Flag[] = [
+  storeFlag,
   {
     name: "mode",
     type: "text",
@@ -72,6 +73,7 @@ export default command({
       options,
       env: context.env,
       dataFolder: values.text("data-dir") || undefined,
+      store: values.text("store") || undefined,
       write: context.out,
       refusals: refusals(values),
     });

@@ -9,9 +9,10 @@ import { type Flag, FlagValues, UsageError } from "../flags.ts";
 import { banner } from "../output/banner.ts";
 import { linePrefix, type PrefixOptions } from "../output/prefix.ts";
 import { type RunFile, type RunFileApp, readRunFile } from "../run-file.ts";
-import { quotaFlags, runtimeFlags, runtimeOptions } from "../runtime-flags.ts";
+import { quotaFlags, runtimeFlags, runtimeOptions, storeFlag } from "../runtime-flags.ts";
 
 const ownFlags: readonly Flag[] = [
+  storeFlag,
   {
     name: "run-file",
     short: "f",
@@ -101,6 +102,7 @@ export async function runApps(
   const node = await startNode({
     apps,
     dataFolder: context.values.text("data-dir") || undefined,
+    store: context.values.text("store") || undefined,
     env: context.env,
     folder: context.folder,
     runFile: file?.path,
@@ -134,7 +136,7 @@ async function singleApp(context: CommandContext): Promise<NodeApp> {
     { has: (flag) => values.isGiven(flag) },
   );
   return {
-    options: withLoopback(options),
+    options: withLoopback(options, env),
     command,
     folder: context.folder,
     env: plainEnv(env),
@@ -182,7 +184,7 @@ async function fileApps(context: CommandContext, file: RunFile): Promise<NodeApp
     }
     for (const port of [options.httpPort, options.grpcPort, options.metricsPort]) taken.add(port);
     apps.push({
-      options: withLoopback(options),
+      options: withLoopback(options, context.env),
       command: app.command,
       folder: app.folder,
       env: { ...plainEnv(context.env), ...app.env },
@@ -219,18 +221,19 @@ function valuesOf(app: RunFileApp): FlagValues {
   return new FlagValues(appFlags, given);
 }
 
-/** A developer's machine: loopback only, unless addresses were given. */
-function withLoopback(options: RuntimeOptions): RuntimeOptions {
+/** A developer's machine: loopback only, unless addresses were given, or the one that other machines call. */
+function withLoopback(options: RuntimeOptions, env: CommandContext["env"]): RuntimeOptions {
   if (options.listenAddresses.length > 0) return options;
   return {
     ...options,
     listenAddresses: ["127.0.0.1", "::1"],
-    internalGrpcListenAddress: "127.0.0.1",
+    internalGrpcListenAddress: options.internalGrpcListenAddress || (env.DAPR_HOST_IP ? "" : "127.0.0.1"),
     metricsListenAddress: "127.0.0.1",
   };
 }
 
-function plainEnv(env: Record<string, string | undefined>): Record<string, string> {
+/** What apps get of mecha's own environment: not the store's address, which holds a password. */
+function plainEnv({ MECHA_STORE: _, ...env }: Record<string, string | undefined>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined),
   );
@@ -259,6 +262,7 @@ async function runSidecars(context: CommandContext, file: RunFile): Promise<numb
     file.apps.map((app) => app.appId),
   );
   const dataFolder = context.values.text("data-dir");
+  const store = context.values.text("store") || context.env.MECHA_STORE;
   const sidecars = file.apps.map((app) =>
     supervise({
       name: app.appId,
@@ -273,7 +277,8 @@ async function runSidecars(context: CommandContext, file: RunFile): Promise<numb
         ...app.command,
       ],
       folder: app.folder,
-      env: { ...plainEnv(context.env), ...app.env },
+      // Not among the arguments, which every user of the machine can read.
+      env: { ...plainEnv(context.env), ...app.env, ...(store ? { MECHA_STORE: store } : {}) },
       restart: app.restart,
       stopTimeoutMs: 15_000,
       onLine: (line) => print(app.appId)(line.replace(/^\S+( \*)?\s+│ /, ""), "app"),

@@ -121,6 +121,16 @@ function target(
   };
 }
 
+/** Bytes as JSON says them: as they are when they are JSON, else as a string. */
+export function jsonOf(body: Buffer): unknown {
+  const text = body.toString();
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
+  }
+}
+
 /** Throws a readable error for an unsuccessful reply: the API's code and message. */
 export function expectOk(reply: RuntimeReply): RuntimeReply {
   if (reply.status < 400) return reply;
@@ -131,5 +141,6 @@ export function expectOk(reply: RuntimeReply): RuntimeReply {
   } catch (error) {
     if (error instanceof CommandError) throw error;
   }
-  throw new CommandError(`HTTP ${reply.status}: ${text.slice(0, 2000)}`);
+  const hint = reply.status === 401 ? "set DAPR_API_TOKEN to the token of that app" : undefined;
+  throw new CommandError(`HTTP ${reply.status}: ${text.slice(0, 2000)}`, { hint });
 }

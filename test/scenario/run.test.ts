@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Cleanup, eventually, mecha, startMecha } from "../mecha-process.ts";
+import { Cleanup, eventually, freePort, mecha, startMecha } from "../mecha-process.ts";
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
@@ -90,8 +90,18 @@ describe("mecha run", () => {
       expect(JSON.parse(output)).toEqual([{ n: 1 }]);
     });
 
+    const answer = await run("invoke", "orders", "got", "--verb", "GET", "--json");
+    expect(JSON.parse(answer.output)).toEqual({ status: 200, body: [{ n: 1 }] });
+    const published = await run("publish", "--topic", "u", "--data", "{}", "--json");
+    expect(JSON.parse(published.output)).toEqual({ pubsub: "pubsub", topic: "u" });
+
     expect((await run("state", "set", "colour", "red")).code).toBe(0);
     expect((await run("state", "get", "colour")).output).toBe('"red"\n');
+    expect(JSON.parse((await run("state", "get", "colour", "--json")).output)).toEqual({
+      value: "red",
+      etag: expect.any(String),
+      metadata: {},
+    });
     expect((await run("state", "delete", "colour")).code).toBe(0);
     const gone = await run("state", "get", "colour");
     expect(gone).toMatchObject({ code: 1, output: "error: key colour is not there\n" });
@@ -107,7 +117,8 @@ describe("mecha run", () => {
     expect(unknown.code).toBe(4);
     expect(unknown.output).toContain("did you mean orders?");
 
-    expect((await run("stop", "orders")).code).toBe(0);
+    const stopped = await run("stop", "orders", "--json");
+    expect(JSON.parse(stopped.output)).toEqual([{ pid: process.child.pid, appIds: ["orders"] }]);
     expect(await process.ended).toBe(0);
     expect(await list()).toEqual([]);
   });
@@ -208,7 +219,7 @@ describe("mecha run", () => {
 });
 
 describe("mecha run -f", () => {
-  const runFile = (folder: string): string => {
+  const runFile = (folder: string, backPort: number): string => {
     const path = join(folder, "mecha.yaml");
     writeFileSync(
       path,
@@ -225,6 +236,7 @@ apps:
   - appID: back
     appDirPath: .
     appPort: auto
+    daprHTTPPort: ${backPort}
     command: ["node", "app.mjs"]
 `,
     );
@@ -232,8 +244,10 @@ apps:
   };
 
   test.each([[[]], [["--sidecars"]]])("runs all apps of the file: %p", async (flags) => {
-    const { folder, data, start, list } = setUp();
-    const node = start("run", "-f", runFile(folder), "--data-dir", data, ...flags);
+    const { folder, data, start, run, list } = setUp();
+    const backPort = await freePort();
+    const path = runFile(folder, backPort);
+    const node = start("run", "-f", path, "--data-dir", data, ...flags);
     const apps = await eventually(async () => {
       const found = await list();
       if (found.filter((each) => each.appPid !== undefined).length !== 2)
@@ -243,21 +257,39 @@ apps:
     expect(new Set(apps.map((each) => each.pid)).size).toBe(flags.length === 0 ? 1 : 2);
     const front = apps.find((each) => each.appId === "front") as Listed;
     const back = apps.find((each) => each.appId === "back") as Listed;
+    expect(back.httpPort).toBe(backPort);
     await ready(front.httpPort);
     await ready(back.httpPort);
 
     const call = `http://127.0.0.1:${front.httpPort}/v1.0/invoke/back/method/x`;
-    const headers: Record<string, string> = flags.length === 0 ? { "dapr-api-token": "front-token" } : {};
+    const headers = { "dapr-api-token": "front-token" };
     await eventually(async () => {
       const reply = await fetch(call, { headers });
       expect(await reply.json()).toMatchObject({ callerAppId: "front" });
     });
-    if (flags.length === 0) expect((await fetch(call)).status).toBe(401);
+    expect((await fetch(call)).status).toBe(401);
+    expect((await run("state", "get", "k", "--app-id", "front")).output).toContain(
+      "hint: set DAPR_API_TOKEN",
+    );
     expect(node.output()).toMatch(/front +│ app listens on/);
 
-    node.child.kill("SIGTERM");
+    expect((await run("stop", "-f", path)).code).toBe(0);
     expect(await node.ended).toBe(0);
     expect(await list()).toEqual([]);
+  });
+
+  test("refuses what can not be: one port for two, probes with a process each", async () => {
+    const { folder, run } = setUp();
+    const path = join(folder, "mecha.yaml");
+    const app = (id: string, more: string) => `  - { appID: ${id}, command: ["node", "app.mjs"], ${more} }\n`;
+    writeFileSync(path, `apps:\n${app("one", "daprHTTPPort: 3999")}${app("two", "daprGRPCPort: 3999")}`);
+    const both = await run("run", "-f", path);
+    expect(both).toMatchObject({ code: 2 });
+    expect(both.output).toContain("two and one both ask for port 3999");
+    writeFileSync(path, `apps:\n${app("one", "livenessProbe: { httpGet: { path: / } }")}`);
+    const probed = await run("run", "-f", path, "--sidecars");
+    expect(probed).toMatchObject({ code: 2 });
+    expect(probed.output).toContain("app one: livenessProbe needs all apps in one process");
   });
 });
 
@@ -286,7 +318,8 @@ apps:
     const node = start("run", "-f", path, "--data-dir", data);
     const first = await eventually(async () => {
       const apps = await list();
-      if (apps.filter((each) => each.appPid !== undefined).length !== 2) throw new Error("not all listed yet");
+      if (apps.filter((each) => each.appPid !== undefined).length !== 2)
+        throw new Error("not all listed yet");
       return apps.find((each) => each.appId === "first") as Listed;
     });
     const {

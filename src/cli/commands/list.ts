@@ -21,9 +21,9 @@ export default command({
     const header = ["app id", "http port", "grpc port", "app port", "command", "age", "pid", "app pid"];
     const cells = rows.map((row) => [
       row.appId,
-      String(row.httpPort),
-      String(row.grpcPort),
-      row.appPort === 0 ? "-" : String(row.appPort),
+      portText(row.httpPort),
+      portText(row.grpcPort),
+      portText(row.appPort),
       row.command.length > 40 ? `${row.command.slice(0, 37)}...` : row.command,
       age(row.startedAt),
       String(row.pid),
@@ -33,3 +33,8 @@ export default command({
     return 0;
   },
 });
+
+/** None: there is no app, or the API listens on Unix sockets. */
+function portText(port: number): string {
+  return port === 0 ? "-" : String(port);
+}

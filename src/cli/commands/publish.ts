@@ -1,13 +1,13 @@
 import { readFileSync } from "node:fs";
 import { command } from "../command.ts";
 import { UsageError } from "../flags.ts";
-import { expectOk, findTarget, targetFlags } from "../runtime-client.ts";
+import { expectOk, findTarget, jsonFlag, targetFlags } from "../runtime-client.ts";
 
 export default command({
   name: "publish",
   category: "talk",
   summary: "Publish an event to a topic",
-  usage: "mecha publish --publish-app-id APP --pubsub NAME --topic TOPIC --data JSON",
+  usage: "mecha publish --publish-app-id APP --pubsub NAME --topic TOPIC --data JSON [--json]",
   flags: [
     ...targetFlags,
     { name: "publish-app-id", short: "i", type: "text", default: "", description: "the app that publishes" },
@@ -17,6 +17,7 @@ export default command({
     { name: "data-file", short: "f", type: "text", default: "", description: "file with the event data" },
     { name: "content-type", type: "text", default: "application/json", description: "type of the data" },
     { name: "metadata", short: "m", type: "text", default: "{}", description: "metadata, a JSON object" },
+    jsonFlag,
   ],
   examples: [`mecha publish --topic orders --data '{"orderId":"1"}'`],
   async run(context) {
@@ -28,7 +29,8 @@ export default command({
     const target = findTarget(context, values.text("publish-app-id") || values.text("app-id"));
     const path = `/v1.0/publish/${encodeURIComponent(values.text("pubsub"))}/${topic}${metadataQuery(values.text("metadata"))}`;
     expectOk(await target.request("POST", path, data, ["content-type", values.text("content-type")]));
-    context.talk("published\n");
+    if (values.boolean("json")) context.out(`${JSON.stringify({ pubsub: values.text("pubsub"), topic })}\n`);
+    else context.talk("published\n");
     return 0;
   },
 });

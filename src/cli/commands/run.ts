@@ -9,6 +9,7 @@ import { type Flag, FlagValues, UsageError } from "../flags.ts";
 import { banner } from "../output/banner.ts";
 import { linePrefix, type PrefixOptions } from "../output/prefix.ts";
 import { type RunFile, type RunFileApp, readRunFile } from "../run-file.ts";
+import { chooseUntakenPorts, givenPorts, portWords } from "../run-ports.ts";
 import { quotaFlags, runtimeFlags, runtimeOptions, storeFlag } from "../runtime-flags.ts";
 
 const ownFlags: readonly Flag[] = [
@@ -26,6 +27,13 @@ const ownFlags: readonly Flag[] = [
     type: "boolean",
     default: false,
     description: "with -f: one runtime process per app instead of one for all",
+  },
+  {
+    name: "started-by",
+    type: "text",
+    default: "",
+    hidden: true,
+    description: "the run file that a process of --sidecars belongs to",
   },
   {
     name: "restart",
@@ -105,7 +113,7 @@ export async function runApps(
     store: context.values.text("store") || undefined,
     env: context.env,
     folder: context.folder,
-    runFile: file?.path,
+    runFile: file?.path ?? (context.values.text("started-by") || undefined),
     talk: context.talk,
     log,
     onReady: async (running) => {
@@ -167,7 +175,7 @@ async function fileApps(context: CommandContext, file: RunFile): Promise<NodeApp
     file.apps.map((app) => app.appId),
   );
   const apps: NodeApp[] = [];
-  const taken = new Set<number>();
+  const taken = givenPorts(file);
   for (const app of file.apps) {
     const values = valuesOf(app);
     const env = {
@@ -176,13 +184,7 @@ async function fileApps(context: CommandContext, file: RunFile): Promise<NodeApp
       ...(app.apiToken === undefined ? {} : { DAPR_API_TOKEN: app.apiToken }),
     };
     const base = { ...runtimeOptions(values, env), appId: app.appId };
-    const has = (flag: string): boolean => values.isGiven(flag);
-    let options = await choosePorts(base, { has });
-    // Ports are bound one app after the other: two apps must not be promised the same one.
-    while ([options.httpPort, options.grpcPort, options.metricsPort].some((port) => taken.has(port))) {
-      options = await choosePorts({ ...base, httpPort: 0, grpcPort: 0, metricsPort: 0 }, { has });
-    }
-    for (const port of [options.httpPort, options.grpcPort, options.metricsPort]) taken.add(port);
+    const options = await chooseUntakenPorts(base, values, taken);
     apps.push({
       options: withLoopback(options, context.env),
       command: app.command,
@@ -262,8 +264,10 @@ async function runSidecars(context: CommandContext, file: RunFile): Promise<numb
     file.apps.map((app) => app.appId),
   );
   const dataFolder = context.values.text("data-dir");
+  refuseNodeOnly(context, file);
+  const ports = await sidecarPorts(context, file);
   const store = context.values.text("store") || context.env.MECHA_STORE;
-  const sidecars = file.apps.map((app) =>
+  const sidecars = file.apps.map(withToken).map((app) =>
     supervise({
       name: app.appId,
       command: [
@@ -272,6 +276,11 @@ async function runSidecars(context: CommandContext, file: RunFile): Promise<numb
         "--app-id",
         app.appId,
         ...flagWords(app),
+        ...(ports.get(app.appId) ?? []),
+        `--restart=${app.restart}`,
+        `--app-log=${app.appLog}`,
+        `--runtime-log=${app.daprdLog}`,
+        `--started-by=${file.path}`,
         ...(dataFolder === "" ? [] : ["--data-dir", dataFolder]),
         "--",
         ...app.command,
@@ -279,7 +288,8 @@ async function runSidecars(context: CommandContext, file: RunFile): Promise<numb
       folder: app.folder,
       // Not among the arguments, which every user of the machine can read.
       env: { ...plainEnv(context.env), ...app.env, ...(store ? { MECHA_STORE: store } : {}) },
-      restart: app.restart,
+      // The sidecar starts its app again; the sidecar itself is started again when it crashed.
+      restart: app.restart === "never" ? "never" : "on-failure",
       stopTimeoutMs: 15_000,
       onLine: (line) => print(app.appId)(line.replace(/^\S+( \*)?\s+│ /, ""), "app"),
     }),
@@ -293,6 +303,37 @@ async function runSidecars(context: CommandContext, file: RunFile): Promise<numb
   const codes = await Promise.all(sidecars.map((sidecar) => sidecar.ended));
   signalled.forget();
   return code !== 0 ? code : (codes.find((each) => each !== 0) ?? 0);
+}
+
+/** All chosen here: sidecars that start at once would find the same ones free. */
+async function sidecarPorts(context: CommandContext, file: RunFile): Promise<Map<string, string[]>> {
+  const words = new Map<string, string[]>();
+  const taken = givenPorts(file);
+  for (const app of file.apps) {
+    const values = valuesOf(app);
+    const options = await chooseUntakenPorts(runtimeOptions(values, context.env), values, taken);
+    words.set(app.appId, portWords(options, values));
+  }
+  return words;
+}
+
+/** In the environment, where only its owner reads it. */
+function withToken(app: RunFileApp): RunFileApp {
+  const { apiToken } = app;
+  return apiToken === undefined ? app : { ...app, env: { ...app.env, DAPR_API_TOKEN: apiToken } };
+}
+
+/** What only one process for all apps can do is not passed over in silence. */
+function refuseNodeOnly(context: CommandContext, file: RunFile): void {
+  for (const { appId, dependsOn, probes } of file.apps) {
+    const [probe] = Object.keys(probes);
+    if (probe !== undefined)
+      throw new UsageError(
+        `app ${appId}: ${probe}Probe needs all apps in one process`,
+        "leave --sidecars out",
+      );
+    if (dependsOn.length > 0) context.talk(`app ${appId}: --sidecars does not wait for what it depends on\n`);
+  }
 }
 
 function flagWords(app: RunFileApp): string[] {

@@ -1,17 +1,26 @@
 import { command } from "../command.ts";
 import { UsageError } from "../flags.ts";
-import { CommandError, expectOk, findTarget, targetFlags } from "../runtime-client.ts";
+import {
+  CommandError,
+  expectOk,
+  findTarget,
+  jsonFlag,
+  type RuntimeReply,
+  targetFlags,
+} from "../runtime-client.ts";
 
 export default command({
   name: "state",
   category: "talk",
   summary: "Read and write state: get, set, delete, query",
-  usage: "mecha state get KEY | set KEY VALUE | delete KEY | query JSON [--store NAME] [--app-id APP]",
+  usage:
+    "mecha state get KEY | set KEY VALUE | delete KEY | query JSON [--store NAME] [--app-id APP] [--json]",
   flags: [
     ...targetFlags,
     { name: "store", short: "s", type: "text", default: "statestore", description: "state store" },
     { name: "etag", type: "text", default: "", description: "write only when the stored etag is this one" },
     { name: "ttl", type: "number", default: 0, description: "seconds until the key expires" },
+    { ...jsonFlag, description: "of get: print the value with its etag and metadata" },
   ],
   examples: ["mecha state get order-1 --app-id order", `mecha state set colour '"red"' --ttl 60`],
   async run(context) {
@@ -23,7 +32,8 @@ export default command({
     if (verb === "get") {
       const reply = expectOk(await target.request("GET", `${store}/${encodeURIComponent(key)}`));
       if (reply.status === 204) throw new CommandError(`key ${key} is not there`);
-      context.out(`${reply.body.toString()}\n`);
+      const isJson = context.values.boolean("json");
+      context.out(isJson ? `${itemText(reply)}\n` : `${reply.body.toString()}\n`);
       return 0;
     }
     if (verb === "set" && value !== undefined) {
@@ -52,6 +62,13 @@ export default command({
     );
   },
 });
+
+/** The value's own text stays as it is: no number is damaged. */
+function itemText(reply: RuntimeReply): string {
+  const ends = reply.header("metadata.ttlexpiretime");
+  const more = { etag: reply.header("etag"), metadata: ends === undefined ? {} : { ttlExpireTime: ends } };
+  return `{"value":${jsonText(reply.body.toString())},${JSON.stringify(more).slice(1)}`;
+}
 
 /** A value that is JSON is stored as it is; any other text is stored as a JSON string. */
 function jsonText(value: string): string {

@@ -2,7 +2,7 @@ import type { InstanceRecord } from "../../host/instances.ts";
 import { command } from "../command.ts";
 import { UsageError } from "../flags.ts";
 import { readRunFile } from "../run-file.ts";
-import { CommandError, instancesOf, targetFlags } from "../runtime-client.ts";
+import { CommandError, instancesOf, jsonFlag, targetFlags } from "../runtime-client.ts";
 
 const waitMs = 30_000;
 
@@ -10,7 +10,7 @@ export default command({
   name: "stop",
   category: "run",
   summary: "Stop running apps and their runtime",
-  usage: "mecha stop APP-ID... | mecha stop -f FILE | mecha stop --all",
+  usage: "mecha stop APP-ID... | mecha stop -f FILE | mecha stop --all [--json]",
   flags: [
     { name: "app-id", short: "a", type: "list", default: [], description: "apps to stop" },
     {
@@ -22,13 +22,15 @@ export default command({
     },
     { name: "all", type: "boolean", default: false, description: "stop everything of this data folder" },
     ...targetFlags.filter((flag) => flag.name === "data-dir"),
+    jsonFlag,
   ],
   async run(context) {
     const records = chosen(context.positionals, context);
     for (const record of records) process.kill(record.pid, "SIGTERM");
     await Promise.all(records.map((record) => waitForEnd(record)));
-    for (const record of records)
-      context.talk(`stopped ${record.apps.map((app) => app.appId).join(", ")} (pid ${record.pid})\n`);
+    const stopped = records.map(({ pid, apps }) => ({ pid, appIds: apps.map((app) => app.appId) }));
+    if (context.values.boolean("json")) context.out(`${JSON.stringify(stopped)}\n`);
+    else for (const { pid, appIds } of stopped) context.talk(`stopped ${appIds.join(", ")} (pid ${pid})\n`);
     return 0;
   },
 });

@@ -70,6 +70,26 @@ test("watchResources() refuses a bad edit with its place and takes the repaired 
   expect((await heardOf(2)).at(-1)).toBe("z");
 });
 
+test("watchResources() takes good edits while another file is bad, of which the last usable version stays", async () => {
+  files.write("/resources/a.yaml", "kind: Component\napiVersion: dapr.io/v1alpha1\n");
+  files.write("/resources/b.yaml", component("b"));
+  await settled();
+  clock.advance(settleMs);
+  const [bad, good] = await heardOf(2);
+  expect(bad).toContain("/resources/a.yaml:1:1: metadata.name is missing");
+  expect(good).toBe("a,b");
+  files.write("/resources/b.yaml", component("c"));
+  files.write("/resources/d.yaml", component("d").replace("redis", ""));
+  await settled();
+  clock.advance(settleMs);
+  expect((await heardOf(4)).at(-1)).toBe("a,c");
+  files.write("/resources/a.yaml", component("z"));
+  files.remove("/resources/d.yaml");
+  await settled();
+  clock.advance(settleMs);
+  expect((await heardOf(5)).at(-1)).toBe("z,c");
+});
+
 test("watchResources() finds what its watch does not tell: a folder that was replaced", async () => {
   files.write("/next/a.yaml", component("n"));
   files.rename("/resources", "/old");

@@ -8,6 +8,7 @@ import {
   type ResourceSet,
   readResourceFiles,
 } from "./load.ts";
+import { ResourceErrors } from "./problem.ts";
 
 export interface WatchOptions extends LoadOptions {
   clock: Clock;
@@ -17,9 +18,9 @@ export interface WatchOptions extends LoadOptions {
   reconcileIntervalMs?: number;
   /** How long after an event it waits for more. Default 200 ms. */
   settleMs?: number;
-  /** A changed set, checked. */
+  /** A changed set, checked: of files that can not be used, their last usable version. */
   onChange: (resources: ResourceSet) => void | Promise<void>;
-  /** A changed set that can not be used (`ResourceErrors`), or a folder that can not be read. The old set stays. */
+  /** Changed files that can not be used (`ResourceErrors`), or a folder that can not be read. What was there stays. */
   onError: (error: Error) => void;
 }
 
@@ -33,7 +34,8 @@ const reconcileDefaultMs = 60_000;
 const settleDefaultMs = 200;
 
 /**
- * Watches folders and files of resources. Each state of the files is reported once, as a set or as an error.
+ * Watches folders and files of resources. Each state of the files is reported once: as a set, as an error, or as both
+ * when some of the files are good.
  */
 export async function watchResources(
   paths: readonly string[],
@@ -49,6 +51,8 @@ class Watching implements ResourceWatch {
   readonly #options: WatchOptions;
   readonly #watchers = new Map<string, FolderWatch>();
   #known = "";
+  /** What the set in use was read from; `undefined` when it was another than the one found at the start. */
+  #inUse: ReadFiles["files"] | undefined;
   #settleTimer: ClockTimer | undefined;
   #reconcileTimer: ClockTimer | undefined;
   #looking: Promise<void> = Promise.resolve();
@@ -62,7 +66,9 @@ class Watching implements ResourceWatch {
   async start(): Promise<void> {
     const { since } = this.#options;
     await this.#watchAll();
-    this.#known = since ?? (await this.#read()).print;
+    const read = await this.#read();
+    this.#known = since ?? read.print;
+    if ("files" in read && read.print === this.#known) this.#inUse = read.files;
     this.#reconcileLater();
     if (since !== undefined) void this.reconcile();
   }
@@ -87,13 +93,37 @@ class Watching implements ResourceWatch {
     const read = await this.#read();
     if (read.print === this.#known) return;
     this.#known = read.print;
-    const { onChange, onError } = this.#options;
     try {
       if ("error" in read) throw read.error;
-      const resources = await checkResources(read, this.#options);
-      if (!this.#isClosed) await onChange(resources);
+      await this.#use(read);
     } catch (error) {
-      onError(error instanceof Error ? error : new Error(String(error)));
+      this.#options.onError(error instanceof Error ? error : new Error(String(error)));
+      if (error instanceof ResourceErrors && "files" in read) await this.#useRest(read, error);
+    }
+  }
+
+  async #use(read: ReadFiles): Promise<void> {
+    const resources = await checkResources(read, this.#options);
+    if (this.#isClosed) return;
+    await this.#options.onChange(resources);
+    this.#inUse = read.files;
+  }
+
+  /** A mistake in one file does not keep the others from being used. */
+  async #useRest(read: ReadFiles, { problems }: ResourceErrors): Promise<void> {
+    const inUse = this.#inUse;
+    if (inUse === undefined) return;
+    const isBad = (path: string): boolean => problems.some(({ source }) => source.file === path);
+    const before = inUse.filter(({ path }) => isBad(path));
+    const rest = [...before, ...read.files.filter(({ path }) => !isBad(path))].sort(
+      (a, b) => indexIn(read, a.path) - indexIn(read, b.path),
+    );
+    if (isSame(rest, inUse)) return;
+    try {
+      await this.#use({ ...read, files: rest });
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.#options.log.warn({}, `the files without mistakes can not be used without the others: ${why}`);
     }
   }
 
@@ -151,6 +181,18 @@ class Watching implements ResourceWatch {
     };
     this.#reconcileTimer = clock.setTimer(reconcileIntervalMs, look, { background: true });
   }
+}
+
+function indexIn({ files }: ReadFiles, path: string): number {
+  return files.findIndex((file) => file.path === path);
+}
+
+function isSame(a: ReadFiles["files"], b: ReadFiles["files"]): boolean {
+  if (a.length !== b.length) return false;
+  return a.every(({ path, bytes }, index) => {
+    const other = b[index];
+    return other?.path === path && Buffer.from(bytes).equals(other.bytes);
+  });
 }
 
 /** Of a single file its folder is watched: a file that is replaced is another one. */

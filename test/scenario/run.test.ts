@@ -91,7 +91,7 @@ describe("mecha run", () => {
     });
 
     const answer = await run("invoke", "orders", "got", "--verb", "GET", "--json");
-    expect(JSON.parse(answer.output)).toEqual({ status: 200, body: [{ n: 1 }] });
+    expect(JSON.parse(answer.output)).toMatchObject({ status: 200, body: [{ n: 1 }] });
     const published = await run("publish", "--topic", "u", "--data", "{}", "--json");
     expect(JSON.parse(published.output)).toEqual({ pubsub: "pubsub", topic: "u" });
 

@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import { createHttpClient } from "../net/http1/index.ts";
 import type { Log } from "../telemetry/telemetry.ts";
 import { type AppRuntime, openAppRuntime } from "./app-runtime.ts";
@@ -20,7 +21,7 @@ const forcedExitMs = 500;
 
 /** Runs one runtime as daprd would: its log lines, signals and exit codes (dapr-api.md §1.3, 1.4). */
 export async function runSidecar(request: SidecarRequest): Promise<number> {
-  const log = openLog(request.options, "", request.write);
+  const log = openLog(request.options, hostname(), request.write);
   for (const refusal of request.refusals) log.fatal({}, `Fatal error from runtime: ${refusal}`);
   if (request.refusals.length > 0) return 1;
   for (;;) {

@@ -1,8 +1,8 @@
 /** Does random mixed work on a store, telling its parent on stdout, until it is killed. */
 import { writeSync } from "node:fs";
 import { seededRandom } from "../../../src/edges/simulated.ts";
-import { openSqliteStore } from "../../../src/engine/store/sqlite.ts";
-import { type Delivery, StoreConflict } from "../../../src/engine/store/store.ts";
+import { type Delivery, StoreConflict, StoreUnavailable } from "../../../src/engine/store/store.ts";
+import { decode, openPlace } from "./home.ts";
 import {
   batchSpace,
   batchTopic,
@@ -14,12 +14,11 @@ import {
   ordersTopic,
 } from "./journal.ts";
 
-const [folder = "", name = "", seed = "0"] = process.argv.slice(2);
+const [place = "", name = "", seed = "0"] = process.argv.slice(2);
 const random = seededRandom(Number(seed));
-const store = await openSqliteStore({ folder, sweepEveryMs: 50 });
+const store = await openPlace(place, 50);
 const encode = (value: string): Uint8Array =>
   new TextEncoder().encode(value.padEnd(random.next() < 0.1 ? 6000 : 60, "."));
-const decode = (value: Uint8Array): string => new TextDecoder().decode(value).replace(/\.*$/, "");
 let serial = 0;
 const newId = (): string => `${name}-${serial++}`;
 
@@ -28,8 +27,20 @@ function tell(entry: Entry): void {
   writeSync(1, `${JSON.stringify(entry)}\n`);
 }
 
-async function putLane(lane: number): Promise<void> {
+/** A server that was killed comes back; the embedded store has no such excuse. */
+async function forever(step: () => Promise<void>): Promise<never> {
   for (;;) {
+    try {
+      await step();
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable) || !place.startsWith("postgresql:")) throw error;
+      await Bun.sleep(5);
+    }
+  }
+}
+
+function putLane(lane: number): Promise<void> {
+  return forever(async () => {
     const key = `${name}/${lane}/${Math.floor(random.next() * 5)}`;
     const value = random.next() < 0.2 ? null : newId();
     tell({ t: "put", key, value });
@@ -37,38 +48,46 @@ async function putLane(lane: number): Promise<void> {
     if (value === null) await store.commit([{ kind: "delete", space: keySpace, key }]);
     else await store.commit([{ kind: "put", space: keySpace, key, value: encode(value), expiresAtMs }]);
     tell({ t: "putDone", key });
-  }
+  });
 }
 
-async function batchLane(lane: number): Promise<void> {
-  for (let position = 0; ; position++) {
+function batchLane(lane: number): Promise<void> {
+  const instance = `${name}/${lane}`;
+  let position: number | undefined = 0;
+  return forever(async () => {
+    // After an outage: what became of the last commit is read.
+    const expectedLength: number = position ?? (await store.readHistory(instance, 0)).length;
+    position = undefined;
     const id = newId();
-    const instance = `${name}/${lane}`;
     const data = encode(id);
     tell({ t: "batch", id });
     await store.commit([
       { kind: "put", space: batchSpace, key: id, value: data },
       { kind: "append", topic: batchTopic, message: { data } },
       { kind: "timerSet", space: batchSpace, id, dueAtMs: Date.now(), data },
-      { kind: "history", instance, expectedLength: position, events: [data] },
+      { kind: "history", instance, expectedLength, events: [data] },
     ]);
     tell({ t: "batchDone", id });
     // A commit that must fail, and leave nothing behind.
     const torn = store.commit([
       { kind: "put", space: batchSpace, key: `torn-${id}`, value: data },
       { kind: "append", topic: batchTopic, message: { data: encode(`torn-${id}`) } },
-      { kind: "history", instance, expectedLength: position, events: [data] },
+      { kind: "history", instance, expectedLength, events: [data] },
     ]);
     const refused = await torn.then(
       () => false,
-      (error: unknown) => error instanceof StoreConflict,
+      (error: unknown) => {
+        if (error instanceof StoreUnavailable) throw error;
+        return error instanceof StoreConflict;
+      },
     );
     if (!refused) tell({ t: "broken", what: `the commit torn-${id} was not refused` });
-  }
+    position = expectedLength + 1;
+  });
 }
 
-async function publishLane(lane: number): Promise<void> {
-  for (;;) {
+function publishLane(lane: number): Promise<void> {
+  return forever(async () => {
     const id = newId();
     tell({ t: "publish", id });
     const orderKey = random.next() < 0.3 ? `key ${lane}` : undefined;
@@ -77,12 +96,12 @@ async function publishLane(lane: number): Promise<void> {
       { kind: "append", topic: ordersTopic, message: { data: encode(id), orderKey, notBeforeMs } },
     ]);
     tell({ t: "publishDone", id });
-  }
+  });
 }
 
-async function consumeLane(group: string): Promise<void> {
-  await store.ensureGroup(ordersTopic, group, "earliest");
-  for (;;) {
+function consumeLane(group: string): Promise<void> {
+  return forever(async () => {
+    await store.ensureGroup(ordersTopic, group, "earliest");
     const deliveries = await store.claim({
       topic: ordersTopic,
       group,
@@ -92,7 +111,7 @@ async function consumeLane(group: string): Promise<void> {
       waitMs: 1000,
     });
     await Promise.all(deliveries.map((delivery) => handle(group, delivery)));
-  }
+  });
 }
 
 async function handle(group: string, delivery: Delivery): Promise<void> {
@@ -116,8 +135,8 @@ async function handle(group: string, delivery: Delivery): Promise<void> {
   }
 }
 
-async function leaseLane(): Promise<void> {
-  for (;;) {
+function leaseLane(): Promise<void> {
+  return forever(async () => {
     const leaseName = `lease ${Math.floor(random.next() * 3)}`;
     const lease = await store.acquireLease(leaseName, name, 5 + random.next() * 20);
     if (lease.held) {
@@ -125,11 +144,11 @@ async function leaseLane(): Promise<void> {
       if (random.next() < 0.5) await store.releaseLease(leaseName, lease.token);
     }
     await Bun.sleep(1);
-  }
+  });
 }
 
-async function timerLane(): Promise<void> {
-  for (;;) {
+function timerLane(): Promise<void> {
+  return forever(async () => {
     const timers = await store.claimTimers({
       space: "ticks",
       owner: name,
@@ -150,7 +169,7 @@ async function timerLane(): Promise<void> {
         data: encode("t"),
       },
     ]);
-  }
+  });
 }
 
 function passConflict(error: unknown): void {

@@ -2,64 +2,83 @@
  * Kills processes that work on a store at random moments and checks that nothing promised is lost.
  * `bun test/fault/store-crash/run.ts --rounds 1000 --seed 7` runs as many rounds as wanted.
  */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { Random } from "../../../src/edges/random.ts";
 import { seededRandom } from "../../../src/edges/simulated.ts";
+import { type CrashHome, type MakeHome, sqliteHome } from "./home.ts";
 import { type Entry, Journal } from "./journal.ts";
 import { verify, verifyDrained } from "./verify.ts";
 
 export interface CrashReport {
   rounds: number;
   kills: number;
+  /** Of the server, where there is one. */
+  serverKills: number;
   acknowledged: number;
   faults: string[];
 }
 
-/** After so many rounds the folder is drained and a new one begun. */
-const roundsPerFolder = 10;
+/** After so many rounds the store is drained and a new one begun. */
+const roundsPerHome = 10;
 
-export async function runCrashRounds(rounds: number, seed: number): Promise<CrashReport> {
+export async function runCrashRounds(
+  rounds: number,
+  seed: number,
+  makeHome: MakeHome = sqliteHome,
+): Promise<CrashReport> {
   const random = seededRandom(seed);
-  const report: CrashReport = { rounds: 0, kills: 0, acknowledged: 0, faults: [] };
+  const report: CrashReport = { rounds: 0, kills: 0, serverKills: 0, acknowledged: 0, faults: [] };
   while (report.rounds < rounds && report.faults.length === 0) {
-    const folder = await mkdtemp(join(tmpdir(), "mecha-crash-"));
+    const home = await makeHome();
     const journal = new Journal();
-    const inThisFolder = Math.min(roundsPerFolder, rounds - report.rounds);
-    for (let round = 0; round < inThisFolder && report.faults.length === 0; round++) {
-      report.kills += await crashOnce(folder, journal, `r${report.rounds}`, random);
-      report.faults.push(...(await verify(folder, journal)));
+    const inThisHome = Math.min(roundsPerHome, rounds - report.rounds);
+    for (let round = 0; round < inThisHome && report.faults.length === 0; round++) {
+      await crashOnce(home, journal, report, random);
+      report.faults.push(...(await verify(home, journal)));
       report.rounds += 1;
     }
-    if (report.faults.length === 0) report.faults.push(...(await verifyDrained(folder, journal)));
+    if (report.faults.length === 0) report.faults.push(...(await verifyDrained(home, journal)));
     report.acknowledged += journal.acknowledged;
-    if (report.faults.length === 0) await rm(folder, { recursive: true, force: true });
-    else report.faults.push(`round ${report.rounds}, seed ${seed}, folder ${folder}`);
+    if (report.faults.length === 0) await home.remove();
+    else report.faults.push(`round ${report.rounds}, seed ${seed}, ${home.place}`);
   }
   return report;
 }
 
-/** One or two children at work; each is killed at a moment of its own. */
-async function crashOnce(folder: string, journal: Journal, name: string, random: Random): Promise<number> {
+/** One or two children at work; each is killed at a moment of its own, and sometimes the server before. */
+async function crashOnce(
+  home: CrashHome,
+  journal: Journal,
+  report: CrashReport,
+  random: Random,
+): Promise<void> {
+  const name = `r${report.rounds}`;
   const names = random.next() < 0.4 ? [`${name}a`, `${name}b`] : [`${name}a`];
+  const serverDelayMs = 150 + random.next() * 300;
+  const crashServer = random.next() < 0.6 ? home.crashServer : undefined;
   const plans = names.map((child) => ({
     child,
     seed: Math.floor(random.next() * 2 ** 31),
-    lifeMs: 20 + random.next() ** 2 * 400,
+    lifeMs: (crashServer ? 1000 : 20) + random.next() ** 2 * 400,
   }));
-  await Promise.all(plans.map((plan) => crashChild(folder, journal, plan)));
-  return names.length;
+  const children = Promise.all(plans.map((plan) => crashChild(home.place, journal, plan)));
+  if (crashServer) {
+    await Bun.sleep(serverDelayMs);
+    await crashServer();
+    report.serverKills += 1;
+  }
+  await children;
+  report.kills += names.length;
 }
 
 async function crashChild(
-  folder: string,
+  place: string,
   journal: Journal,
   plan: { child: string; seed: number; lifeMs: number },
 ): Promise<void> {
   const script = join(import.meta.dir, "child.ts");
-  const child = Bun.spawn([process.execPath, script, folder, plan.child, String(plan.seed)], {
+  const child = Bun.spawn([process.execPath, script, place, plan.child, String(plan.seed)], {
     stdout: "pipe",
     stderr: "pipe",
   });

@@ -1,8 +1,5 @@
-import { Database } from "bun:sqlite";
-import { join } from "node:path";
-import { checkStore } from "../../../src/engine/store/maintenance.ts";
-import { openSqliteStore } from "../../../src/engine/store/sqlite.ts";
 import type { Store } from "../../../src/engine/store/store.ts";
+import { type CrashHome, decode } from "./home.ts";
 import {
   batchSpace,
   batchTopic,
@@ -14,26 +11,24 @@ import {
   ordersTopic,
 } from "./journal.ts";
 
-/** Compares the file with what was promised; the faults found, in sentences. */
-export async function verify(folder: string, journal: Journal): Promise<string[]> {
-  const { problems } = await checkStore(folder);
-  const store = await openSqliteStore({ folder });
-  const db = new Database(join(folder, "mecha.db"), { readonly: true });
+/** Compares the store with what was promised; the faults found, in sentences. */
+export async function verify(home: CrashHome, journal: Journal): Promise<string[]> {
+  const problems = await home.check();
+  const store = await home.open();
   try {
     const faults = [...problems, ...journal.broken];
     faults.push(...(await verifyKeys(store, journal)));
-    faults.push(...(await verifyBatches(store, db, journal)));
-    faults.push(...(await verifyMessages(store, db, journal)));
+    faults.push(...(await verifyBatches(store, home, journal)));
+    faults.push(...(await verifyMessages(store, home, journal)));
     return faults;
   } finally {
-    db.close();
     await store.close();
   }
 }
 
 /** Takes every message that is left, as a consumer would, and compares again. */
-export async function verifyDrained(folder: string, journal: Journal): Promise<string[]> {
-  const store = await openSqliteStore({ folder });
+export async function verifyDrained(home: CrashHome, journal: Journal): Promise<string[]> {
+  const store = await home.open();
   const faults: string[] = [];
   try {
     for (const group of groups) {
@@ -70,13 +65,9 @@ async function verifyKeys(store: Store, journal: Journal): Promise<string[]> {
 }
 
 /** Each batch is there with all four parts or with none. */
-async function verifyBatches(store: Store, db: Database, journal: Journal): Promise<string[]> {
-  const events = setOf(db, "SELECT event FROM history");
-  const messages = setOf(
-    db,
-    "SELECT data FROM messages JOIN topics ON id = topic WHERE name = ?",
-    batchTopic,
-  );
+async function verifyBatches(store: Store, home: CrashHome, journal: Journal): Promise<string[]> {
+  const events = await home.events();
+  const messages = await home.messages(batchTopic);
   const faults: string[] = [];
   for (const [id, state] of journal.batches) {
     const key = (await store.get(batchSpace, id)) !== undefined;
@@ -94,18 +85,10 @@ async function verifyBatches(store: Store, db: Database, journal: Journal): Prom
 }
 
 /** Each acknowledged message has had its effect in each group, or waits for it; never both. */
-async function verifyMessages(store: Store, db: Database, journal: Journal): Promise<string[]> {
+async function verifyMessages(store: Store, home: CrashHome, journal: Journal): Promise<string[]> {
   const faults: string[] = [];
   for (const group of groups) {
-    const waiting = setOf(
-      db,
-      `SELECT data FROM messages JOIN topics ON topics.id = messages.topic
-         JOIN consumers ON consumers.topic = topics.id
-       WHERE topics.name = ? AND consumers.name = ? AND (offset > cursor OR EXISTS
-         (SELECT 1 FROM claims WHERE consumer = consumers.id AND claims.offset = messages.offset))`,
-      ordersTopic,
-      group,
-    );
+    const waiting = await home.waiting(ordersTopic, group);
     const isThere = (await store.topicStats(ordersTopic)).some((topic) =>
       topic.groups.some((other) => other.group === group),
     );
@@ -142,17 +125,4 @@ async function drain(store: Store, group: string): Promise<Map<string, number>> 
     await store.commit(deliveries.map((delivery) => ({ kind: "ack", delivery })));
     if (deliveries.length === 0) throw new Error(`${group} has messages that never become ready`);
   }
-}
-
-function setOf(db: Database, sql: string, ...values: string[]): Set<string> {
-  return new Set(
-    db
-      .prepare(sql)
-      .values(...values)
-      .map(([data]) => decode(data as Uint8Array)),
-  );
-}
-
-function decode(value: Uint8Array): string {
-  return new TextDecoder().decode(value).replace(/\.*$/, "");
 }

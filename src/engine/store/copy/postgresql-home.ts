@@ -17,26 +17,26 @@ import {
 export class PostgresqlHome implements CopySource, CopyTarget {
   readonly #link: Link;
   readonly #schema: string;
-  #isLost = false;
-  #isOpen = false;
+  readonly #state: { isOpen: boolean; isLost: boolean };
 
-  private constructor(link: Link, schema: string) {
+  private constructor(link: Link, schema: string, state: { isOpen: boolean; isLost: boolean }) {
     this.#link = link;
     this.#schema = schema;
+    this.#state = state;
   }
 
   static async open(address: string, role: "source" | "target"): Promise<PostgresqlHome> {
     const { url, schema, shown } = parseStoreAddress(address);
-    let home: PostgresqlHome | undefined;
+    const state = { isOpen: false, isLost: false };
     const onClosed = (): void => {
-      if (home !== undefined && home.#isOpen) home.#isLost = true;
+      if (state.isOpen) state.isLost = true;
     };
     const link = new Link({ url, schema, max: 1, timeoutMs: 300_000, patienceMs: 5_000, onClosed });
-    home = new PostgresqlHome(link, schema);
+    const home = new PostgresqlHome(link, schema, state);
     try {
       await migrate(link, schema, shown);
       await link.write(role === "source" ? "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" : "BEGIN");
-      home.#isOpen = true;
+      state.isOpen = true;
       if (role === "target") await home.#run("SELECT take_locks($1, true, '{}')", [lockClass(schema)]);
       return home;
     } catch (error) {
@@ -98,21 +98,21 @@ export class PostgresqlHome implements CopySource, CopyTarget {
       );
     }
     await this.#run("COMMIT");
-    this.#isOpen = false;
+    this.#state.isOpen = false;
   }
 
   async close(): Promise<void> {
     // The server undoes what was not committed.
-    this.#isOpen = false;
+    this.#state.isOpen = false;
     await this.#link.close();
   }
 
   /** Never on another connection than the one that the transaction is on. */
   async #run<Row extends object>(text: string, values: readonly Value[] = []): Promise<Row[]> {
-    if (this.#isLost)
+    if (this.#state.isLost)
       throw new StoreUnavailable("crashed", "the connection was lost in the middle of the copy");
     const rows = await this.#link.write<Row>(text, values);
-    if (this.#isLost)
+    if (this.#state.isLost)
       throw new StoreUnavailable("crashed", "the connection was lost in the middle of the copy");
     return rows;
   }

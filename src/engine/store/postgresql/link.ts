@@ -23,6 +23,8 @@ export interface LinkOptions {
   random?: Random;
 }
 
+type Sql = postgres.Sql<{ bigint: number }>;
+
 const firstDelayMs = 20;
 const longestDelayMs = 1_000;
 
@@ -32,7 +34,7 @@ export class Link {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #closed = new AbortController();
-  #sql: postgres.Sql<{ bigint: number }> | undefined;
+  #sql: Sql | undefined;
   #library: typeof postgres | undefined;
 
   constructor(options: LinkOptions) {
@@ -43,18 +45,17 @@ export class Link {
 
   /** A query that may be asked again when its answer was lost. */
   read<Row extends object>(text: string, values: readonly Value[] = []): Promise<Row[]> {
-    return this.#untilAnswered(text, values, false);
+    return this.#query(text, values, false);
   }
 
   /** Sent once: rejects with `StoreUnavailable` "crashed" when it cannot be known whether it was done. */
   write<Row extends object>(text: string, values: readonly Value[] = []): Promise<Row[]> {
-    return this.#untilAnswered(text, values, true);
+    return this.#query(text, values, true);
   }
 
-  /** Several statements without values, one after the other. */
+  /** Several statements without values, in one transaction; they can be sent again. */
   async script(text: string): Promise<void> {
-    const sql = await this.#connections();
-    await this.#withDeadline(sql, sql.unsafe(text).simple());
+    await this.#untilAnswered((sql) => sql.unsafe(text).simple(), false);
   }
 
   async close(): Promise<void> {
@@ -64,18 +65,18 @@ export class Link {
     await sql?.end({ timeout: 1 });
   }
 
-  async #untilAnswered<Row extends object>(
-    text: string,
-    values: readonly Value[],
-    isWrite: boolean,
-  ): Promise<Row[]> {
+  async #query<Row extends object>(text: string, values: readonly Value[], isWrite: boolean): Promise<Row[]> {
+    const ask = (sql: Sql) => sql.unsafe(text, [...values] as never[], { prepare: true });
+    return (await this.#untilAnswered(ask, isWrite)) as Row[];
+  }
+
+  async #untilAnswered(ask: (sql: Sql) => Promise<unknown>, isWrite: boolean): Promise<unknown> {
     const giveUpAtMs = this.#clock.monotonicMs() + this.#options.patienceMs;
     for (let tries = 0; ; tries++) {
       if (this.#closed.signal.aborted) throw new StoreUnavailable("closed", "the store is closed");
       try {
         const sql = await this.#connections();
-        const query = sql.unsafe(text, [...values] as never[], { prepare: true });
-        return (await this.#withDeadline(sql, query)) as unknown as Row[];
+        return await this.#withDeadline(sql, ask(sql));
       } catch (error) {
         const kind = kindOf(error);
         const mayRetry = kind === "unreached" || kind === "undone" || (kind === "lost" && !isWrite);
@@ -115,14 +116,14 @@ export class Link {
     this.#options.onClosed?.();
   }
 
-  async #connections(): Promise<postgres.Sql<{ bigint: number }>> {
+  async #connections(): Promise<Sql> {
     // Loaded here: a mecha on its embedded store never pays for it.
     this.#library ??= (await import("postgres")).default;
     this.#sql ??= this.#open(this.#library);
     return this.#sql;
   }
 
-  #open(library: typeof postgres): postgres.Sql<{ bigint: number }> {
+  #open(library: typeof postgres): Sql {
     const { url, schema, max, timeoutMs, onNotice, onClosed } = this.#options;
     const options = {
       max,
@@ -146,6 +147,6 @@ export class Link {
       },
     };
     // The types know neither `onnotify` nor settings they have not heard of.
-    return library(url, options as never) as unknown as postgres.Sql<{ bigint: number }>;
+    return library(url, options as never) as unknown as Sql;
   }
 }

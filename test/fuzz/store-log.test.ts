@@ -1,156 +1,26 @@
-import { expect, test } from "bun:test";
+import { test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Random } from "../../src/edges/random.ts";
-import { SimulatedClock, seededRandom } from "../../src/edges/simulated.ts";
+import { seededRandom } from "../../src/edges/simulated.ts";
 import { checkStore } from "../../src/engine/store/maintenance.ts";
 import { openSqliteStore } from "../../src/engine/store/sqlite.ts";
-import { type Delivery, type NewMessage, type Store, StoreConflict } from "../../src/engine/store/store.ts";
-import { LogModel } from "./store-log/model.ts";
+import { type LogHome, runOnce } from "./store-log/run.ts";
 
 const seed = Number(process.env.MECHA_TEST_SEED ?? Math.floor(Math.random() * 1e6));
 const runs = Number(process.env.MECHA_TEST_RUNS ?? 6);
-const stepsPerRun = 250;
 
 test(`a topic's groups do what a plain model says (MECHA_TEST_SEED=${seed})`, async () => {
-  for (let run = 0; run < runs; run++) await runOnce(seededRandom(seed + run), `seed ${seed}, run ${run}`);
+  for (let run = 0; run < runs; run++) {
+    await runOnce(seededRandom(seed + run), `seed ${seed}, run ${run}`, await sqliteHome());
+  }
 }, 120_000);
 
-interface World {
-  random: Random;
-  clock: SimulatedClock;
-  model: LogModel;
-  store: Store;
-  folder: string;
-  /** Claims handed out, stale ones too. */
-  held: { group: string; delivery: Delivery }[];
-  label: string;
-}
-
-async function runOnce(random: Random, label: string): Promise<void> {
+async function sqliteHome(): Promise<LogHome> {
   const folder = await mkdtemp(join(tmpdir(), "mecha-fuzz-log-"));
-  const clock = new SimulatedClock();
-  const store = await openSqliteStore({ folder, clock });
-  const world: World = { random, clock, model: new LogModel(), store, folder, held: [], label };
-  try {
-    await step(world, 0);
-    for (let count = 0; count < stepsPerRun; count++) await step(world, random.next());
-    await drain(world);
-    expect((await checkStore(folder)).problems).toEqual([]);
-  } finally {
-    await world.store.close();
-    await rm(folder, { recursive: true, force: true });
-  }
-}
-
-async function step(world: World, choice: number): Promise<void> {
-  if (choice < 0.02) return addGroup(world);
-  if (choice < 0.35) return append(world);
-  if (choice < 0.6) return claim(world);
-  if (choice < 0.8) return settle(world);
-  if (choice < 0.82) return reopen(world);
-  world.clock.advance(pick(world, [1, 20, 200, 6000]));
-}
-
-async function addGroup({ store, model, random }: World): Promise<void> {
-  const from = random.next() < 0.6 ? "earliest" : "latest";
-  const group = `g${Math.floor(random.next() * 3)}`;
-  // Handled messages are gone when a group comes late: the model knows only groups that came before any message.
-  if (model.groups.length > 0 && from === "earliest") return;
-  await store.ensureGroup("t", group, from);
-  model.addGroup(group, from);
-}
-
-async function append({ store, model, random, clock }: World): Promise<void> {
-  const count = 1 + Math.floor(random.next() * 4);
-  const messages = Array.from({ length: count }, (): NewMessage => {
-    const message: NewMessage = { data: random.bytes(4) };
-    if (random.next() < 0.5) message.orderKey = `key ${Math.floor(random.next() * 3)}`;
-    if (random.next() < 0.2) message.notBeforeMs = clock.now() + random.next() * 300;
-    if (random.next() < 0.2) message.expiresAtMs = clock.now() + random.next() * 400;
-    return message;
-  });
-  const outcomes = await store.commit(messages.map((message) => ({ kind: "append", topic: "t", message })));
-  messages.forEach((message, index) => {
-    model.append(outcomes[index]?.offset ?? 0, message);
-  });
-}
-
-async function claim(world: World): Promise<void> {
-  const { store, model, clock, held, label } = world;
-  const group = pick(world, model.groups.length > 0 ? model.groups : ["none"]);
-  if (group === "none") return;
-  const max = pick(world, [1, 3, 50]);
-  const leaseMs = pick(world, [10, 100, 1000]);
-  const expected = model.claimable(group, clock.now());
-  const deliveries = await store.claim({ topic: "t", group, owner: "o", max, leaseMs, waitMs: 0 });
-  const offsets = deliveries.map((delivery) => delivery.offset);
-  expect(offsets, label).toEqual(expected.slice(0, max));
-  for (const delivery of deliveries) {
-    expect(delivery.expired ?? false, label).toBe(model.isExpired(delivery.offset, clock.now()));
-    model.claimed(group, delivery, clock.now() + leaseMs);
-    expect(delivery.attempt, label).toBe(model.attempt(group, delivery.offset));
-    held.push({ group, delivery });
-  }
-}
-
-async function settle(world: World): Promise<void> {
-  const { store, model, clock, held, random, label } = world;
-  const index = Math.floor(random.next() * held.length);
-  const [claimed] = held.slice(index, index + 1);
-  if (!claimed) return;
-  const { group, delivery } = claimed;
-  const owns = model.owns(group, delivery);
-  const choice = random.next();
-  if (choice < 0.6) {
-    const refused = await store.commit([{ kind: "ack", delivery }]).then(
-      () => false,
-      (error: unknown) => error instanceof StoreConflict,
-    );
-    expect(refused, label).toBe(!owns);
-    if (owns) model.ack(group, delivery.offset);
-  } else if (choice < 0.85) {
-    const delayMs = pick(world, [0, 30, 500]);
-    const untried = random.next() < 0.3;
-    expect(await store.nack(delivery, delayMs, { untried }), label).toBe(owns);
-    if (owns) model.giveBack(group, delivery.offset, clock.now() + delayMs, untried);
-  } else {
-    expect(await store.extend([delivery], 300), label).toHaveLength(owns ? 1 : 0);
-    if (owns) model.extend(group, delivery.offset, clock.now() + 300);
-  }
-}
-
-async function reopen(world: World): Promise<void> {
-  await world.store.close();
-  world.store = await openSqliteStore({ folder: world.folder, clock: world.clock });
-}
-
-/** Everything comes in the end, and is counted until then. */
-async function drain(world: World): Promise<void> {
-  const { store, model, clock, label } = world;
-  for (const group of model.groups) {
-    const stats = (await store.topicStats("t"))[0]?.groups.find((other) => other.group === group);
-    expect((stats?.pending ?? 0) + (stats?.inFlight ?? 0), label).toBe(model.unhandled(group));
-    while (model.unhandled(group) > 0) {
-      clock.advance(10_000);
-      const deliveries = await store.claim({
-        topic: "t",
-        group,
-        owner: "o",
-        max: 50,
-        leaseMs: 10,
-        waitMs: 0,
-      });
-      expect(deliveries.length, label).toBeGreaterThan(0);
-      await store.commit(deliveries.map((delivery) => ({ kind: "ack", delivery })));
-      for (const delivery of deliveries) model.ack(group, delivery.offset);
-    }
-  }
-}
-
-function pick<T>({ random }: World, choices: readonly T[]): T {
-  const choice = choices[Math.floor(random.next() * choices.length)];
-  if (choice === undefined) throw new Error("nothing to choose from");
-  return choice;
+  return {
+    open: (clock) => openSqliteStore({ folder, clock }),
+    check: async () => (await checkStore(folder)).problems,
+    remove: () => rm(folder, { recursive: true, force: true }),
+  };
 }

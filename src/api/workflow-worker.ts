@@ -16,6 +16,8 @@ import { operation, streaming } from "./operation.ts";
 /** What the workers and workflow clients of the SDKs speak (dapr-api.md §10.3). */
 const { method } = TaskHubSidecarService;
 const group = { name: "workflows", version: "v1.0" };
+/** Items that a worker is given at once. */
+const itemsMaxDefault = 1000;
 const pageSizeDefault = 1024;
 const pageSizeMax = 10_000;
 
@@ -151,8 +153,12 @@ const purgeInstances = operation(method.purgeInstances, {
 const getWorkItems = streaming(method.getWorkItems, {
   name: "GetWorkItems",
   group,
-  async handle(_requests, send, { app, signal }) {
-    await app.workflows.serve((item) => send(item as Parameters<typeof send>[0]), signal);
+  async handle(_requests, send, call) {
+    // The JavaScript worker keeps 110 items and drops what comes beyond.
+    const isNode = call.header("user-agent")?.includes("grpc-node-js") === true;
+    const itemsMax = isNode ? 100 : itemsMaxDefault;
+    const worker = { send: (item: object) => send(item as Parameters<typeof send>[0]), itemsMax };
+    await call.app.workflows.serve(worker, call.signal);
   },
 });
 

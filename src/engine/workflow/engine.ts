@@ -14,7 +14,7 @@ import { type AppName, activityTopic, inboxTopic } from "./names.ts";
 import { type PurgeRequest, purge } from "./purge.ts";
 import { type RerunRequest, rerun } from "./rerun.ts";
 import { TimerPump } from "./timer-pump.ts";
-import { type SendItem, Workers } from "./workers.ts";
+import { type WorkerStream, Workers } from "./workers.ts";
 import { WorkflowRunner } from "./workflow-runner.ts";
 
 export interface WorkflowEngineOptions {
@@ -31,7 +31,7 @@ export interface WorkflowEngine {
   readonly instances: Instances;
   readonly connectedWorkers: number;
   /** A worker's stream. Resolves when `signal` aborts or the engine closes. */
-  serve(send: SendItem, signal: AbortSignal): Promise<void>;
+  serve(worker: WorkerStream, signal: AbortSignal): Promise<void>;
   completeWorkflow(response: WorkflowResponse): void;
   completeActivity(response: ActivityResponse): void;
   purge(request: PurgeRequest): Promise<number>;
@@ -99,14 +99,14 @@ class Engine implements WorkflowEngine {
     this.#pump.start();
   }
 
-  async serve(send: SendItem, signal: AbortSignal): Promise<void> {
+  async serve(worker: WorkerStream, signal: AbortSignal): Promise<void> {
     const ended = AbortSignal.any([signal, this.#closing.signal]);
     if (ended.aborted) return;
     const { commits, app, workers, telemetry } = this.#parts;
     await commits.ensureGroup(inboxTopic(app));
     await commits.ensureGroup(activityTopic(app));
     if (ended.aborted) return;
-    const disconnect = workers.connect(send);
+    const disconnect = workers.connect(worker);
     telemetry.log.info({}, `workflow worker connected, ${workers.count} in all`);
     await new Promise<void>((resolve) => ended.addEventListener("abort", () => resolve(), { once: true }));
     disconnect();

@@ -12,8 +12,13 @@ export class WorkerLost extends Error {
 
 export type SendItem = (item: RawWorkItem) => Promise<void>;
 
-interface Stream {
+export interface WorkerStream {
   send: SendItem;
+  /** Items that the worker takes at once; more wait here. */
+  itemsMax: number;
+}
+
+interface Stream extends WorkerStream {
   pending: Set<Pending<never>>;
 }
 
@@ -33,6 +38,8 @@ export class Workers {
   readonly #streams = new Set<Stream>();
   readonly #workflows = new Map<string, Pending<WorkflowResponse>>();
   readonly #activities = new Map<string, Pending<ActivityResponse>>();
+  /** Items that wait for a place at a worker. */
+  readonly #waiting: (() => void)[] = [];
   readonly #listeners: (() => void)[] = [];
 
   constructor(clock: Clock) {
@@ -49,13 +56,15 @@ export class Workers {
   }
 
   /** Returns the function that ends the stream; its items are lost to it then. */
-  connect(send: SendItem): () => void {
-    const stream: Stream = { send, pending: new Set() };
+  connect(worker: WorkerStream): () => void {
+    const stream: Stream = { ...worker, pending: new Set() };
     this.#streams.add(stream);
+    this.#startWaiting();
     this.#changed();
     return () => {
       if (!this.#streams.delete(stream)) return;
       for (const pending of stream.pending) pending.reject(new WorkerLost("the worker disconnected"));
+      this.#startWaiting();
       this.#changed();
     };
   }
@@ -78,9 +87,17 @@ export class Workers {
     return complete(this.#activities, activityKey(response), response);
   }
 
-  #run<R>(items: Map<string, Pending<R>>, key: string, item: RawWorkItem): Promise<R> {
-    const stream = this.#leastBusy();
-    if (stream === undefined) return Promise.reject(new WorkerLost("no worker is connected"));
+  async #run<R>(items: Map<string, Pending<R>>, key: string, item: RawWorkItem): Promise<R> {
+    let stream = this.#leastBusy();
+    while (stream !== undefined && stream.pending.size >= stream.itemsMax) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      stream = this.#leastBusy();
+    }
+    if (stream === undefined) throw new WorkerLost("no worker is connected");
+    return this.#give(stream, items, key, item);
+  }
+
+  #give<R>(stream: Stream, items: Map<string, Pending<R>>, key: string, item: RawWorkItem): Promise<R> {
     const { promise, resolve, reject } = Promise.withResolvers<R>();
     const pending: Pending<R> = { key, token: item.completionToken, resolve, reject };
     items.set(key, pending);
@@ -96,13 +113,19 @@ export class Workers {
       timer.cancel();
       stream.pending.delete(pending);
       if (items.get(key) === pending) items.delete(key);
+      this.#waiting.shift()?.();
     });
+  }
+
+  /** Everybody looks again: places may have come, or all workers may have gone. */
+  #startWaiting(): void {
+    for (const start of this.#waiting.splice(0)) start();
   }
 
   #leastBusy(): Stream | undefined {
     let best: Stream | undefined;
     for (const stream of this.#streams)
-      if (best === undefined || stream.pending.size < best.pending.size) best = stream;
+      if (best === undefined || roomOf(stream) > roomOf(best)) best = stream;
     // The next of equals has its turn.
     if (best !== undefined && this.#streams.size > 1) {
       this.#streams.delete(best);
@@ -114,6 +137,10 @@ export class Workers {
   #changed(): void {
     for (const listener of this.#listeners) listener();
   }
+}
+
+function roomOf({ itemsMax, pending }: Stream): number {
+  return itemsMax - pending.size;
 }
 
 /** Workers answer with instance and task; the token, where they send it, tells two executions apart. */

@@ -1,0 +1,236 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { bunPath } from "../../../scripts/install.mjs";
+import { createGrpcClient, type GrpcClient } from "../../../src/net/grpc/index.ts";
+import {
+  GetInstanceHistoryRequestSchema,
+  GetInstanceHistoryResponseSchema,
+  type HistoryEvent,
+} from "../../../src/wire/orchestrator_service_pb.js";
+import { pythonVenv } from "../../sdk/toolchain.ts";
+import { freePort } from "../../services.ts";
+
+const root = join(import.meta.dirname, "../../..");
+const deadlineMs = 60_000;
+
+export interface CrashReport {
+  finished: number;
+  kills: number;
+  executions: number;
+  /** Steps that ran again before their result was committed: what was in flight at a kill. */
+  repeated: number;
+  faults: string[];
+}
+
+/** Kills the runtime at random moments while workflows run, then compares what the worker did with the histories. */
+export async function runWorkflowCrash(options: {
+  workflows: number;
+  steps: number;
+  kills: number;
+  seed: number;
+}): Promise<CrashReport> {
+  const folder = mkdtempSync(join(tmpdir(), "mecha-workflow-crash-"));
+  const run = new CrashRun(folder, options.seed);
+  try {
+    return await run.execute(options);
+  } finally {
+    await run.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+class CrashRun {
+  readonly #folder: string;
+  readonly #journal: string;
+  #seed: number;
+  #httpPort = 0;
+  #grpcPort = 0;
+  #runtime: ChildProcess | undefined;
+  #worker: ChildProcess | undefined;
+
+  constructor(folder: string, seed: number) {
+    this.#folder = folder;
+    this.#journal = join(folder, "journal");
+    this.#seed = seed;
+  }
+
+  async execute(options: { workflows: number; steps: number; kills: number }): Promise<CrashReport> {
+    [this.#httpPort, this.#grpcPort] = [await freePort(), await freePort()];
+    this.#startRuntime();
+    const python = await pythonVenv(join(root, "test/sdk/python/requirements.txt"));
+    this.#worker = spawn(python, [join(import.meta.dirname, "worker.py"), this.#journal], {
+      env: { ...process.env, DAPR_GRPC_PORT: String(this.#grpcPort) } as Record<string, string>,
+      stdio: "ignore",
+    });
+    const ids = Array.from({ length: options.workflows }, (_, index) => `w${index}`);
+    const started = Promise.all(ids.map((id) => this.#start(id, options.steps)));
+    for (let kill = 0; kill < options.kills; kill++) {
+      await Bun.sleep(300 + this.#random() * 2500);
+      this.#runtime?.kill("SIGKILL");
+      await ended(this.#runtime);
+      this.#startRuntime();
+    }
+    await started;
+    const expected = String((options.steps * (options.steps + 1)) / 2);
+    for (const id of ids) await this.#finished(id, expected);
+    return this.#verify(ids, options.steps, options.kills);
+  }
+
+  async stop(): Promise<void> {
+    for (const child of [this.#worker, this.#runtime]) {
+      child?.kill("SIGKILL");
+      await ended(child);
+    }
+  }
+
+  #startRuntime(): void {
+    const words = [
+      "run",
+      "--app-id",
+      "crash",
+      "--data-dir",
+      join(this.#folder, "data"),
+      "--log-level",
+      "error",
+    ];
+    const ports = [
+      "--dapr-http-port",
+      this.#httpPort,
+      "--dapr-grpc-port",
+      this.#grpcPort,
+      "--metrics-port",
+      0,
+    ];
+    const all = [join(root, "src/main.ts"), ...words, ...ports.map(String)];
+    const log = openSync(join(this.#folder, "log"), "a");
+    const runtime = spawn(bunPath, all, { stdio: ["ignore", log, log] });
+    closeSync(log);
+    runtime.once("exit", (code) => {
+      if (code !== null) process.stderr.write(readFileSync(join(this.#folder, "log"), "utf8").slice(-3000));
+    });
+    this.#runtime = runtime;
+  }
+
+  /** Starts are tried until they are answered; a start that was committed unanswered is refused the next time. */
+  async #start(id: string, steps: number): Promise<void> {
+    const path = `/v1.0/workflows/dapr/steps/start?instanceID=${id}`;
+    await eventually(`the start of ${id}`, async () => {
+      const reply = await this.#fetch(path, { method: "POST", body: String(steps) });
+      return reply.status === 202 || (await reply.text()).includes("already exists");
+    });
+  }
+
+  async #finished(id: string, expected: string): Promise<void> {
+    await eventually(`the end of ${id}`, async () => {
+      const reply = await this.#fetch(`/v1.0/workflows/dapr/${id}`);
+      const { runtimeStatus, properties } = (await reply.json()) as {
+        runtimeStatus: string;
+        properties: Record<string, string>;
+      };
+      if (runtimeStatus !== "COMPLETED") return false;
+      const output = properties["dapr.workflow.output"];
+      if (output !== expected) throw new Fatal(`${id} has the output ${output}`);
+      return true;
+    });
+  }
+
+  #fetch(path: string, init: RequestInit = {}): Promise<Response> {
+    const signal = AbortSignal.timeout(5_000);
+    return fetch(`http://127.0.0.1:${this.#httpPort}${path}`, { ...init, signal });
+  }
+
+  async #verify(ids: string[], steps: number, kills: number): Promise<CrashReport> {
+    const executions = readJournal(this.#journal);
+    const report: CrashReport = { finished: ids.length, kills, executions: 0, repeated: 0, faults: [] };
+    const client = createGrpcClient({ host: "127.0.0.1", port: this.#grpcPort });
+    for (const id of ids) {
+      const events = await historyOf(client, id);
+      const committed = checkHistory(id, events, steps, report.faults);
+      for (let number = 1; number <= steps; number++) {
+        const times = executions.get(`${id} ${number}`) ?? [];
+        report.executions += times.length;
+        report.repeated += Math.max(0, times.length - 1);
+        const doneMs = committed[number - 1] ?? 0;
+        if (times.length === 0) report.faults.push(`${id}: step ${number} never ran`);
+        if (times.length > kills + 1) report.faults.push(`${id}: step ${number} ran ${times.length} times`);
+        if (times.some((ms) => ms > doneMs)) report.faults.push(`${id}: step ${number} ran after its commit`);
+      }
+    }
+    client.close();
+    return report;
+  }
+
+  /** Park and Miller's generator: the same seed kills after the same pauses. */
+  #random(): number {
+    this.#seed = (this.#seed * 48271) % 2147483647 || 1;
+    return this.#seed / 2147483647;
+  }
+}
+
+class Fatal extends Error {}
+
+function readJournal(file: string): Map<string, number[]> {
+  const executions = new Map<string, number[]>();
+  const text = existsSync(file) ? readFileSync(file, "utf8") : "";
+  for (const line of text.split("\n")) {
+    const [ms, id, number] = line.split(" ");
+    if (number === undefined) continue;
+    const key = `${id} ${number}`;
+    executions.set(key, [...(executions.get(key) ?? []), Number(ms)]);
+  }
+  return executions;
+}
+
+async function historyOf(client: GrpcClient, instanceId: string): Promise<HistoryEvent[]> {
+  const request = toBinary(
+    GetInstanceHistoryRequestSchema,
+    create(GetInstanceHistoryRequestSchema, { instanceId }),
+  );
+  const reply = await client.unary("/TaskHubSidecarService/GetInstanceHistory", request);
+  return fromBinary(GetInstanceHistoryResponseSchema, reply).events;
+}
+
+/** Each step is scheduled once and has one result, one after the other. Returns when each was committed. */
+function checkHistory(id: string, events: HistoryEvent[], steps: number, faults: string[]): number[] {
+  const scheduled: number[] = [];
+  const committed: number[] = [];
+  for (const { eventId, eventType, timestamp } of events) {
+    if (eventType.case === "taskScheduled") scheduled.push(eventId);
+    if (eventType.case !== "taskCompleted") continue;
+    if (eventType.value.taskScheduledId !== scheduled.at(-1)) {
+      faults.push(`${id}: a result of ${eventType.value.taskScheduledId} after ${scheduled.join()}`);
+    }
+    committed.push(timestamp === undefined ? 0 : timestampMs(timestamp));
+  }
+  const ends = events.filter(({ eventType }) => eventType.case === "executionCompleted").length;
+  if (new Set(scheduled).size !== steps) faults.push(`${id}: scheduled ${scheduled.join()}`);
+  if (committed.length !== steps) faults.push(`${id}: ${committed.length} results`);
+  if (ends !== 1 || events.at(-1)?.eventType.case !== "executionCompleted")
+    faults.push(`${id}: ${ends} ends`);
+  return committed;
+}
+
+async function eventually(what: string, check: () => Promise<boolean>): Promise<void> {
+  const endMs = Date.now() + deadlineMs;
+  let last: unknown;
+  while (Date.now() < endMs) {
+    try {
+      if (await check()) return;
+      last = undefined;
+    } catch (error) {
+      if (error instanceof Fatal) throw error;
+      last = error;
+    }
+    await Bun.sleep(100);
+  }
+  throw new Error(`waited ${deadlineMs / 1000} s for ${what}`, { cause: last });
+}
+
+async function ended(child: ChildProcess | undefined): Promise<void> {
+  if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  await new Promise((resolve) => child.once("exit", resolve));
+}

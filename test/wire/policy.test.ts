@@ -244,7 +244,7 @@ describe("requests", () => {
   test("of unknown services end in the proxy, of unknown methods unimplemented", async () => {
     const server = await start();
     const none = await failureOf(
-      server.grpc.unary("/dapr.proto.runtime.v1.Dapr/RegisterActorTimer", new Uint8Array(0)),
+      server.grpc.unary("/dapr.proto.runtime.v1.Dapr/SubscribeNothing", new Uint8Array(0)),
     );
     expect(none.code).toBe(Code.Unimplemented);
     const hub = await failureOf(server.grpc.unary("/TaskHubSidecarService/Hello", new Uint8Array(0)));

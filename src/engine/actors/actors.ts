@@ -261,7 +261,8 @@ class AppActors implements RunningActors {
     const chain = config?.reentrancy.isEnabled
       ? (order.reentrancyId ?? this.#options.edges.random.uuid())
       : undefined;
-    const context: TurnContext = { reentrancyId: chain, trace, signal };
+    // Not the caller's signal: a turn lasts until the app has ended it.
+    const context: TurnContext = { reentrancyId: chain, trace, signal: this.#closing.signal };
     const result = await this.#host.turn(order, chain, signal, (app) => perform(app, order, context));
     return result.kind === "done" ? result.value : result;
   }

@@ -32,6 +32,8 @@ const releasedAtOnce = 1000;
 export class ActorHost {
   readonly #options: ActorHostOptions;
   readonly #actors = new Map<string, ActiveActor>();
+  /** Turns that outlived their actor here: until the app has ended them, it gets no others. */
+  readonly #lingering = new Map<string, Promise<void>>();
   readonly #activating = new Map<string, Promise<Claim>>();
   #types: ReadonlyMap<string, TypeConfig> = new Map();
   #app: ActorApp | undefined;
@@ -78,6 +80,11 @@ export class ActorHost {
     signal: AbortSignal,
     work: (app: ActorApp, active: ActiveActor) => Promise<T>,
   ): Promise<TurnResult<T>> {
+    const lingering = this.#lingering.get(keyOf(actor));
+    if (lingering !== undefined) {
+      await untilAborted(lingering, signal);
+      return { kind: "again" };
+    }
     const known = this.#actors.get(keyOf(actor));
     if (known?.leaving !== undefined && !known.lock.isNested(chain)) {
       await untilAborted(known.leaving, signal);
@@ -135,16 +142,20 @@ export class ActorHost {
       meter.pending(active.type, -1);
       throw error;
     }
-    try {
-      // Between the asking and this turn the actor may have left, or the lease may have run out.
-      const isGoing = active.leaving !== undefined && !active.lock.isNested(chain);
-      if (isGoing || !this.#isOwned(active)) return { kind: "again" };
-      return { kind: "done", value: await work(this.#app as ActorApp, active) };
-    } finally {
+    const end = (): void => {
       active.lock.leave();
       active.noteTurnEnd(clock.monotonicMs());
       meter.pending(active.type, -1);
+    };
+    // Between the asking and this turn the actor may have left, or the lease may have run out.
+    const isGoing = active.leaving !== undefined && !active.lock.isNested(chain);
+    if (isGoing || !this.#isOwned(active)) {
+      end();
+      return { kind: "again" };
     }
+    // A caller that gives up does not end the turn: the app is still at it.
+    const turn = work(this.#app as ActorApp, active).finally(end);
+    return { kind: "done", value: await untilAborted(turn, signal) };
   }
 
   #isOwned(active: ActiveActor): boolean {
@@ -195,7 +206,14 @@ export class ActorHost {
     active.isDeactivated = true;
     if (this.#isOwned(active)) await this.#release(active);
     this.#actors.delete(keyOf(active));
+    if (!active.lock.isFree) this.#linger(active);
     meter.deactivated(active.type);
+  }
+
+  #linger(active: ActiveActor): void {
+    const key = keyOf(active);
+    const quiet = active.whenQuiet().then(() => void this.#lingering.delete(key));
+    this.#lingering.set(key, quiet);
   }
 
   /** Those that leave in one moment leave in one commit: the store gathers them. */
@@ -238,13 +256,11 @@ async function quietOr(active: ActiveActor, clock: Clock, patienceMs: number): P
   stop.abort();
 }
 
-function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const give = (): void => reject(signal.reason ?? errors.ACTOR_RUNTIME_CLOSED());
+    if (signal.aborted) give();
     signal.addEventListener("abort", give, { once: true });
-    void work.finally(() => {
-      signal.removeEventListener("abort", give);
-      resolve();
-    });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", give));
   });
 }

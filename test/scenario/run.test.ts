@@ -109,6 +109,12 @@ describe("mecha run", () => {
     const components = await run("components", "--json");
     expect(components.output).toContain('"statestore"');
     expect((await run("logs", "orders")).output).toContain("app listens on");
+    const [line] = (await run("logs", "orders", "--tail", "1", "--json")).output.split("\n");
+    expect(JSON.parse(line ?? "")).toMatchObject({
+      appId: "orders",
+      source: "app",
+      line: expect.stringContaining("app"),
+    });
     expect(JSON.parse((await run("doctor", "--json")).output)).toContainEqual(
       expect.objectContaining({ name: "app orders", result: "pass" }),
     );
@@ -395,11 +401,15 @@ describe("mecha dev", () => {
       return found;
     });
     await ready(app.httpPort);
+    const logs = start("logs", "a", "--follow", "--data-dir", data);
+    await logs.printed("app listens on");
     writeFileSync(
       join(folder, "app.mjs"),
-      readFileSync(join(folder, "app.mjs"), "utf8").replace("const got", "const version = 2; const got"),
+      readFileSync(join(folder, "app.mjs"), "utf8").replace("app listens on", "app listens again on"),
     );
     await dev.printed("app.mjs changed: starting a again");
+    await logs.printed("app listens again on");
+    expect(logs.output().match(/app listens on/g)).toHaveLength(1);
     await eventually(async () => {
       const [again] = await list();
       expect(again?.appPid).not.toBe(app.appPid);

@@ -1,15 +1,15 @@
-import { existsSync, statSync, watch } from "node:fs";
+import { existsSync, watch } from "node:fs";
 import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { command } from "../command.ts";
 import { UsageError } from "../flags.ts";
-import { CommandError, instancesOf, targetFlags } from "../runtime-client.ts";
+import { CommandError, instancesOf, jsonFlag, targetFlags } from "../runtime-client.ts";
 
 export default command({
   name: "logs",
   category: "look",
   summary: "Print the logs of a running app",
-  usage: "mecha logs [--app-id] APP [--runtime] [--follow] [--tail N]",
+  usage: "mecha logs [--app-id] APP [--runtime] [--follow] [--tail N] [--json]",
   flags: [
     ...targetFlags.filter((flag) => flag.name !== "dapr-http-port"),
     {
@@ -26,6 +26,7 @@ export default command({
       description: "go on as lines are written",
     },
     { name: "tail", type: "number", default: 0, description: "only the last lines; 0: all" },
+    { ...jsonFlag, description: "print each line as a JSON object" },
   ],
   async run(context) {
     const appId = context.values.text("app-id") || context.positionals[0];
@@ -44,31 +45,45 @@ export default command({
         },
       );
     }
-    let offset = await printFrom(file, 0, context.values.number("tail"), context.out);
+    const log = new LogFile(file);
+    const source = context.values.boolean("runtime") ? "runtime" : "app";
+    const isJson = context.values.boolean("json");
+    const print = (lines: readonly string[]): void => {
+      for (const line of lines)
+        context.out(isJson ? `${JSON.stringify({ appId, source, line })}\n` : `${line}\n`);
+    };
+    print((await log.newLines()).slice(-context.values.number("tail")));
     if (!context.values.boolean("follow")) return 0;
-    watch(dirname(file), async () => {
-      if (statSync(file).size > offset) offset = await printFrom(file, offset, 0, context.out);
+    let printing = Promise.resolve();
+    watch(dirname(file), () => {
+      printing = printing.then(async () => print(await log.newLines()));
     });
     return new Promise(() => undefined);
   },
 });
 
-/** Prints a file from an offset on and returns the offset of its end. */
-async function printFrom(
-  file: string,
-  offset: number,
-  tail: number,
-  out: (text: string) => void,
-): Promise<number> {
-  const handle = await open(file);
-  try {
-    const { size } = await handle.stat();
-    const buffer = Buffer.alloc(Math.max(0, size - offset));
-    await handle.read(buffer, 0, buffer.length, offset);
-    const text = buffer.toString();
-    out(tail > 0 ? `${text.trimEnd().split("\n").slice(-tail).join("\n")}\n` : text);
-    return size;
-  } finally {
-    await handle.close();
+class LogFile {
+  readonly #path: string;
+  #offset = 0;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** Whole lines since the last call; a file that was begun anew is read from its start. */
+  async newLines(): Promise<string[]> {
+    const handle = await open(this.#path);
+    try {
+      const { size } = await handle.stat();
+      if (size < this.#offset) this.#offset = 0;
+      const buffer = Buffer.alloc(size - this.#offset);
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length, this.#offset);
+      const end = buffer.subarray(0, bytesRead).lastIndexOf("\n");
+      if (end < 0) return [];
+      this.#offset += end + 1;
+      return buffer.subarray(0, end).toString().split("\n");
+    } finally {
+      await handle.close();
+    }
   }
 }

@@ -120,6 +120,20 @@ describe("mecha daprd", () => {
     expect(result.output).toContain(text);
   });
 
+  test("a Configuration whose protection nobody would enforce is a fatal start error", async () => {
+    const config = join(cleanup.folder(), "c.yaml");
+    const spec = "spec: {accessControl: {defaultAction: deny}, mtls: {enabled: true}}";
+    writeFileSync(
+      config,
+      `apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata: {name: c}\n${spec}\n`,
+    );
+    const words = ["--app-id", "a", "--config", config, "--data-dir", cleanup.folder()];
+    const result = await mecha(["daprd", ...words]);
+    expect(result.code).toBe(1);
+    expect(result.output).toContain("spec.accessControl is not implemented");
+    expect(result.output).toContain("spec.mtls is not implemented");
+  });
+
   test("an unknown flag shows the usage and ends with a non-zero code", async () => {
     const result = await mecha(["daprd", "--app-idd", "x"]);
     expect(result.code).toBe(2);

@@ -13,9 +13,11 @@ const fixedPaths = new Set(["/dapr/config", "/dapr/metrics", "/dapr/subscribe", 
 export function pathLabels(http: HttpMetrics): (pattern: string) => PathLabel {
   const chosen = matcherOf(http.pathMatching);
   return (pattern) => {
-    const plain = http.increasedCardinality ? plainLabel(pattern) : () => "";
+    const whole = plainLabel(pattern);
+    const plain = http.increasedCardinality ? whole : () => "";
     if (chosen === undefined) return plain;
-    return (path, first) => chosen(path) ?? plain(path, first);
+    // A pattern may name a store, whose keys are not part of the label.
+    return (path, first) => chosen(path) ?? chosen(whole(path, first)) ?? plain(path, first);
   };
 }
 

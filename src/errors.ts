@@ -314,6 +314,33 @@ export const errors = {
   UNLOCK: fault("ERR_UNLOCK", 500, Internal, (why: string) => `failed to release lock: ${why}`),
 
   // Service invocation
+  // Elections (mecha's own)
+  ELECTION_NAME: fault(
+    "ERR_ELECTION_NAME",
+    400,
+    InvalidArgument,
+    (what: string) => `the ${what} of an election has to be 1 to 200 printable characters`,
+  ),
+  ELECTION_FORBIDDEN: fault(
+    "ERR_ELECTION_FORBIDDEN",
+    403,
+    PermissionDenied,
+    (appId: string, group: string) => `app ${appId} is no member of the singleton group ${group}`,
+  ),
+  ELECTION_NOT_LEADER: fault(
+    "ERR_ELECTION_NOT_LEADER",
+    409,
+    FailedPrecondition,
+    (group: string, token: string) => `nobody leads the group ${group} with the fencing token ${token}`,
+  ),
+  ELECTION_TOO_MANY: fault(
+    "ERR_ELECTION_TOO_MANY",
+    429,
+    Code.ResourceExhausted,
+    (max: string) => `the app has ${max} campaigns under way, more are refused`,
+  ),
+  ELECTION: fault("ERR_ELECTION", 500, Internal, (why: string) => `the election failed: ${why}`),
+
   INVOKE: fault(
     "ERR_DIRECT_INVOKE",
     500,

@@ -2,7 +2,9 @@ import type { AppChannel } from "../app/channel.ts";
 import type { Components } from "../component/components.ts";
 import type { ActorsEngine } from "../engine/actors/engine.ts";
 import type { JobsEngine } from "../engine/jobs/engine.ts";
+import type { Elections } from "../engine/leases/elections.ts";
 import type { PubSubEngine } from "../engine/pubsub/engine.ts";
+import type { Schedules } from "../engine/schedules/schedules.ts";
 import type { WorkflowEngine } from "../engine/workflow/engine.ts";
 import type { GrpcContext } from "../net/grpc/types.ts";
 import type { HttpRequest } from "../net/http1/types.ts";
@@ -31,6 +33,8 @@ export interface AppScope {
   readonly jobs: JobsEngine;
   readonly actors: ActorsEngine;
   readonly workflows: WorkflowEngine;
+  readonly elections: Elections;
+  readonly schedules: Schedules;
   readonly invoker: Invoker;
   readonly health: HealthTargets;
   readonly telemetry: Telemetry;

@@ -17,6 +17,7 @@ import {
   unsubscribeConfiguration,
   unsubscribeConfigurationHttp,
 } from "./configuration.ts";
+import { electionOperations } from "./election.ts";
 import { healthz, healthzOutbound } from "./health.ts";
 import { invokeFallback, invokeMethod, invokeService } from "./invoke.ts";
 import { deleteJob, deleteJobsByPrefix, getJob, listJobs, scheduleJob } from "./jobs.ts";
@@ -24,6 +25,7 @@ import { tryLock, unlock } from "./lock.ts";
 import { getMetadata, setMetadata } from "./metadata.ts";
 import type { Operation } from "./operation.ts";
 import { bulkPublishEvent, publishEvent } from "./publish.ts";
+import { listSchedules } from "./schedules.ts";
 import { getBulkSecret, getSecret } from "./secrets.ts";
 import { shutdown } from "./shutdown.ts";
 import { getBulkState, getState, queryState } from "./state-read.ts";
@@ -72,6 +74,8 @@ export const operations: Operation[] = [
   deleteJob,
   deleteJobsByPrefix,
   listJobs,
+  ...electionOperations,
+  listSchedules,
   ...workflowOperations,
   ...workerOperations,
   getMetadata,

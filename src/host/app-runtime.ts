@@ -25,6 +25,7 @@ import { principalOf } from "./principal.ts";
 import { openResources, type RuntimeResources } from "./resources.ts";
 import { openCallMeter, openLog, openMetrics, openTracer } from "./telemetry.ts";
 import { runtimeVersion } from "./version.ts";
+import { openSingletons } from "./singletons.ts";
 
 export interface AppRuntimeOptions {
   host: Host;
@@ -154,16 +155,23 @@ class Runtime implements AppRuntime {
     if (this.isDrained) return;
     this.isDrained = true;
     await this.registration?.close();
-    const { pubsub, jobs, actors } = this.scope ?? {};
-    await Promise.all([pubsub?.pause(), jobs?.pause(), actors?.pause()]);
+    const { pubsub, jobs, actors, schedules, elections } = this.scope ?? {};
+    await Promise.all([pubsub?.pause(), jobs?.pause(), actors?.pause(), schedules?.pause()]);
+    await elections?.close();
   }
 
   async close(): Promise<void> {
     this.lifetime.abort();
     await this.drain().catch((error) => this.log.warn({ error }, "drain failed"));
     const graceMs = this.options.gracefulShutdownSeconds * 1000;
-    const { pubsub, jobs, actors, workflows } = this.scope ?? {};
-    await Promise.all([pubsub?.close(), jobs?.close(), actors?.close(), workflows?.close()]);
+    const { pubsub, jobs, actors, workflows, schedules } = this.scope ?? {};
+    await Promise.all([
+      pubsub?.close(),
+      jobs?.close(),
+      actors?.close(),
+      workflows?.close(),
+      schedules?.close(),
+    ]);
     await Promise.all(this.listeners.map((listener) => listener.close(graceMs)));
     await this.scope?.invoker.close();
     await this.channel?.close();
@@ -175,16 +183,7 @@ class Runtime implements AppRuntime {
     const resources = this.resources as RuntimeResources;
     const principal = principalOf(options);
     const settings = appSettings(options);
-    if (options.appPort > 0) {
-      this.channel = createAppChannel({
-        settings,
-        httpClient: host.httpClient,
-        sockets: host.edges.sockets,
-        telemetry,
-        clock: host.clock,
-        meter: openCallMeter(options.appId, telemetry, resources),
-      });
-    }
+    if (options.appPort > 0) this.channel = this.openChannel(settings, telemetry);
     const { channel } = this;
     const actors = openActors({
       ...{ host, options, channel, telemetry, health: this.health },
@@ -226,6 +225,8 @@ class Runtime implements AppRuntime {
         return resources.listed;
       },
       pubsub,
+    const owner = randomBytes(9).toString("base64url");
+    const singletons = openSingletons({ ...shared, host, resources, invoker, pubsub, owner });
       workflows,
       jobs,
       actors: actors.engine,
@@ -240,12 +241,25 @@ class Runtime implements AppRuntime {
     const { host, options } = this;
     const workflows = createWorkflowEngine({
       app: principalOf(options),
+      ...singletons,
       store: host.store,
       edges: host.edges,
       telemetry: { ...telemetry, log: this.log.scope("dapr.runtime.wfengine") },
       messageBytesMax: options.maxBodyBytes,
       limits: () => (this.resources as RuntimeResources).configuration.workflow,
     });
+  private openChannel(settings: AppSettings, telemetry: Telemetry): AppChannel {
+    const { host, options } = this;
+    return createAppChannel({
+      settings,
+      httpClient: host.httpClient,
+      sockets: host.edges.sockets,
+      telemetry,
+      clock: host.clock,
+      meter: openCallMeter(options.appId, telemetry, this.resources as RuntimeResources),
+    });
+  }
+
     workflows.start();
     return workflows;
   }
@@ -394,9 +408,21 @@ class Runtime implements AppRuntime {
     const follow = (isHealthy: boolean): void => {
       if (this.isDrained) return;
       if (isHealthy) jobs.start();
+    await this.startSingletons();
       else void jobs.pause();
       void (isHealthy ? actors.resume() : actors.pause());
     };
+  private async startSingletons(): Promise<void> {
+    if (this.isDrained) return;
+    const { schedules, elections } = this.scope;
+    schedules.start();
+    await elections.reload();
+    this.resources?.onSingletons(() => {
+      const fail = (error: Error): void => this.log.error({}, `the old one stays: ${error.message}`);
+      if (!this.isDrained) void Promise.all([schedules.reload(), elections.reload()]).catch(fail);
+    });
+  }
+
     if (channel === undefined) return;
     this.closers.push(channel.onHealthChange(follow));
     follow(channel.isHealthy);

@@ -131,6 +131,10 @@ class Resources implements RuntimeResources {
         this.configuration = this.withFlags(mergeConfigurations(set.configurations));
         log.info({}, `Configuration updated: ${this.configuration.names.join(", ")}`);
         for (const listener of this.configurationListeners) listener(this.configuration);
+  onSingletons(listener: () => void): void {
+    this.singletonListeners.push(listener);
+  }
+
       };
       this.watches.push(await watchResources(options.configPaths, { ...shared, onChange, onError }));
     }
@@ -166,3 +170,5 @@ class Resources implements RuntimeResources {
     return { ...configuration, tracing, apiLogging: { ...apiLogging, enabled } };
   }
 }
+    if (isSameResources(singletons, [...this.schedules, ...this.singletons])) return;
+    for (const listener of this.singletonListeners) listener();

@@ -4,6 +4,8 @@ import type { FieldReader } from "./field-reader.ts";
 import { readHttpEndpoint } from "./http-endpoint-kind.ts";
 import { readResiliency } from "./resiliency-kind.ts";
 import { readSubscription } from "./subscription-kind.ts";
+import { readSchedule } from "./schedule-kind.ts";
+import { readSingleton } from "./singleton-kind.ts";
 
 export interface KindReader {
   versions: readonly string[];

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import type { Files } from "../edges/files.ts";
+import type { FileKind, Files } from "../edges/files.ts";
 import type { Log } from "../telemetry/telemetry.ts";
 import type { ConfigurationResource } from "./configuration.ts";
 import { formatProblem, type Problem, ResourceErrors } from "./problem.ts";
@@ -11,6 +11,8 @@ import type {
   ResiliencyResource,
   Resource,
   SubscriptionResource,
+  ScheduleResource,
+  SingletonResource,
 } from "./resource.ts";
 
 export interface LoadOptions {
@@ -31,6 +33,8 @@ export interface ResourceSet {
   configurations: ConfigurationResource[];
   /** Accepted kinds without effect. */
   others: Resource[];
+  schedules: ScheduleResource[];
+  singletons: SingletonResource[];
   /** Of the contents they were read from: tells a watch what is known already. */
   print: string;
 }
@@ -90,13 +94,15 @@ function emptyResources(): Omit<ResourceSet, "print"> {
     others: [],
   };
 }
+    schedules: [],
+    singletons: [],
 
 /** The files in the order they are read. Of a folder that is named twice, or by a link, once. */
 async function filesOf(paths: readonly string[], files: Files): Promise<string[]> {
   const found: string[] = [];
   const seen = new Set<string>();
   for (const path of paths) {
-    const isFolder = (await files.kind(path)) === "folder";
+    const isFolder = (await kindOf(path, files)) === "folder";
     for (const file of isFolder ? await yamlFilesIn(path, files) : [path]) {
       const real = await files.realPath(file);
       if (!seen.has(real)) found.push(file);
@@ -110,6 +116,14 @@ async function filesOf(paths: readonly string[], files: Files): Promise<string[]
 async function yamlFilesIn(folder: string, files: Files): Promise<string[]> {
   const names = (await files.list(folder)).filter((name) => /\.ya?ml$/.test(name)).sort();
   const paths = names.map((name) => join(folder, name));
+async function kindOf(path: string, files: Files): Promise<FileKind> {
+  try {
+    return await files.kind(path);
+  } catch (error) {
+    throw new Error(`the resources path ${path} can not be read: ${(error as Error).message}`, { cause: error });
+  }
+}
+
   // A link counts as what it points to: Kubernetes mounts files as links.
   const kinds = await Promise.all(paths.map((path) => files.kind(path)));
   return paths.filter((_, index) => kinds[index] === "file");
@@ -168,3 +182,5 @@ function sorted(resources: readonly Resource[], print: string): ResourceSet {
   for (const resource of resources) (lists[resource.kind] ?? set.others).push(resource);
   return set;
 }
+    Schedule: set.schedules,
+    Singleton: set.singletons,

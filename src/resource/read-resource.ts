@@ -1,6 +1,6 @@
 import { nearest } from "../kit/nearest.ts";
 import { FieldReader } from "./field-reader.ts";
-import { type KindReader, kinds } from "./kinds.ts";
+import { type KindReader, kinds, ownKinds } from "./kinds.ts";
 import type { Problem } from "./problem.ts";
 import type { Resource, SourcePosition } from "./resource.ts";
 import type { YamlDocument } from "./yaml-document.ts";
@@ -40,19 +40,21 @@ function kindReader(
 ): KindReader | undefined {
   const [group = "", version = ""] = apiVersion.split("/");
   const isDapr = group === "dapr.io" || apiVersion === "";
-  const found = isDapr ? kinds[kind] : undefined;
+  const isOwn = group === "mecha.run";
+  const found = isDapr ? kinds[kind] : isOwn ? ownKinds[kind] : undefined;
   if (found) {
     if (version === "" || found.versions.includes(version)) return found;
-    const message = `apiVersion of ${kind} must be dapr.io/${found.versions.join(" or dapr.io/")}, got ${apiVersion}`;
+    const home = isOwn ? "mecha.run/" : "dapr.io/";
+    const message = `apiVersion of ${kind} must be ${home}${found.versions.join(` or ${home}`)}, got ${apiVersion}`;
     problems.push({ severity: "error", message, source: document.at(["apiVersion"]) });
     return undefined;
   }
-  const isOurs = group === "mecha.run" || (group === "dapr.io" && !isStrict);
+  const isOurs = isOwn || (group === "dapr.io" && !isStrict);
   if (!isOurs) {
     onForeign(kind, document.at([]));
     return undefined;
   }
-  const near = group === "dapr.io" ? nearest(kind, Object.keys(kinds)) : undefined;
+  const near = nearest(kind, Object.keys(isOwn ? ownKinds : kinds));
   const hint = near ? `; did you mean ${near}?` : "";
   const message = `kind ${JSON.stringify(kind)} of ${apiVersion} is not known${hint}`;
   problems.push({ severity: "error", message, source: document.at(["kind"]) });

@@ -100,7 +100,9 @@ export interface Configuration {
   workflow: {
     workflowsMax: number | undefined;
     activitiesMax: number | undefined;
-    retentionMs: { anyTerminal?: number; completed?: number; failed?: number; terminated?: number } | undefined;
+    retentionMs:
+      | { anyTerminal?: number; completed?: number; failed?: number; terminated?: number }
+      | undefined;
   };
   features: Record<string, boolean>;
   apiLogging: { enabled: boolean; obfuscateURLs: boolean; omitHealthChecks: boolean };

@@ -196,6 +196,8 @@ export async function testScope(changes: Partial<Omit<AppScope, "components">> =
       owner: "test",
     }),
     workflows: { connectedWorkers: 0 } as never,
+    elections: undefined as never,
+    schedules: undefined as never,
     actors: disabledActors(),
     invoker: noInvoker,
     extendedMetadata: new Map(),

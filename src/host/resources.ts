@@ -5,7 +5,14 @@ import type { ExternalEndpoint } from "../peer/target.ts";
 import { mergeConfigurations } from "../resource/configuration.ts";
 import { isSameResources } from "../resource/diff.ts";
 import { type LoadOptions, loadResources, type ResourceSet } from "../resource/load.ts";
-import type { Configuration, Resource, SubscriptionResource } from "../resource/resource.ts";
+import type {
+  Configuration,
+  IdempotencyResource,
+  Resource,
+  ScheduleResource,
+  SingletonResource,
+  SubscriptionResource,
+} from "../resource/resource.ts";
 import { type ResourceWatch, watchResources } from "../resource/watch.ts";
 import type { Log, Telemetry } from "../telemetry/telemetry.ts";
 import { resolveEndpoints } from "./endpoints.ts";
@@ -19,11 +26,17 @@ export interface RuntimeResources {
   readonly configuration: Configuration;
   readonly components: ReloadableComponents;
   readonly subscriptions: readonly SubscriptionResource[];
+  readonly idempotencies: readonly IdempotencyResource[];
+  readonly schedules: readonly ScheduleResource[];
+  readonly singletons: readonly SingletonResource[];
   /** HTTPEndpoints and Resiliencies, for the metadata API. */
   readonly listed: readonly Resource[];
   endpoint(name: string): ExternalEndpoint | undefined;
   openComponents(telemetry: Telemetry): Promise<void>;
   onSubscriptions(listener: () => void): void;
+  onIdempotencies(listener: () => void): void;
+  /** Schedules or Singletons changed. */
+  onSingletons(listener: () => void): void;
   onConfiguration(listener: (configuration: Configuration) => void): void;
   close(): Promise<void>;
 }
@@ -49,6 +62,9 @@ class Resources implements RuntimeResources {
   configuration: Configuration;
   components!: ReloadableComponents;
   subscriptions: readonly SubscriptionResource[] = [];
+  idempotencies: readonly IdempotencyResource[] = [];
+  schedules: readonly ScheduleResource[] = [];
+  singletons: readonly SingletonResource[] = [];
   listed: readonly Resource[] = [];
   private set: ResourceSet;
   private endpoints = new Map<string, ExternalEndpoint>();
@@ -56,6 +72,8 @@ class Resources implements RuntimeResources {
   private readonly loading: LoadOptions;
   private readonly watches: ResourceWatch[] = [];
   private readonly listeners: (() => void)[] = [];
+  private readonly idempotencyListeners: (() => void)[] = [];
+  private readonly singletonListeners: (() => void)[] = [];
   private readonly configurationListeners: ((configuration: Configuration) => void)[] = [];
 
   constructor(
@@ -105,8 +123,16 @@ class Resources implements RuntimeResources {
     this.configurationListeners.push(listener);
   }
 
+  onIdempotencies(listener: () => void): void {
+    this.idempotencyListeners.push(listener);
+  }
+
   onSubscriptions(listener: () => void): void {
     this.listeners.push(listener);
+  }
+
+  onSingletons(listener: () => void): void {
+    this.singletonListeners.push(listener);
   }
 
   async close(): Promise<void> {
@@ -131,10 +157,6 @@ class Resources implements RuntimeResources {
         this.configuration = this.withFlags(mergeConfigurations(set.configurations));
         log.info({}, `Configuration updated: ${this.configuration.names.join(", ")}`);
         for (const listener of this.configurationListeners) listener(this.configuration);
-  onSingletons(listener: () => void): void {
-    this.singletonListeners.push(listener);
-  }
-
       };
       this.watches.push(await watchResources(options.configPaths, { ...shared, onChange, onError }));
     }
@@ -142,16 +164,25 @@ class Resources implements RuntimeResources {
 
   private async reload(set: ResourceSet): Promise<void> {
     const before = this.subscriptions;
+    const idempotencies = this.idempotencies;
+    const singletons = [...this.schedules, ...this.singletons];
     await this.components.apply(set.components);
     this.set = set;
     await this.take(set);
+    if (!isSameResources(idempotencies, this.idempotencies))
+      for (const listener of this.idempotencyListeners) listener();
     if (!isSameResources(before, this.subscriptions)) for (const listener of this.listeners) listener();
+    if (isSameResources(singletons, [...this.schedules, ...this.singletons])) return;
+    for (const listener of this.singletonListeners) listener();
   }
 
   private async take(set: ResourceSet): Promise<void> {
     const endpoints = set.httpEndpoints.filter((resource) => this.isVisible(resource));
     this.endpoints = await resolveEndpoints(endpoints, this.components);
     this.subscriptions = set.subscriptions.filter((resource) => this.isVisible(resource));
+    this.idempotencies = set.idempotencies.filter((resource) => this.isVisible(resource));
+    this.schedules = set.schedules.filter((resource) => this.isVisible(resource));
+    this.singletons = set.singletons.filter((resource) => this.isVisible(resource));
     this.listed = [...endpoints, ...set.resiliencies.filter((resource) => this.isVisible(resource))];
   }
 
@@ -170,5 +201,3 @@ class Resources implements RuntimeResources {
     return { ...configuration, tracing, apiLogging: { ...apiLogging, enabled } };
   }
 }
-    if (isSameResources(singletons, [...this.schedules, ...this.singletons])) return;
-    for (const listener of this.singletonListeners) listener();

@@ -2,10 +2,11 @@ import { readComponent } from "./component-kind.ts";
 import { readConfigurationKind } from "./configuration-kind.ts";
 import type { FieldReader } from "./field-reader.ts";
 import { readHttpEndpoint } from "./http-endpoint-kind.ts";
+import { readIdempotency } from "./idempotency-kind.ts";
 import { readResiliency } from "./resiliency-kind.ts";
-import { readSubscription } from "./subscription-kind.ts";
 import { readSchedule } from "./schedule-kind.ts";
 import { readSingleton } from "./singleton-kind.ts";
+import { readSubscription } from "./subscription-kind.ts";
 
 export interface KindReader {
   versions: readonly string[];
@@ -22,6 +23,13 @@ export const kinds: Readonly<Record<string, KindReader>> = {
   HTTPEndpoint: { versions: ["v1alpha1"], read: readHttpEndpoint },
   MCPServer: { versions: ["v1alpha1"], read: withoutEffect("MCPServer") },
   WorkflowAccessPolicy: { versions: ["v1alpha1"], read: withoutEffect("WorkflowAccessPolicy") },
+};
+
+/** mecha's own kinds, of the group `mecha.run`. */
+export const ownKinds: Readonly<Record<string, KindReader>> = {
+  Idempotency: { versions: ["v1alpha1"], read: readIdempotency },
+  Schedule: { versions: ["v1alpha1"], read: readSchedule },
+  Singleton: { versions: ["v1alpha1"], read: readSingleton },
 };
 
 /** Accepted so that existing folders load, and said aloud. */

@@ -8,11 +8,12 @@ import { readResource } from "./read-resource.ts";
 import type {
   ComponentResource,
   HttpEndpointResource,
+  IdempotencyResource,
   ResiliencyResource,
   Resource,
-  SubscriptionResource,
   ScheduleResource,
   SingletonResource,
+  SubscriptionResource,
 } from "./resource.ts";
 
 export interface LoadOptions {
@@ -30,11 +31,12 @@ export interface ResourceSet {
   subscriptions: SubscriptionResource[];
   httpEndpoints: HttpEndpointResource[];
   resiliencies: ResiliencyResource[];
+  idempotencies: IdempotencyResource[];
   configurations: ConfigurationResource[];
-  /** Accepted kinds without effect. */
-  others: Resource[];
   schedules: ScheduleResource[];
   singletons: SingletonResource[];
+  /** Accepted kinds without effect. */
+  others: Resource[];
   /** Of the contents they were read from: tells a watch what is known already. */
   print: string;
 }
@@ -90,12 +92,13 @@ function emptyResources(): Omit<ResourceSet, "print"> {
     subscriptions: [],
     httpEndpoints: [],
     resiliencies: [],
+    idempotencies: [],
     configurations: [],
+    schedules: [],
+    singletons: [],
     others: [],
   };
 }
-    schedules: [],
-    singletons: [],
 
 /** The files in the order they are read. Of a folder that is named twice, or by a link, once. */
 async function filesOf(paths: readonly string[], files: Files): Promise<string[]> {
@@ -113,9 +116,6 @@ async function filesOf(paths: readonly string[], files: Files): Promise<string[]
   return found;
 }
 
-async function yamlFilesIn(folder: string, files: Files): Promise<string[]> {
-  const names = (await files.list(folder)).filter((name) => /\.ya?ml$/.test(name)).sort();
-  const paths = names.map((name) => join(folder, name));
 async function kindOf(path: string, files: Files): Promise<FileKind> {
   try {
     return await files.kind(path);
@@ -124,6 +124,9 @@ async function kindOf(path: string, files: Files): Promise<FileKind> {
   }
 }
 
+async function yamlFilesIn(folder: string, files: Files): Promise<string[]> {
+  const names = (await files.list(folder)).filter((name) => /\.ya?ml$/.test(name)).sort();
+  const paths = names.map((name) => join(folder, name));
   // A link counts as what it points to: Kubernetes mounts files as links.
   const kinds = await Promise.all(paths.map((path) => files.kind(path)));
   return paths.filter((_, index) => kinds[index] === "file");
@@ -177,10 +180,11 @@ function sorted(resources: readonly Resource[], print: string): ResourceSet {
     Subscription: set.subscriptions,
     HTTPEndpoint: set.httpEndpoints,
     Resiliency: set.resiliencies,
+    Idempotency: set.idempotencies,
     Configuration: set.configurations,
+    Schedule: set.schedules,
+    Singleton: set.singletons,
   };
   for (const resource of resources) (lists[resource.kind] ?? set.others).push(resource);
   return set;
 }
-    Schedule: set.schedules,
-    Singleton: set.singletons,

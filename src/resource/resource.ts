@@ -59,9 +59,86 @@ export interface HttpEndpointSpec {
   };
 }
 
+/** What a key makes happen once. */
+export interface IdempotencyTarget {
+  kind: "App" | "Subscription";
+  /** Of a Subscription: its resource's name, or `<pubsub>/<topic>` for one that the app asked for itself. */
+  name: string;
+}
+
+export interface IdempotencySpec {
+  targets: IdempotencyTarget[];
+  /** CEL over `request` or `event`; absent: the header `Idempotency-Key`, or source and id of the event. */
+  key: string[] | undefined;
+  scope: "target" | "app" | "global";
+  /** How long a record is kept. */
+  windowMs: number;
+  /** Absent: replay for calls, skip for events. */
+  mode: "replay" | "skip" | undefined;
+  inFlight: "wait" | "reject";
+  waitTimeoutMs: number;
+  onFailure: "forget" | "remember";
+  failureStatus: { from: number; to: number }[];
+  fingerprint: "body" | "none";
+  /** The state component of effects that name none. */
+  atomicWith: string;
+  storedBodyBytesMax: number;
+}
+
+/** Where something is sent: the short form of mecha's one address space, taken apart. */
+export type Destination =
+  | { kind: "app"; id: string; path: string; method: string; headers: Record<string, string> }
+  | { kind: "topic"; pubsub: string; topic: string; metadata: Record<string, string> };
+
+export interface DeliverySpec {
+  /** Tries after the first. */
+  retry: number;
+  backoffPolicy: "linear" | "exponential";
+  backoffDelayMs: number;
+  maxDelayMs: number;
+  timeoutMs: number;
+  deadLetterSink?: Destination | undefined;
+}
+
+/** Exactly one of `schedule`, `everyMs`, `afterMs` and `atMs`. */
+export interface ScheduleSpec {
+  /** Cron of six fields or a macro, with its time zone before it. */
+  schedule?: string | undefined;
+  everyMs?: number | undefined;
+  /** From the end of one run to the next. */
+  afterMs?: number | undefined;
+  atMs?: number | undefined;
+  data?: { text: string; isBase64: boolean } | undefined;
+  contentType: string;
+  to: Destination;
+  delivery: DeliverySpec;
+  concurrencyPolicy: "Allow" | "Forbid";
+  catchUp: { kind: "none" } | { kind: "last" } | { kind: "all"; limit: number };
+  startingDeadlineMs?: number | undefined;
+  suspend: boolean;
+  repeats?: number | undefined;
+  ttlMs?: number | undefined;
+  /** The group whose leader runs it; `true`: one of its own. */
+  singleton: string | boolean;
+}
+
+export interface SingletonSpec {
+  group: string;
+  /** App ids that may campaign; empty: all that see the resource. */
+  members: string[];
+  leaseDurationMs: number;
+  renewDeadlineMs: number;
+  retryPeriodMs: number;
+  onAcquire?: Destination | undefined;
+  onLose?: Destination | undefined;
+}
+
+export type ScheduleResource = Resource<"Schedule", ScheduleSpec>;
+export type SingletonResource = Resource<"Singleton", SingletonSpec>;
 export type ComponentResource = Resource<"Component", ComponentSpec>;
 export type SubscriptionResource = Resource<"Subscription", SubscriptionSpec>;
 export type HttpEndpointResource = Resource<"HTTPEndpoint", HttpEndpointSpec>;
+export type IdempotencyResource = Resource<"Idempotency", IdempotencySpec>;
 export type ResiliencyResource = Resource<"Resiliency", Record<string, unknown>>;
 
 /** The merged Configuration of an app (dapr-api.md §14), with defaults filled in. */

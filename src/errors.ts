@@ -1,5 +1,6 @@
 import { actorErrors } from "./faults/actors.ts";
 import { Code, fault } from "./faults/fault.ts";
+import { idempotencyErrors } from "./faults/idempotency.ts";
 import { jobErrors } from "./faults/jobs.ts";
 import { workflowErrors } from "./faults/workflow.ts";
 
@@ -313,7 +314,6 @@ export const errors = {
   TRY_LOCK: fault("ERR_TRY_LOCK", 500, Internal, (why: string) => `failed to try acquiring lock: ${why}`),
   UNLOCK: fault("ERR_UNLOCK", 500, Internal, (why: string) => `failed to release lock: ${why}`),
 
-  // Service invocation
   // Elections (mecha's own)
   ELECTION_NAME: fault(
     "ERR_ELECTION_NAME",
@@ -341,6 +341,7 @@ export const errors = {
   ),
   ELECTION: fault("ERR_ELECTION", 500, Internal, (why: string) => `the election failed: ${why}`),
 
+  // Service invocation
   INVOKE: fault(
     "ERR_DIRECT_INVOKE",
     500,
@@ -380,4 +381,5 @@ export const errors = {
   ...workflowErrors,
   ...jobErrors,
   ...actorErrors,
+  ...idempotencyErrors,
 } as const;

@@ -1,10 +1,9 @@
+import { checkedKey, keyPrefixOf } from "../component/state-key.ts";
 import type { StateStore } from "../component/state-store.ts";
 import { errors } from "../errors.ts";
 import type { AppScope } from "./call.ts";
 import { type ValueCipher, valueCipherOf } from "./state-encryption.ts";
 import { type Target, targetsOf } from "./target.ts";
-
-const separator = "||";
 
 /** A state store as the state operations use it: with the key prefix and the encryption its metadata asks for. */
 export interface StateTarget {
@@ -22,7 +21,7 @@ const find = targetsOf("state", (app, target): StateTarget => {
     name: target.name,
     store: target.component,
     run: target.run,
-    prefix: keyPrefixOf(app, loaded.name, loaded.properties.get("keyprefix")),
+    prefix: keyPrefixOf(app.principal, loaded),
     cipher: valueCipherOf(loaded.properties),
   };
 });
@@ -38,31 +37,10 @@ export function stateTarget(app: AppScope, name: string): StateTarget {
 
 /** The key in the store: `<prefix>||<key>`. */
 export function fullKey(target: StateTarget, key: string): string {
-  if (key.includes(separator)) throw illegalKey(target.name, key);
-  return target.prefix + key;
+  return target.prefix + checkedKey(target.name, key);
 }
 
 /** The app's key of a key in the store. */
 export function ownKey(target: StateTarget, key: string): string {
   return key.startsWith(target.prefix) ? key.slice(target.prefix.length) : key;
-}
-
-function keyPrefixOf(app: AppScope, store: string, strategy: string | undefined): string {
-  const { appId, namespace } = app.principal;
-  // Dapr lower-cases custom prefixes too: data written by it is found again.
-  const wanted = strategy?.toLowerCase() ?? "appid";
-  if (wanted.includes(separator)) throw illegalKey(store, wanted);
-  if (wanted === "none") return "";
-  if (wanted === "name") return store + separator;
-  if (wanted === "namespace") return (namespace === "" ? appId : `${namespace}.${appId}`) + separator;
-  if (wanted === "appid" || wanted === "") return appId + separator;
-  return wanted + separator;
-}
-
-function illegalKey(store: string, key: string): Error {
-  const description = `input key/keyPrefix '${key}' can't contain '||'`;
-  return errors.STATE_ILLEGAL_KEY(key, {
-    resource: { type: "state", name: store },
-    violations: [{ field: key, description }],
-  });
 }

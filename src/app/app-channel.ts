@@ -4,7 +4,7 @@ import { type GrpcClient, GrpcError } from "../net/grpc/types.ts";
 import type { HttpAddress, HttpClient } from "../net/http1/types.ts";
 import type { SpanContext, Telemetry } from "../telemetry/telemetry.ts";
 import type { AppCallMeter } from "./call-meter.ts";
-import type { AppChannel, AppHttpRequest, AppHttpResponse } from "./channel.ts";
+import type { AppChannel, AppHttpRequest, AppHttpResponse, InboundLayer } from "./channel.ts";
 import { createLimiter, type Limiter } from "./concurrency.ts";
 import { callMetadata, healthCheckMethod, openGrpcApp } from "./grpc-channel.ts";
 import { AppHealth, type HealthSettings } from "./health.ts";
@@ -47,6 +47,7 @@ export function createAppChannel(options: AppChannelOptions): AppChannel {
 class LocalApp implements AppChannel {
   readonly protocol: "http" | "grpc";
   readonly grpc: GrpcClient | undefined;
+  inbound: InboundLayer | undefined = undefined;
   readonly #options: AppChannelOptions;
   readonly #limiter: Limiter;
   readonly #http: HttpChannel | undefined;

@@ -20,9 +20,32 @@ export interface AppChannel {
   /** Runs within app-max-concurrency. */
   withSlot<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
 
+  /** What stands before calls of others to the app; absent: nothing. */
+  inbound?: InboundLayer | undefined;
+
   /** Resolves when the app accepts connections on its port. Waits for ever unless aborted. */
   waitUntilReachable(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
+}
+
+/** Decides whether a call reaches the app, and sees what it answers. */
+export interface InboundLayer {
+  handle(call: InboundHttpCall, next: (whole?: WholeCall) => Promise<HttpReply>): Promise<HttpReply>;
+}
+
+export interface InboundHttpCall {
+  method: string;
+  target: string;
+  headers: RawHeaders;
+  body: Body;
+  bodyBytesMax: number;
+  trace: SpanContext | undefined;
+}
+
+/** A call whose body was read, and that goes on when its caller has left. */
+export interface WholeCall {
+  body: Uint8Array;
+  signal: AbortSignal;
 }
 
 export interface AppHttpRequest {

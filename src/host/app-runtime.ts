@@ -4,6 +4,7 @@ import { operations } from "../api/operations.ts";
 import { createConnectRetry, createInboundPolicy } from "../api/resilience.ts";
 import { createAppChannel } from "../app/app-channel.ts";
 import type { AppChannel } from "../app/channel.ts";
+import type { Idempotency } from "../engine/idempotency/idempotency.ts";
 import { createJobs } from "../engine/jobs/jobs.ts";
 import { createPubSub } from "../engine/pubsub/pubsub.ts";
 import { createWorkflowEngine, type WorkflowEngine } from "../engine/workflow/engine.ts";
@@ -18,14 +19,15 @@ import { createHttpApi } from "../transport/http/api.ts";
 import { openActors, type PeerAddress } from "./actors.ts";
 import { createHealthTargets } from "./health-targets.ts";
 import type { Host } from "./host.ts";
+import { openIdempotency } from "./idempotency.ts";
 import { createListener, type Listener } from "./listeners.ts";
 import type { RuntimeOptions } from "./options.ts";
 import { internalPortOf, isPortTaken } from "./ports.ts";
 import { principalOf } from "./principal.ts";
 import { openResources, type RuntimeResources } from "./resources.ts";
+import { openSingletons } from "./singletons.ts";
 import { openCallMeter, openLog, openMetrics, openTracer } from "./telemetry.ts";
 import { runtimeVersion } from "./version.ts";
-import { openSingletons } from "./singletons.ts";
 
 export interface AppRuntimeOptions {
   host: Host;
@@ -97,6 +99,7 @@ class Runtime implements AppRuntime {
   private registration: Registration | undefined;
   private resources: RuntimeResources | undefined;
   private channel: AppChannel | undefined;
+  private idempotency: Idempotency | undefined;
   private peerAddress: PeerAddress = { host: "", port: 0, peerToken: "" };
   private isDrained = false;
 
@@ -120,6 +123,8 @@ class Runtime implements AppRuntime {
     await this.resources.openComponents(telemetry);
     this.closers.push(() => this.resources?.close());
     this.scope = this.buildScope(telemetry);
+    await this.idempotency?.apply(this.resources.idempotencies);
+    await this.scope.schedules.reload();
     await this.listen(telemetry);
     this.health.setOutboundReady(true);
   }
@@ -173,6 +178,7 @@ class Runtime implements AppRuntime {
       schedules?.close(),
     ]);
     await Promise.all(this.listeners.map((listener) => listener.close(graceMs)));
+    await this.idempotency?.close();
     await this.scope?.invoker.close();
     await this.channel?.close();
     for (const close of this.closers.reverse()) await close();
@@ -185,6 +191,9 @@ class Runtime implements AppRuntime {
     const settings = appSettings(options);
     if (options.appPort > 0) this.channel = this.openChannel(settings, telemetry);
     const { channel } = this;
+    this.idempotency = openIdempotency({
+      ...{ host, options, resources, channel, telemetry, scope: () => this.scope },
+    });
     const actors = openActors({
       ...{ host, options, channel, telemetry, health: this.health },
       address: () => this.peerAddress,
@@ -197,6 +206,7 @@ class Runtime implements AppRuntime {
       edges: host.edges,
       discovers: !options.disableInitEndpoints.includes("subscribe"),
       inbound: createInboundPolicy(() => this.scope),
+      guardOf: this.idempotency.guardOf,
     });
     const jobs = createJobs({
       ...shared,
@@ -215,6 +225,8 @@ class Runtime implements AppRuntime {
       sockets: host.edges.sockets,
       connectRetry: createConnectRetry(() => this.scope),
     });
+    const owner = randomBytes(9).toString("base64url");
+    const singletons = openSingletons({ ...shared, host, resources, invoker, pubsub, owner });
     resources.onSubscriptions(() => void pubsub.reload());
     return {
       ...shared,
@@ -225,29 +237,17 @@ class Runtime implements AppRuntime {
         return resources.listed;
       },
       pubsub,
-    const owner = randomBytes(9).toString("base64url");
-    const singletons = openSingletons({ ...shared, host, resources, invoker, pubsub, owner });
       workflows,
       jobs,
       actors: actors.engine,
       invoker,
+      ...singletons,
       health: this.health,
       extendedMetadata: new Map(Object.entries(options.extendedMetadata)),
       shutdown: (request) => this.requestShutdown(request),
     };
   }
 
-  private openWorkflows(telemetry: Telemetry): WorkflowEngine {
-    const { host, options } = this;
-    const workflows = createWorkflowEngine({
-      app: principalOf(options),
-      ...singletons,
-      store: host.store,
-      edges: host.edges,
-      telemetry: { ...telemetry, log: this.log.scope("dapr.runtime.wfengine") },
-      messageBytesMax: options.maxBodyBytes,
-      limits: () => (this.resources as RuntimeResources).configuration.workflow,
-    });
   private openChannel(settings: AppSettings, telemetry: Telemetry): AppChannel {
     const { host, options } = this;
     return createAppChannel({
@@ -260,6 +260,16 @@ class Runtime implements AppRuntime {
     });
   }
 
+  private openWorkflows(telemetry: Telemetry): WorkflowEngine {
+    const { host, options } = this;
+    const workflows = createWorkflowEngine({
+      app: principalOf(options),
+      store: host.store,
+      edges: host.edges,
+      telemetry: { ...telemetry, log: this.log.scope("dapr.runtime.wfengine") },
+      messageBytesMax: options.maxBodyBytes,
+      limits: () => (this.resources as RuntimeResources).configuration.workflow,
+    });
     workflows.start();
     return workflows;
   }
@@ -398,20 +408,10 @@ class Runtime implements AppRuntime {
     }
     await this.scope.pubsub.start();
     await this.scope.actors.start();
+    await this.startSingletons();
     this.followHealth();
   }
 
-  /** Jobs come, and actors live here, while the app is there and healthy. */
-  private followHealth(): void {
-    const { channel } = this;
-    const { jobs, actors } = this.scope;
-    const follow = (isHealthy: boolean): void => {
-      if (this.isDrained) return;
-      if (isHealthy) jobs.start();
-    await this.startSingletons();
-      else void jobs.pause();
-      void (isHealthy ? actors.resume() : actors.pause());
-    };
   private async startSingletons(): Promise<void> {
     if (this.isDrained) return;
     const { schedules, elections } = this.scope;
@@ -423,6 +423,16 @@ class Runtime implements AppRuntime {
     });
   }
 
+  /** Jobs come, and actors live here, while the app is there and healthy. */
+  private followHealth(): void {
+    const { channel } = this;
+    const { jobs, actors } = this.scope;
+    const follow = (isHealthy: boolean): void => {
+      if (this.isDrained) return;
+      if (isHealthy) jobs.start();
+      else void jobs.pause();
+      void (isHealthy ? actors.resume() : actors.pause());
+    };
     if (channel === undefined) return;
     this.closers.push(channel.onHealthChange(follow));
     follow(channel.isHealthy);

@@ -1,8 +1,9 @@
 import { fromBinary, toJsonString } from "@bufbuild/protobuf";
-import type { AppChannel } from "../app/channel.ts";
+import type { AppChannel, WholeCall } from "../app/channel.ts";
 import { Code, httpStatusOf } from "../errors.ts";
 import { encodeRpcStatus } from "../net/grpc/status-details.ts";
 import { GrpcError } from "../net/grpc/types.ts";
+import { WholeBody } from "../net/http1/body.ts";
 import type { Body, Cancellation, HttpReply, HttpRequest, RawHeaders } from "../net/http1/types.ts";
 import type { SpanContext } from "../telemetry/telemetry.ts";
 import { StatusSchema } from "../wire/dapr/proto/internals/v1/status_pb.js";
@@ -57,6 +58,20 @@ export function deliverHttp(
   bodyBytesMax: number,
 ): Promise<HttpReply> {
   if (!channel.isHealthy) throw unhealthy();
+  const { inbound } = channel;
+  if (inbound === undefined) return deliverNow(channel, call, bodyBytesMax);
+  const { method, target, headers, body, trace } = call;
+  return inbound.handle({ method, target, headers, body, trace, bodyBytesMax }, async (whole) =>
+    deliverNow(channel, whole === undefined ? call : wholeDelivery(call, whole), bodyBytesMax),
+  );
+}
+
+function wholeDelivery(call: HttpDelivery, { body, signal }: WholeCall): HttpDelivery {
+  const { method, target, headers, trace } = call;
+  return { method, target, headers, trace, signal, cancellation: undefined, body: new WholeBody(body) };
+}
+
+function deliverNow(channel: AppChannel, call: HttpDelivery, bodyBytesMax: number): Promise<HttpReply> {
   if (channel.protocol === "grpc") return deliverToGrpc(channel, call, bodyBytesMax);
   if (call.method === "CONNECT") throw new GrpcError(Code.InvalidArgument, "invalid HTTP verb");
   return channel.http(call).then((answer) => passAnswer(answer, call.method));

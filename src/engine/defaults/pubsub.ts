@@ -58,6 +58,11 @@ export function pubsubOnStore(store: Store) {
   });
 }
 
+/** The component when it is one of the engine's own: its messages can be part of a larger commit. */
+export function enginePubSub(component: PubSub): MechaPubSub | undefined {
+  return component instanceof MechaPubSub ? component : undefined;
+}
+
 class MechaPubSub implements PubSub {
   readonly features: ReadonlySet<PubSubFeature> = new Set<PubSubFeature>(["MESSAGE_TTL", "BULK_PUBSUB"]);
   readonly #topicName: (topic: string) => string;
@@ -80,7 +85,7 @@ class MechaPubSub implements PubSub {
   }
 
   async publish(message: OutgoingMessage): Promise<void> {
-    await this.#store.commit([this.#append(message.topic, message)]);
+    await this.#store.commit([this.mutationOf(message.topic, message)]);
   }
 
   /** One commit: all entries or none. */
@@ -90,7 +95,7 @@ class MechaPubSub implements PubSub {
   ): Promise<{ entryId: string; error: Error }[]> {
     if (entries.length === 0) return [];
     try {
-      await this.#store.commit(entries.map((entry) => this.#append(topic, entry)));
+      await this.#store.commit(entries.map((entry) => this.mutationOf(topic, entry)));
       return [];
     } catch (thrown) {
       const error = thrown instanceof Error ? thrown : new Error(String(thrown));
@@ -118,7 +123,8 @@ class MechaPubSub implements PubSub {
     await Promise.all(closing);
   }
 
-  #append(topic: string, message: Omit<OutgoingMessage, "topic">): Mutation {
+  /** What publishing comes to in a commit of the engine's own store. */
+  mutationOf(topic: string, message: Omit<OutgoingMessage, "topic">): Mutation {
     const { data, metadata } = message;
     const stored: NewMessage = { data, headers: headersOf(message) };
     if (metadata.partitionKey) stored.orderKey = metadata.partitionKey;

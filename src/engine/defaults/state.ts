@@ -50,6 +50,11 @@ export function stateOnStore(store: Store) {
   });
 }
 
+/** The store when it is one of the engine's own: its operations can be part of a larger commit. */
+export function engineState(store: StateStore): MechaStateStore | undefined {
+  return store instanceof MechaStateStore ? store : undefined;
+}
+
 class MechaStateStore implements StateStore {
   readonly features: ReadonlySet<StateFeature> = new Set<StateFeature>([
     "ETAG",
@@ -99,7 +104,7 @@ class MechaStateStore implements StateStore {
   }
 
   transact(operations: readonly StateOperation[]): Promise<void> {
-    return this.#commit(this.#mutations(operations));
+    return this.#commit(this.mutationsOf(operations));
   }
 
   async transactFenced(
@@ -107,7 +112,7 @@ class MechaStateStore implements StateStore {
     { lease, token }: { lease: string; token: number },
   ): Promise<void> {
     try {
-      await this.#store.commit([{ kind: "guard", lease, token }, ...this.#mutations(operations)]);
+      await this.#store.commit([{ kind: "guard", lease, token }, ...this.mutationsOf(operations)]);
     } catch (error) {
       if (!(error instanceof StoreConflict)) throw error;
       throw error.reason === "lease"
@@ -116,7 +121,8 @@ class MechaStateStore implements StateStore {
     }
   }
 
-  #mutations(operations: readonly StateOperation[]): Mutation[] {
+  /** What the operations come to in a commit of the engine's own store. */
+  mutationsOf(operations: readonly StateOperation[]): Mutation[] {
     return operations.map((operation) =>
       operation.kind === "upsert" ? this.#put(operation.request) : this.#remove(operation.request),
     );

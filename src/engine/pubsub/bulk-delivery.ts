@@ -84,7 +84,9 @@ export class BulkDelivery {
     const attempt = async (signal: AbortSignal): Promise<Outcome> => {
       const number = ++attempts;
       const startMs = context.edges.clock.monotonicMs();
-      const results = await this.#deliverBulk({ entries: open, ...address }, signal);
+      const hand = (some: BulkEntry[]) => this.#deliverBulk({ entries: some, ...address }, signal);
+      const guard = context.guardOf(subscription);
+      const results = await (guard === undefined ? hand(open) : guard.deliverBulk(open, hand));
       this.#record(results, context.edges.clock.monotonicMs() - startMs);
       // An attempt that its policy has given up on must not overwrite what a later one brought.
       if (number !== attempts) return success;

@@ -19,3 +19,10 @@ export function isJsonType(contentType: string): boolean {
 export function isBinaryType(contentType: string): boolean {
   return contentType === binaryType || essence(contentType) === binaryType;
 }
+
+/** What a handler answers that says what should happen instead of doing it. */
+export const effectsType = "application/vnd.mecha.effects+json";
+
+export function isEffectsType(contentType: string | undefined): boolean {
+  return contentType?.toLowerCase().startsWith(effectsType) ?? false;
+}

@@ -1,6 +1,7 @@
 import type { Components, LoadedComponent } from "../../component/components.ts";
 import type { Edges } from "../../edges/edges.ts";
 import type { Log, Telemetry } from "../../telemetry/telemetry.ts";
+import type { GuardOf } from "./guard.ts";
 import type { InboundPolicy } from "./outcome.ts";
 import { type AppIdentity, Topics } from "./topics.ts";
 
@@ -12,6 +13,7 @@ export interface PubSubContext {
   log: Log;
   edges: Edges;
   inbound: InboundPolicy;
+  guardOf: GuardOf;
   isStrict: boolean;
   limits: PubSubLimits;
   topicsOf(component: LoadedComponent<"pubsub">): Topics;

@@ -86,7 +86,11 @@ export class Delivery {
     };
     const attempt = async (signal: AbortSignal): Promise<Outcome> => {
       const startMs = context.edges.clock.monotonicMs();
-      const outcome = await this.parts.target.deliver(outgoing, signal);
+      const { target } = this.parts;
+      const guard = context.guardOf(subscription);
+      const outcome = await (guard === undefined
+        ? target.deliver(outgoing, signal)
+        : guard.deliver(outgoing.event, (effects) => target.deliver({ ...outgoing, effects }, signal)));
       this.#record(outcome, context.edges.clock.monotonicMs() - startMs);
       return outcome;
     };

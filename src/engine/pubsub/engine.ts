@@ -1,3 +1,5 @@
+import type { LoadedComponent } from "../../component/components.ts";
+import type { OutgoingMessage } from "../../component/pubsub.ts";
 import type { SpanContext } from "../../telemetry/telemetry.ts";
 import type {
   TopicEventRequest,
@@ -8,6 +10,8 @@ import type {
 export interface PubSubEngine {
   /** Wraps the data in an envelope (unless raw), checks scopes, publishes. Throws Faults of the PUBSUB_* rows. */
   publish(request: PublishRequest): Promise<void>;
+  /** Checks and wraps an event with a given id, without publishing it: it becomes part of a larger commit. */
+  prepare(request: PublishRequest, eventId: string): PreparedPublication;
   /** Returns the entries that failed; throws when the request as a whole is invalid. */
   bulkPublish(request: BulkPublishRequest): Promise<{ entryId: string; error: string }[]>;
   /** Subscriptions of the app for the metadata API, in order. */
@@ -33,6 +37,12 @@ export interface PublishRequest {
   trace: SpanContext | undefined;
   /** W3C baggage of the caller; travels in the envelope. */
   baggage?: string | undefined;
+}
+
+/** An event as the broker would get it. */
+export interface PreparedPublication {
+  component: LoadedComponent<"pubsub">;
+  message: OutgoingMessage;
 }
 
 export interface BulkPublishRequest {

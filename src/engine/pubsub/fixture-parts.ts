@@ -139,6 +139,7 @@ export function stubContext(
     telemetry,
     log: telemetry.log,
     edges: simulatedEdges(1),
+    guardOf: () => undefined,
     inbound: oneAttempt,
     isStrict: false,
     limits: { ...defaultLimits, ...limits },

@@ -1,6 +1,6 @@
 import type { AppChannel, AppHttpResponse } from "../../app/channel.ts";
 import { CancellationGroup } from "./cancellation-group.ts";
-import { cloudEventType } from "./content-type.ts";
+import { cloudEventType, isEffectsType } from "./content-type.ts";
 import { metadataHeaders, requestTarget } from "./http-headers.ts";
 import { droppedByApp, type Outcome, retryAsked, success, unknownStatus } from "./outcome.ts";
 import type { BulkEntry, DeliveryTarget, OutgoingBulk, OutgoingEvent } from "./target.ts";
@@ -41,6 +41,8 @@ export class HttpTarget implements DeliveryTarget {
       });
       const answer = response.body.bytes(answerBytesMax);
       const bytes = answer instanceof Promise ? await this.#inTime(answer) : answer;
+      const isEffects = bytes.length > 0 && isEffectsType(response.header("content-type"));
+      if (isEffects && isOk(response.status)) return await takeEffects(outgoing, bytes);
       return outcomeOf(response.status, bytes, outgoing);
     } catch (error) {
       return {
@@ -121,6 +123,16 @@ export class HttpTarget implements DeliveryTarget {
       clearTimeout(timer);
     }
   }
+}
+
+function isOk(status: number): boolean {
+  return status >= 200 && status <= 299;
+}
+
+async function takeEffects({ effects, event }: OutgoingEvent, bytes: Uint8Array): Promise<Outcome> {
+  if (effects !== undefined) return effects(bytes);
+  const reason = `the app answered pub/sub event ${event.idForLog} with effects, but no Idempotency resource covers the subscription`;
+  return { kind: "retry", reason };
 }
 
 function outcomeOf(status: number, bytes: Uint8Array, outgoing: OutgoingEvent): Outcome {

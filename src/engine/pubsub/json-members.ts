@@ -27,6 +27,19 @@ export function jsonMembers(text: string): Map<string, string> {
   return members;
 }
 
+/** The items of the array that a JSON text is, each as the text it stands there. The text must be such an array. */
+export function jsonItems(text: string): string[] {
+  const items: string[] = [];
+  let at = skipSpace(text, skipSpace(text, 0) + 1);
+  while (at < text.length && text.charCodeAt(at) !== closeBracket) {
+    const end = skipValue(text, at);
+    items.push(text.slice(at, end));
+    at = skipSpace(text, end);
+    if (text.charCodeAt(at) === comma) at = skipSpace(text, at + 1);
+  }
+  return items;
+}
+
 function unquote(literal: string): string {
   return literal.includes("\\") ? (JSON.parse(literal) as string) : literal.slice(1, -1);
 }

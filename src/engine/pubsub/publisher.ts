@@ -3,7 +3,7 @@ import type { BulkPublishEntry, PubSub } from "../../component/pubsub.ts";
 import { errors, type FaultOptions } from "../../errors.ts";
 import { cloudEventType } from "./content-type.ts";
 import type { PubSubContext } from "./context.ts";
-import type { BulkPublishRequest, PublishRequest } from "./engine.ts";
+import type { BulkPublishRequest, PreparedPublication, PublishRequest } from "./engine.ts";
 import { type EnvelopeParts, NotACloudEvent, sealEnvelope } from "./envelope.ts";
 import { EgressMeter } from "./meters.ts";
 import { InvalidRawPayload, rawPayloadOf, ttlMsOf } from "./publish-metadata.ts";
@@ -49,6 +49,18 @@ export class Publisher {
       throw fault;
     }
     meter.record(true, clock.monotonicMs() - startMs);
+  }
+
+  /** Checks and wraps like `publish`, for who brings it to the broker in another way. */
+  prepare(request: PublishRequest, eventId: string): PreparedPublication {
+    const { pubsubName, topic, metadata } = request;
+    const destination = this.#destination(pubsubName, topic);
+    this.#checkAllowed(destination, request);
+    const { component, brokerTopic } = destination;
+    const isRaw = this.#isRaw(pubsubName, metadata);
+    const data = isRaw ? request.data : this.#seal(component, request, request, () => eventId);
+    const contentType = isRaw ? request.contentType : cloudEventType;
+    return { component, message: { topic: brokerTopic, data, contentType, metadata } };
   }
 
   async bulkPublish(request: BulkPublishRequest): Promise<Failure[]> {
@@ -144,6 +156,7 @@ export class Publisher {
     component: LoadedComponent<"pubsub">,
     { pubsubName, topic, trace, baggage }: PublishRequest | BulkPublishRequest,
     { data, contentType, metadata }: Pick<EnvelopeParts, "data" | "contentType" | "metadata">,
+    newId = this.#newId,
   ): Uint8Array {
     const { edges, identity } = this.#context;
     const nowMs = edges.clock.now();
@@ -159,7 +172,7 @@ export class Publisher {
         baggage,
         nowMs,
         source: identity.appId,
-        newId: this.#newId,
+        newId,
         expiresAtMs: ttlMs === undefined ? undefined : nowMs + ttlMs,
       });
     } catch (error) {

@@ -7,6 +7,7 @@ import type { Telemetry } from "../../telemetry/telemetry.ts";
 import { AppSubscriptions } from "./app-subscriptions.ts";
 import { defaultLimits, type PubSubContext, type PubSubLimits, topicsCache } from "./context.ts";
 import type { ActiveSubscription, PubSubEngine, StreamSubscriptionRequest } from "./engine.ts";
+import type { GuardOf } from "./guard.ts";
 import { type InboundPolicy, oneAttempt } from "./outcome.ts";
 import { Publisher } from "./publisher.ts";
 import { StreamTarget } from "./stream-target.ts";
@@ -29,6 +30,8 @@ export interface PubSubOptions {
   edges?: Edges;
   /** Inbound Resiliency, per component. */
   inbound?: InboundPolicy;
+  /** What stands before the app for events of a subscription: asked for each, mostly nothing. */
+  guardOf?: GuardOf;
   limits?: Partial<PubSubLimits>;
 }
 
@@ -42,6 +45,7 @@ export function createPubSub(options: PubSubOptions): PubSubEngine {
     log: telemetry.log.scope("dapr.runtime.pubsub"),
     edges: options.edges ?? realEdges(),
     inbound: options.inbound ?? oneAttempt,
+    guardOf: options.guardOf ?? (() => undefined),
     isStrict: options.settings?.isStrict ?? false,
     limits: { ...defaultLimits, ...options.limits },
     topicsOf: topicsCache(principal),
@@ -51,6 +55,7 @@ export function createPubSub(options: PubSubOptions): PubSubEngine {
 class Engine implements PubSubEngine {
   readonly publish: PubSubEngine["publish"];
   readonly bulkPublish: PubSubEngine["bulkPublish"];
+  readonly prepare: PubSubEngine["prepare"];
   readonly #context: PubSubContext;
   readonly #app: AppSubscriptions;
   readonly #streams = new Set<Subscriber>();
@@ -63,6 +68,7 @@ class Engine implements PubSubEngine {
     const publisher = new Publisher(context);
     this.publish = (request) => publisher.publish(request);
     this.bulkPublish = (request) => publisher.bulkPublish(request);
+    this.prepare = (request, eventId) => publisher.prepare(request, eventId);
     this.#app = new AppSubscriptions(context, options);
     this.#stopListening = context.components.onChange((change) => {
       this.#componentChanged(change).catch((error) =>
@@ -163,6 +169,6 @@ function streamSubscription({
 }
 
 function activeSubscription(subscription: Subscription): ActiveSubscription {
-  const { bulk: _, ...shown } = subscription;
+  const { bulk: _, name: _name, ...shown } = subscription;
   return shown;
 }

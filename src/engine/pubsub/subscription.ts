@@ -3,6 +3,8 @@ import type { SubscriptionResource } from "../../resource/resource.ts";
 
 /** One wish for messages, wherever it was declared. */
 export interface Subscription {
+  /** Of its resource. */
+  name?: string;
   pubsubName: string;
   topic: string;
   metadata: Record<string, string>;
@@ -55,6 +57,7 @@ export function orderedRoutes(rules: readonly Route[], defaultPath: string): Rou
 export function declaredSubscription(resource: SubscriptionResource): Subscription {
   const { spec } = resource;
   return {
+    name: resource.name,
     pubsubName: spec.pubsubname,
     topic: spec.topic,
     metadata: spec.metadata,

@@ -1,5 +1,6 @@
 import type { SpanContext } from "../../telemetry/telemetry.ts";
 import type { CloudEvent } from "./cloud-event.ts";
+import type { TakeEffects } from "./guard.ts";
 import type { Outcome } from "./outcome.ts";
 
 /** One event on its way to whoever subscribed. */
@@ -11,6 +12,8 @@ export interface OutgoingEvent {
   path: string;
   metadata: Record<string, string>;
   trace: SpanContext;
+  /** Takes an answer of effects; absent: nobody would apply them. */
+  effects?: TakeEffects | undefined;
 }
 
 /** Several events for one path, answered together. */

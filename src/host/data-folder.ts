@@ -14,7 +14,7 @@ export interface DataFolderRequest {
  */
 export function openDataFolder(request: DataFolderRequest): string {
   const folder = resolve(request.given ?? request.env.MECHA_HOME ?? defaultFolder(request.env));
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makeFolder(folder);
   const { mode, uid } = statSync(folder);
   const own = process.getuid?.() ?? uid;
   if (uid !== own) {
@@ -24,6 +24,15 @@ export function openDataFolder(request: DataFolderRequest): string {
   }
   if ((mode & 0o077) !== 0) chmodSync(folder, 0o700);
   return folder;
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    const why = (error as Error).message;
+    throw new Error(`data folder ${folder} can not be made: ${why}: give another one with --data-dir`);
+  }
 }
 
 function defaultFolder(env: Record<string, string | undefined>): string {

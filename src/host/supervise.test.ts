@@ -70,4 +70,11 @@ describe("supervise()", () => {
     expect(await process.ended).toBe(127);
     expect(lines.join()).toContain("could not start /no/such/program");
   });
+
+  test("tries once at a time what can not be started", async () => {
+    const { process, lines, states } = start(["/no/such/program"], "on-failure");
+    await until(() => lines.length >= 4);
+    await process.stop();
+    expect(states.map((state) => state.name)).toEqual(lines.map(() => "backing-off"));
+  });
 });

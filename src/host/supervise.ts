@@ -90,12 +90,15 @@ class Supervisor implements Supervised {
     });
     this.child = child;
     this.exited = new Promise((resolve) => {
+      let isStarted = true;
       child.once("error", (error) => {
+        isStarted = false;
         this.spec.onLine(`could not start ${program}: ${error.message}`, "stderr");
         resolve(127);
         this.onExit(127, `could not start: ${error.message}`, startedAt);
       });
       child.once("close", (code, signal) => {
+        if (!isStarted) return;
         const exit = code ?? 128 + signalNumber(signal);
         resolve(exit);
         this.onExit(exit, signal === null ? `exit code ${exit}` : `signal ${signal}`, startedAt);

@@ -99,6 +99,12 @@ describe("openSqliteStore()", () => {
     await expect(open()).rejects.toThrow("written by a newer mecha (schema 99");
   });
 
+  test("says which file is not a store", async () => {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "mecha.db"), "x".repeat(10_000));
+    await expect(open()).rejects.toThrow(`${join(folder, "mecha.db")} is not a store`);
+  });
+
   test("removes expired keys and leases in the background", async () => {
     const store = await open();
     const expiresAtMs = clock.now() + 10;

@@ -24,10 +24,22 @@ export function prepareStoreFile(folder: string, options: ConnectionOptions): st
     db.run(`PRAGMA busy_timeout = ${options.busyTimeoutMs}`);
     useWriteAheadLog(db, options.busyTimeoutMs);
     migrate(db, path);
+  } catch (error) {
+    throw isForeign(error) ? foreignFile(path) : error;
   } finally {
     db.close();
   }
   return path;
+}
+
+function isForeign(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "SQLITE_NOTADB";
+}
+
+function foreignFile(path: string): Error {
+  return new Error(
+    `${path} is not a store: put a backup in its place, or point --data-dir at another folder (mecha store check says more)`,
+  );
 }
 
 function syncFolder(path: string): void {

@@ -30,7 +30,7 @@ export interface JobsOptions {
 /** A handler may take this long; the claim of its job outlives it. */
 const triggerTimeoutMs = 600_000;
 const leaseMs = triggerTimeoutMs + 30_000;
-const atOnceMax = 256;
+const atOnceMax = 1024;
 const pageSize = 1000;
 
 export function createJobs(options: JobsOptions): JobsEngine {

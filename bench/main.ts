@@ -12,6 +12,7 @@ const order = [
   "save-state",
   "get-state-grpc",
   "publish",
+  "workflow",
   "start",
   "memory",
   "latency",

@@ -1,10 +1,11 @@
 import type { Clock, ClockTimer } from "../../edges/clock.ts";
 import type { Store } from "../store/store.ts";
 import { type AppName, recordSpace } from "./names.ts";
+import type { InstanceRecord } from "./record.ts";
 
 interface Waiter {
   instanceId: string;
-  look(): void;
+  look(record?: InstanceRecord): void;
 }
 
 /**
@@ -27,7 +28,7 @@ export class Changes {
   }
 
   /** Returns the function that stops the waiting. */
-  wait(instanceId: string, look: () => void): () => void {
+  wait(instanceId: string, look: (record?: InstanceRecord) => void): () => void {
     const waiter = { instanceId, look };
     const waiters = this.#waiters.get(instanceId) ?? new Set();
     this.#waiters.set(instanceId, waiters.add(waiter));
@@ -41,8 +42,9 @@ export class Changes {
     };
   }
 
-  notify(instanceId: string): void {
-    for (const waiter of this.#waiters.get(instanceId) ?? []) waiter.look();
+  /** `record`: what was just committed, so that nobody has to read it. */
+  notify(instanceId: string, record?: InstanceRecord): void {
+    for (const waiter of this.#waiters.get(instanceId) ?? []) waiter.look(record);
   }
 
   close(): void {

@@ -234,18 +234,22 @@ export class Instances {
   ): Promise<InstanceRecord | undefined> {
     const { store, app, changes } = this.#parts;
     const either = AbortSignal.any([signal, this.#closing]);
+    let known: InstanceRecord | undefined;
     for (;;) {
       // Waiting starts before the look: a change between the two is not missed.
-      const changed = Promise.withResolvers<void>();
-      const stop = changes.wait(instanceId, changed.resolve);
-      either.addEventListener("abort", () => changed.resolve(), { once: true });
+      const changed = Promise.withResolvers<InstanceRecord | undefined>();
+      const isOver = (record?: InstanceRecord): boolean => record === undefined || isDone(record);
+      const stop = changes.wait(instanceId, (record) => isOver(record) && changed.resolve(record));
+      const giveUp = (): void => changed.resolve(undefined);
+      either.addEventListener("abort", giveUp, { once: true });
       try {
-        const stored = await readRecord(store, app, instanceId);
-        if (isDone(stored?.record)) return stored?.record;
+        known ??= (await readRecord(store, app, instanceId))?.record;
+        if (isDone(known)) return known;
         if (either.aborted) throw errors.WORKFLOW_WAIT_ENDED(instanceId);
-        await changed.promise;
+        known = await changed.promise;
       } finally {
         stop();
+        either.removeEventListener("abort", giveUp);
       }
     }
   }

@@ -8,7 +8,7 @@ import { type Delivery, type Mutation, StoreConflict } from "../store/store.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import { decodeEvent, type EncodedEvent, failureDetails, makeEvent } from "./events.ts";
 import { Facts } from "./facts.ts";
-import { bytesOf, type Instance, loadInstance, readRecord } from "./instance.ts";
+import { bytesOf, type Instance, loadInstance } from "./instance.ts";
 import { InstanceCache } from "./instance-cache.ts";
 import { timerSet, toInbox } from "./messages.ts";
 import { historyName, inputSpace, recordSpace } from "./names.ts";
@@ -59,7 +59,8 @@ export class WorkflowRunner {
   async #turn(instanceId: string, deliveries: Delivery[]): Promise<void> {
     const { edges } = this.#parts;
     const nowMs = edges.clock.now();
-    const { instance, events, mutations } = await this.#open(instanceId, deliveries, nowMs);
+    const cached = this.#cache.get(instanceId);
+    const { instance, events, mutations } = await this.#open(cached, instanceId, deliveries, nowMs);
     const acks = deliveries.map((delivery): Mutation => ({ kind: "ack", delivery }));
     if (instance === undefined || isTerminal(instance.record.status)) {
       await this.#parts.commits.commit([...acks, ...mutations]);
@@ -71,6 +72,11 @@ export class WorkflowRunner {
       if (isNew) facts.note(event);
       return isNew;
     });
+    if (cached !== undefined && accepted.length < deliveries.length) {
+      // Nothing is thrown away on the word of the cache: another runtime may have gone on with the instance.
+      this.#cache.drop(instanceId);
+      return this.#turn(instanceId, deliveries);
+    }
     if (accepted.length === 0) {
       await this.#parts.commits.commit([...acks, ...mutations]);
       return;
@@ -86,11 +92,13 @@ export class WorkflowRunner {
 
   /** The instance and those of its messages that are meant for its present execution. */
   async #open(
+    cached: Instance | undefined,
     instanceId: string,
     deliveries: Delivery[],
     nowMs: number,
   ): Promise<{ instance: Instance | undefined; events: EncodedEvent[]; mutations: Mutation[] }> {
-    let instance = await this.#load(instanceId);
+    const { store, app } = this.#parts;
+    let instance = cached ?? (await loadInstance(store, app, instanceId));
     const events: EncodedEvent[] = [];
     const mutations: Mutation[] = [];
     for (const delivery of deliveries) {
@@ -112,17 +120,6 @@ export class WorkflowRunner {
       events.push(encoded);
     }
     return { instance, events, mutations };
-  }
-
-  /** The cache is believed as long as nobody else has written the record. */
-  async #load(instanceId: string): Promise<Instance | undefined> {
-    const { store, app } = this.#parts;
-    const cached = this.#cache.get(instanceId);
-    if (cached !== undefined) {
-      const stored = await readRecord(store, app, instanceId);
-      if (stored?.etag === cached.etag) return cached;
-    }
-    return loadInstance(store, app, instanceId);
   }
 
   /** An instance that begins with its start message, in place of a finished one of the same id if there is one. */
@@ -249,7 +246,7 @@ export class WorkflowRunner {
     const etag = outcomes[first.length]?.etag ?? "";
     this.#remember(instance, result, events, isNew, etag);
     this.#meter(result.record);
-    changes.notify(id);
+    changes.notify(id, result.record);
   }
 
   #remember(

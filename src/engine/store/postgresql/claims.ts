@@ -36,18 +36,22 @@ export class Claims {
   }
 
   async messages(request: ClaimRequest): Promise<Claimed> {
-    const { topic, group, owner, max, leaseMs } = request;
+    const { topic, group, owner, max, leaseMs, together = false } = request;
     const names = [toText(topic), toText(group)] as const;
     const rows = await this.#link
-      .write<ClaimedRow>("SELECT * FROM claim_messages($1, $2::text::integer[], $3, $4, $5, $6, $7, $8)", [
-        this.#lockClass,
-        literal(buckets([groupLock(...names)])),
-        ...names,
-        toText(markedOwner(owner)),
-        max,
-        Math.ceil(leaseMs),
-        this.#nowMs() ?? null,
-      ])
+      .write<ClaimedRow>(
+        "SELECT * FROM claim_messages($1, $2::text::integer[], $3, $4, $5, $6, $7, $8, $9)",
+        [
+          this.#lockClass,
+          literal(buckets([groupLock(...names)])),
+          ...names,
+          toText(markedOwner(owner)),
+          max,
+          Math.ceil(leaseMs),
+          together,
+          this.#nowMs() ?? null,
+        ],
+      )
       .catch((error: unknown) => {
         if (codeOf(error) !== "MGONE") throw error;
         throw new StoreConflict(0, "absent", `consumer group ${group} of topic ${topic} does not exist`);

@@ -33,10 +33,12 @@ BEGIN
 END $$;
 
 -- When the message may be delivered: now, later, or "never" while an earlier one with its order key is not done.
-CREATE FUNCTION ready_at(group_id bigint, m messages, now_ms bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+-- One that the claim "along" holds is no obstacle: both come together.
+CREATE FUNCTION ready_at(group_id bigint, m messages, along bigint, now_ms bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
   IF m.order_key IS NOT NULL THEN
-    PERFORM 1 FROM claims WHERE consumer = group_id AND order_key = m.order_key AND seq < m.seq LIMIT 1;
+    PERFORM 1 FROM claims WHERE consumer = group_id AND order_key = m.order_key AND seq < m.seq
+      AND claim <> along LIMIT 1;
     IF FOUND THEN RETURN ${never}; END IF;
   END IF;
   IF m.not_before IS NULL OR m.not_before <= now_ms THEN RETURN now_ms; END IF;
@@ -47,13 +49,15 @@ CREATE TYPE claimed AS (seq bigint, claim bigint, attempt integer, published_at 
   is_expired boolean);
 
 -- Messages behind the cursor whose time has come: lease over, delay over, or their order key is free.
-CREATE FUNCTION claim_due(c consumers, claimer text, rev bigint, max_count integer, lease_ms bigint, now_ms bigint)
-  RETURNS SETOF claimed LANGUAGE plpgsql AS $$
+CREATE FUNCTION claim_due(c consumers, claimer text, rev bigint, along bigint, max_count integer, lease_ms bigint,
+  now_ms bigint) RETURNS SETOF claimed LANGUAGE plpgsql AS $$
 DECLARE
   due record;
+  follower record;
   m messages;
   at bigint;
   size bigint := 0;
+  taken integer := 0;
 BEGIN
   FOR due IN SELECT claims.seq, claims.attempt FROM claims WHERE consumer = c.id AND visible_at <= now_ms
       ORDER BY claims.seq LIMIT max_count LOOP
@@ -62,22 +66,37 @@ BEGIN
       DELETE FROM claims WHERE consumer = c.id AND seq = due.seq;
       CONTINUE;
     END IF;
-    at := ready_at(c.id, m, now_ms);
+    EXIT WHEN size >= ${claimBytesMax} OR taken >= max_count;
+    at := ready_at(c.id, m, along, now_ms);
     IF at > now_ms THEN
       UPDATE claims SET visible_at = at, claim = 0, owner = NULL WHERE consumer = c.id AND seq = due.seq;
       CONTINUE;
     END IF;
-    EXIT WHEN size >= ${claimBytesMax};
     UPDATE claims SET claim = rev, owner = claimer, visible_at = now_ms + lease_ms, attempt = claims.attempt + 1
       WHERE consumer = c.id AND seq = due.seq;
     size := size + length(m.data);
+    taken := taken + 1;
     RETURN NEXT (m.seq, rev, due.attempt + 1, m.published_at, m.headers, m.data, coalesce(m.expires_at <= now_ms, false))::claimed;
+    CONTINUE WHEN along <> rev OR m.order_key IS NULL;
+    -- Those parked behind it, up to one that somebody has or that is delayed.
+    FOR follower IN SELECT claims.seq, claims.attempt, claims.visible_at FROM claims
+        WHERE consumer = c.id AND order_key = m.order_key AND claims.seq > due.seq ORDER BY claims.seq LIMIT max_count LOOP
+      EXIT WHEN follower.visible_at <> ${never} OR taken >= max_count OR size >= ${claimBytesMax};
+      SELECT * INTO m FROM messages WHERE topic = c.topic AND seq = follower.seq;
+      EXIT WHEN NOT FOUND OR m.not_before > now_ms;
+      UPDATE claims SET claim = rev, owner = claimer, visible_at = now_ms + lease_ms, attempt = claims.attempt + 1
+        WHERE consumer = c.id AND seq = follower.seq;
+      size := size + length(m.data);
+      taken := taken + 1;
+      RETURN NEXT (m.seq, rev, follower.attempt + 1, m.published_at, m.headers, m.data,
+        coalesce(m.expires_at <= now_ms, false))::claimed;
+    END LOOP;
   END LOOP;
 END $$;
 
 -- Messages beyond the cursor. Those that must wait are parked in claims, so that the cursor can move on.
-CREATE FUNCTION claim_new(c consumers, claimer text, rev bigint, max_count integer, lease_ms bigint, now_ms bigint)
-  RETURNS SETOF claimed LANGUAGE plpgsql AS $$
+CREATE FUNCTION claim_new(c consumers, claimer text, rev bigint, along bigint, max_count integer, lease_ms bigint,
+  now_ms bigint) RETURNS SETOF claimed LANGUAGE plpgsql AS $$
 DECLARE
   m messages;
   at bigint;
@@ -90,7 +109,7 @@ BEGIN
   IF max_count <= 0 THEN RETURN; END IF;
   FOR m IN SELECT * FROM messages WHERE topic = c.topic AND seq > c.cursor ORDER BY seq LIMIT ${scanMax} LOOP
     EXIT WHEN taken >= max_count OR size >= ${claimBytesMax};
-    at := ready_at(c.id, m, now_ms);
+    at := ready_at(c.id, m, along, now_ms);
     IF at <= now_ms THEN
       INSERT INTO claims VALUES (c.id, m.seq, rev, 1, now_ms + lease_ms, m.order_key, claimer);
       taken := taken + 1;
@@ -114,11 +133,13 @@ END $$;
 -- The last row has no message: "attempt" is 1 when a further claim may find something now, and "published_at" tells
 -- in how many milliseconds the next delayed or leased message may be claimed.
 CREATE FUNCTION claim_messages(class integer, locks integer[], topic_name text, group_name text, claimer text,
-  max_count integer, lease_ms bigint, given bigint) RETURNS SETOF claimed LANGUAGE plpgsql AS $$
+  max_count integer, lease_ms bigint, together boolean, given bigint) RETURNS SETOF claimed LANGUAGE plpgsql AS $$
 DECLARE
   c consumers;
   now_ms bigint := moment(given);
   rev bigint;
+  -- A number that no claim has, unless messages with one order key may come together.
+  along bigint := -1;
   taken integer := 0;
   one claimed;
   first_at bigint;
@@ -136,11 +157,12 @@ BEGIN
     IF c.id IS NULL THEN RAISE EXCEPTION USING ERRCODE = 'MGONE', MESSAGE = 'no such group'; END IF;
     before := c.cursor;
     rev := nextval('revision');
-    FOR one IN SELECT * FROM claim_due(c, claimer, rev, max_count, lease_ms, now_ms) LOOP
+    IF together THEN along := rev; END IF;
+    FOR one IN SELECT * FROM claim_due(c, claimer, rev, along, max_count, lease_ms, now_ms) LOOP
       taken := taken + 1;
       RETURN NEXT one;
     END LOOP;
-    FOR one IN SELECT * FROM claim_new(c, claimer, rev, max_count - taken, lease_ms, now_ms) LOOP
+    FOR one IN SELECT * FROM claim_new(c, claimer, rev, along, max_count - taken, lease_ms, now_ms) LOOP
       taken := taken + 1;
       RETURN NEXT one;
     END LOOP;

@@ -72,7 +72,7 @@ export class Sweeper {
   async #releaseDead(): Promise<void> {
     const { link, lockClass, nowMs, onTouched } = this.#options;
     const rows = await link.read<{ owner: string }>(
-      `SELECT DISTINCT owner FROM (SELECT owner FROM claims WHERE owner IS NOT NULL LIMIT 10000) AS some
+      `SELECT DISTINCT owner FROM (SELECT owner FROM claims WHERE owner IS NOT NULL LIMIT 10000) AS claimed_by
        UNION SELECT DISTINCT owner FROM timers WHERE owner IS NOT NULL`,
     );
     const dead = rows.map(({ owner }) => owner).filter((owner) => isDead(markOf(owner)));

@@ -221,38 +221,21 @@ auth: {secretStore: vault}
 ---
 `;
 
-test("secrets and tokens are in no log, error, trace, metric or metadata", async () => {
-  const deadPort = await freePort();
-  const spans: string[] = [];
-  const zipkin = createServer((request, response) => {
-    request.on("data", (chunk: Buffer) => spans.push(chunk.toString()));
+/** What a Zipkin is sent. */
+async function spanSink(): Promise<{ url: string; text(): string }> {
+  const received: string[] = [];
+  const server = createServer((request, response) => {
+    request.on("data", (chunk: Buffer) => received.push(chunk.toString()));
     request.on("end", () => response.writeHead(202).end());
   }).listen(0, "127.0.0.1");
-  cleanup.add(() => zipkin.close());
-  await new Promise((done) => zipkin.once("listening", done));
-  const { port: zipkinPort } = zipkin.address() as { port: number };
-  const app = await fakeApp({ handlers: { "GET /fail": () => ({ status: 500, body: "no" }) } });
-  cleanup.add(() => app.close());
+  cleanup.add(() => server.close());
+  await new Promise((done) => server.once("listening", done));
+  const { port } = server.address() as { port: number };
+  return { url: `http://127.0.0.1:${port}/api/v2/spans`, text: () => received.join("\n") };
+}
 
-  const sidecar = await start({
-    configuration: `${logging("")}  tracing:
-    samplingRate: "1"
-    stdout: true
-    zipkin: { endpointAddress: "http://127.0.0.1:${zipkinPort}/api/v2/spans" }
-    otel: { endpointAddress: "127.0.0.1:${deadPort}", isSecure: false, protocol: http, timeout: 1s, headers: [{name: x-key, value: ${planted.otelHeader}}] }
-`,
-    resources: secretResources,
-    flags: ["--log-level", "debug", "--app-port", app.port],
-    env: {
-      DAPR_API_TOKEN: planted.apiToken,
-      APP_API_TOKEN: planted.appToken,
-      SEAL: planted.encryptionKey,
-      PASSWORD: `file:/no/such/${planted.password}/x.db`,
-      BROKEN: planted.broken,
-      ENDPOINT: planted.endpointKey,
-      STORED: planted.stored,
-    },
-  });
+/** Uses every secret, most of them in vain. Answers everything that was replied. */
+async function useSecrets(sidecar: SidecarProcess): Promise<string> {
   const replies: string[] = [];
   const ask = async (path: string, init: RequestInit = {}): Promise<string> => {
     const headers = {
@@ -283,26 +266,52 @@ test("secrets and tokens are in no log, error, trace, metric or metadata", async
       ["authorization", `Bearer ${planted.authorization}`],
     ],
   });
-  const metrics = await sidecar.scrape();
-  // The one place where it may be read, not searched below: the answer to who asks with the token.
-  const asked = await fetch(sidecar.url("/v1.0/secrets/vault/STORED"), {
-    headers: { "dapr-api-token": planted.apiToken },
-  });
+  // The one place where it may be read, so not among the replies that are searched: who asks has the token.
+  const headers = { "dapr-api-token": planted.apiToken };
+  const asked = await fetch(sidecar.url("/v1.0/secrets/vault/STORED"), { headers });
   expect(await asked.json()).toEqual({ STORED: planted.stored });
+  return replies.join("\n");
+}
 
+async function startWithSecrets(zipkinUrl: string): Promise<SidecarProcess> {
+  const app = await fakeApp({ handlers: { "GET /fail": () => ({ status: 500, body: "no" }) } });
+  cleanup.add(() => app.close());
+  const dead = `127.0.0.1:${await freePort()}`;
+  const headers = `[{ name: x-key, value: ${planted.otelHeader} }]`;
+  return start({
+    configuration: `${logging("")}  tracing:
+    samplingRate: "1"
+    stdout: true
+    zipkin: { endpointAddress: "${zipkinUrl}" }
+    otel: { endpointAddress: "${dead}", isSecure: false, protocol: http, timeout: 1s, headers: ${headers} }
+`,
+    resources: secretResources,
+    flags: ["--log-level", "debug", "--app-port", app.port],
+    env: {
+      DAPR_API_TOKEN: planted.apiToken,
+      APP_API_TOKEN: planted.appToken,
+      SEAL: planted.encryptionKey,
+      PASSWORD: `file:/no/such/${planted.password}/x.db`,
+      BROKEN: planted.broken,
+      ENDPOINT: planted.endpointKey,
+      STORED: planted.stored,
+    },
+  });
+}
+
+test("secrets and tokens are in no log, error, trace, metric or metadata", async () => {
+  const zipkin = await spanSink();
+  const sidecar = await startWithSecrets(zipkin.url);
+  const replies = await useSecrets(sidecar);
+  const metrics = await sidecar.scrape();
   await sidecar.process.printed("spans can not be exported");
-  await eventually(() => expect(spans.join("")).toContain("/v1.0/secrets/vault/STORED"));
+  await eventually(() => expect(zipkin.text()).toContain("/v1.0/secrets/vault/STORED"));
   sidecar.process.child.kill("SIGTERM");
   await sidecar.process.ended;
+  const log = sidecar.process.output();
   // Both failures were told, so that there was something to hide.
-  expect(sidecar.process.output().match(/\(hidden\)/g)?.length).toBeGreaterThanOrEqual(2);
-  const places = {
-    log: sidecar.process.output(),
-    spans: spans.join("\n"),
-    metrics,
-    replies: replies.join("\n"),
-  };
-  for (const [place, text] of Object.entries(places)) {
+  expect(log.match(/\(hidden\)/g)?.length).toBeGreaterThanOrEqual(2);
+  for (const [place, text] of Object.entries({ log, spans: zipkin.text(), metrics, replies })) {
     expect(text.length).toBeGreaterThan(100);
     for (const [name, value] of Object.entries(planted)) {
       const at = text.indexOf(value);

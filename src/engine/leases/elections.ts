@@ -143,8 +143,21 @@ class AppElections implements Elections {
     for (const [print] of gone) this.#standing.delete(print);
     await Promise.all(gone.map(([, campaign]) => campaign.close()));
     for (const [print, singleton] of wanted) {
-      if (!this.#standing.has(print)) this.#standing.set(print, this.#stand(singleton));
+      if (!this.#standing.has(print)) this.#keepStanding(print, singleton);
     }
+  }
+
+  /** Whoever was resigned for stands again, after the others had their turn. */
+  #keepStanding(print: string, singleton: SingletonResource): void {
+    const campaign = this.#stand(singleton);
+    this.#standing.set(print, campaign);
+    const again = (): void => {
+      const isWanted = !this.#isClosed && this.#standing.get(print) === campaign;
+      if (isWanted) this.#keepStanding(print, singleton);
+    };
+    const { clock } = this.#options;
+    const pauseMs = singleton.spec.leaseDurationMs;
+    void campaign.ended.then(() => clock.setTimer(pauseMs, again, { background: true }));
   }
 
   async close(): Promise<void> {

@@ -3,7 +3,7 @@ import { startService } from "../services.ts";
 import { postgresqlHome } from "./store-crash/home.ts";
 import { runCrashRounds } from "./store-crash/run.ts";
 
-const rounds = Number(process.env.MECHA_TEST_ROUNDS ?? 10);
+const rounds = Number(process.env.MECHA_TEST_ROUNDS ?? 6);
 const seed = Number(process.env.MECHA_TEST_SEED ?? Math.floor(Math.random() * 1e6));
 
 test(

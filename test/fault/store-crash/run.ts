@@ -56,7 +56,7 @@ async function crashOnce(
   const name = `r${report.rounds}`;
   const names = random.next() < 0.4 ? [`${name}a`, `${name}b`] : [`${name}a`];
   const serverDelayMs = 150 + random.next() * 300;
-  const crashServer = random.next() < 0.6 ? home.crashServer : undefined;
+  const crashServer = report.rounds === 0 || random.next() < 0.6 ? home.crashServer : undefined;
   const plans = names.map((child) => ({
     child,
     seed: Math.floor(random.next() * 2 ** 31),

@@ -4,6 +4,7 @@ import { operations } from "../api/operations.ts";
 import { createConnectRetry, createInboundPolicy } from "../api/resilience.ts";
 import { createAppChannel } from "../app/app-channel.ts";
 import type { AppChannel } from "../app/channel.ts";
+import { createInputBindings } from "../engine/bindings/input-bindings.ts";
 import type { Idempotency } from "../engine/idempotency/idempotency.ts";
 import { createJobs } from "../engine/jobs/jobs.ts";
 import { createPubSub } from "../engine/pubsub/pubsub.ts";
@@ -408,6 +409,7 @@ class Runtime implements AppRuntime {
     }
     await this.scope.pubsub.start();
     await this.scope.actors.start();
+    await this.startBindings(channel);
     await this.startSingletons();
     this.followHealth();
   }
@@ -421,6 +423,13 @@ class Runtime implements AppRuntime {
       const fail = (error: Error): void => this.log.error({}, `the old one stays: ${error.message}`);
       if (!this.isDrained) void Promise.all([schedules.reload(), elections.reload()]).catch(fail);
     });
+  }
+
+  private async startBindings(channel: AppChannel | undefined): Promise<void> {
+    const { principal, components, telemetry } = this.scope;
+    const bindings = createInputBindings({ principal, components, telemetry, channel });
+    this.closers.push(() => bindings.close());
+    await bindings.start();
   }
 
   /** Jobs come, and actors live here, while the app is there and healthy. */

@@ -2,6 +2,7 @@ import type { ComponentDefinition } from "../../component/component.ts";
 import type { ImplicitComponent } from "../../component/selection.ts";
 import type { Store } from "../store/store.ts";
 import { configurationOnStore } from "./configuration.ts";
+import { cronBinding } from "./cron.ts";
 import { lockOnStore } from "./lock.ts";
 import { pubsubOnStore } from "./pubsub.ts";
 import { type SecretDefaults, secretsByDefault } from "./secrets.ts";
@@ -15,6 +16,7 @@ export function engineComponents(store: Store, options: SecretDefaults): Compone
     lockOnStore(store),
     configurationOnStore(store),
     secretsByDefault(options),
+    cronBinding,
   ];
 }
 

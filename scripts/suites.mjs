@@ -17,6 +17,8 @@ export const suites = [
   { name: "unit", files: ["src"], timeoutS: 300, testTimeoutS: 15, ok: true },
   { name: "contract", files: ["test/contract"], timeoutS: 300, testTimeoutS: 30, ok: true },
   { name: "scenario", files: ["test/scenario"], timeoutS: 600, testTimeoutS: 60, ok: true },
+  // Receivers of traces: builds a collector with Go and gets a Zipkin from Maven.
+  { name: "otel", files: ["test/otel"], timeoutS: 1200, testTimeoutS: 60 },
   { name: "wire", files: ["test/wire"], timeoutS: 300, testTimeoutS: 60 },
   { name: "fault", files: ["test/fault"], each: true, timeoutS: 900, testTimeoutS: 600 },
   { name: "fuzz", files: ["test/fuzz"], timeoutS: 600, testTimeoutS: 300 },

@@ -1,4 +1,5 @@
 import { AppCallMeter } from "../app/call-meter.ts";
+import { createGrpcClient } from "../net/grpc/client.ts";
 import type { Configuration } from "../resource/resource.ts";
 import { createLog } from "../telemetry/log.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
@@ -107,6 +108,8 @@ async function openExporting(
     ...resourceOf(appId, env),
     targets: { stdout, zipkin, otel },
     log,
+    openGrpc: ({ host, port, isSecure }) =>
+      createGrpcClient({ host, port }, { tls: isSecure ? { serverName: host } : undefined }),
     closeWithinMs: Math.min(closeMsMax, graceMs / 2),
   });
   return createTracer(samplingRate, sink);

@@ -2,6 +2,7 @@ import { SpanKind as OtelKind, ROOT_CONTEXT, SpanStatusCode, TraceFlags, trace }
 import { TraceState } from "@opentelemetry/core";
 import { resourceFromAttributes } from "@opentelemetry/resources";
 import { BatchSpanProcessor, type SpanExporter, TracerProvider } from "@opentelemetry/sdk-trace";
+import type { GrpcClient } from "../net/grpc/types.ts";
 import { logExporter } from "./log-exporter.ts";
 import type { Log, Span, SpanContext, SpanKind } from "./telemetry.ts";
 import type { SpanSink } from "./tracer.ts";
@@ -28,6 +29,7 @@ export interface SinkOptions {
   attributes?: Record<string, string>;
   targets: ExportTargets;
   log: Log;
+  openGrpc(address: { host: string; port: number; isSecure: boolean }): GrpcClient;
   /** How long closing may wait for what is left to be exported: a dead collector must not hold a shutdown up. */
   closeWithinMs: number;
 }
@@ -44,7 +46,7 @@ const batchDelayMs = 1000;
 
 /** Exports through OpenTelemetry's SDK. This module is imported lazily: it costs 30 ms and 17 MB. */
 export async function openOtelSink(options: SinkOptions): Promise<SpanSink> {
-  const exporters = await openExporters(options.targets, options.log);
+  const exporters = await openExporters(options);
   const provider = new TracerProvider({
     resource: resourceFromAttributes({ "service.name": options.serviceName, ...options.attributes }),
     // Bounded: the processor drops spans beyond its queue of 2048.
@@ -94,7 +96,8 @@ function remote(parent: SpanContext) {
   };
 }
 
-async function openExporters({ stdout, zipkin, otel }: ExportTargets, log: Log): Promise<SpanExporter[]> {
+async function openExporters({ targets, log, openGrpc }: SinkOptions): Promise<SpanExporter[]> {
+  const { stdout, zipkin, otel } = targets;
   const exporters: SpanExporter[] = [];
   if (stdout) exporters.push(logExporter(log));
   if (zipkin !== undefined) {
@@ -103,7 +106,7 @@ async function openExporters({ stdout, zipkin, otel }: ExportTargets, log: Log):
     exporters.push(watchedExporter(exporter, withoutUser(zipkin.endpointAddress), log));
   }
   if (otel !== undefined) {
-    const exporter = otel.protocol === "http" ? await otlpOverHttp(otel) : await otlpOverGrpc(otel);
+    const exporter = otel.protocol === "http" ? await otlpOverHttp(otel) : await otlpOverGrpc(otel, openGrpc);
     exporters.push(watchedExporter(exporter, withoutUser(otel.endpointAddress), log));
   }
   return exporters;
@@ -119,20 +122,17 @@ async function otlpOverHttp(target: OtlpTarget): Promise<SpanExporter> {
   });
 }
 
-async function otlpOverGrpc({ headers, timeoutMs, endpointAddress, isSecure }: OtlpTarget) {
-  const [{ OTLPTraceExporter }, { createEmptyMetadata }] = await Promise.all([
-    import("@opentelemetry/exporter-trace-otlp-grpc"),
-    import("@opentelemetry/otlp-grpc-exporter-base"),
-  ]);
-  const metadata = createEmptyMetadata();
-  for (const name in headers) metadata.set(name, headers[name] as string);
-  const address = endpointAddress.replace(/^\w+:\/\//, "");
-  return new OTLPTraceExporter({
-    metadata,
-    timeoutMillis: timeoutMs,
-    url: `${isSecure ? "https" : "http"}://${address}`,
-  });
+async function otlpOverGrpc(target: OtlpTarget, openGrpc: SinkOptions["openGrpc"]): Promise<SpanExporter> {
+  const { otlpGrpcExporter } = await import("./otlp-grpc-exporter.ts");
+  const { headers, timeoutMs, isSecure } = target;
+  const address = target.endpointAddress.replace(/^\w+:\/\//, "").replace(/\/.*$/, "");
+  const colon = /:\d+$/.exec(address)?.index ?? address.length;
+  const host = address.slice(0, colon).replace(/^\[|\]$/g, "");
+  const port = Number(address.slice(colon + 1)) || otlpGrpcPort;
+  return otlpGrpcExporter({ client: openGrpc({ host, port, isSecure }), headers, timeoutMs });
 }
+
+const otlpGrpcPort = 4317;
 
 /** Dapr's `endpointAddress` is host:port; a URL and a path are tolerated. */
 function otlpHttpUrl(address: string, isSecure: boolean): string {

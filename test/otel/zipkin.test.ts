@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { randomHex } from "../../src/telemetry/propagation.ts";
 import { Cleanup, eventually } from "../mecha-process.ts";
+import { startSidecar } from "../scenario/telemetry-fixture.ts";
 import { type Service, startService } from "../services.ts";
-import { startSidecar } from "./telemetry-fixture.ts";
 
 setDefaultTimeout(90_000);
 

@@ -11,7 +11,6 @@ import { type FakeApp, fakeApp } from "../../src/testing/fake-app.ts";
 import { InvokeServiceRequestSchema } from "../../src/wire/dapr/proto/runtime/v1/invoke_pb.js";
 import { GetStateRequestSchema } from "../../src/wire/dapr/proto/runtime/v1/state_pb.js";
 import { Cleanup, eventually } from "../mecha-process.ts";
-import { type Collector, type ReceivedSpan, startCollector } from "../otel/collector.ts";
 import {
   callGrpc,
   component,
@@ -20,7 +19,8 @@ import {
   grpcApp,
   type SidecarProcess,
   startSidecar,
-} from "./telemetry-fixture.ts";
+} from "../scenario/telemetry-fixture.ts";
+import { type Collector, type ReceivedSpan, startCollector } from "./collector.ts";
 
 setDefaultTimeout(60_000);
 const buildMs = 15 * 60_000;

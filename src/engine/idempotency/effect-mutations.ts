@@ -1,3 +1,5 @@
+import { fromJson, toBinary } from "@bufbuild/protobuf";
+import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import type { Components } from "../../component/components.ts";
 import { checkedKey, keyPrefixOf } from "../../component/state-key.ts";
 import type { StateOperation } from "../../component/state-store.ts";
@@ -33,7 +35,7 @@ export interface EffectInput {
 }
 
 const callKeptMs = 24 * 3_600_000;
-const jsonAny = "type.googleapis.com/google.protobuf.Value";
+const valueType = "type.googleapis.com/google.protobuf.Value";
 
 /** What effects come to in one commit. Throws `InvalidEffects` and the Faults of the building blocks. */
 export function effectMutations(effects: Effects, input: EffectInput, context: EffectContext): Mutation[] {
@@ -109,7 +111,7 @@ function job(effect: ScheduleEffect, where: string, { principal, clock }: Effect
   const plan = planOf(fields, clock.now());
   const progress = begin(plan);
   if (progress === undefined) throw new InvalidEffects(where, "the schedule never comes");
-  const value = data === undefined ? undefined : { typeUrl: jsonAny, value: Buffer.from(data) };
+  const value = data === undefined ? undefined : { typeUrl: valueType, value: jobData(data) };
   return {
     kind: "timerSet",
     space: jobsSpace(principal.namespace, principal.appId),
@@ -118,4 +120,9 @@ function job(effect: ScheduleEffect, where: string, { principal, clock }: Effect
     data: encodeRecord({ ...fields, plan, progress }, value),
     ifAbsent: !overwrite,
   };
+}
+
+/** JSON as jobs keep it. */
+function jobData(text: string): Uint8Array {
+  return toBinary(ValueSchema, fromJson(ValueSchema, JSON.parse(text)));
 }

@@ -175,8 +175,9 @@ export class HttpLayer implements InboundLayer {
       const input = { name, trace, atomicWith: this.#policy.spec.atomicWith };
       return { effects, mutations: this.#options.mutationsOf(effects, input) };
     } catch (error) {
-      if (error instanceof InvalidEffects) throw errors.EFFECTS_INVALID(error.message, { cause: error });
-      throw error;
+      // Faults of the building blocks are the app's mistakes, not those of its caller.
+      const isTheirs = error instanceof InvalidEffects || error instanceof Fault;
+      throw isTheirs ? errors.EFFECTS_INVALID(error.message, { cause: error }) : error;
     }
   }
 }

@@ -120,7 +120,9 @@ async function kindOf(path: string, files: Files): Promise<FileKind> {
   try {
     return await files.kind(path);
   } catch (error) {
-    throw new Error(`the resources path ${path} can not be read: ${(error as Error).message}`, { cause: error });
+    throw new Error(`the resources path ${path} can not be read: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
 }
 

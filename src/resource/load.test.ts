@@ -302,12 +302,13 @@ test("loadResources() refuses by name what is not implemented, in strict mode it
   const text = configuration(`  mtls: { enabled: false }
   accessControl: { defaultAction: allow, trustDomain: public }
   httpPipeline: { handlers: [] }
-  workflow: { maxConcurrentWorkflowInvocations: 5 }
+  workflow: { globalMaxConcurrentWorkflowInvocations: 5 }
 `);
-  expect(await errorsOf(text)).toEqual(["a.yaml:8:3: spec.workflow is not implemented; remove it"]);
+  const field = "spec.workflow.globalMaxConcurrentWorkflowInvocations";
+  expect(await errorsOf(text)).toEqual([`a.yaml:8:55: ${field} is not implemented; remove it`]);
   lines = [];
   await load(text, { isStrict: true });
-  expect(lines.join()).toContain("spec.workflow is not implemented and ignored");
+  expect(lines.join()).toContain(`${field} is not implemented and ignored`);
 });
 
 test("loadResources() refuses protection that it can not give in strict mode too", async () => {

@@ -29,8 +29,8 @@ export default command({
   examples: ["mecha configuration set colour red      (subscribed apps hear of it at once)"],
   async run(context) {
     const [verb, key, value] = context.positionals;
-    const { openSqliteStore } = await import("../../engine/store/sqlite.ts");
-    const store = await openSqliteStore({ folder: dataFolderOf(context) });
+    const { openStore } = await import("../../engine/store/open.ts");
+    const store = await openStore({ address: context.env.MECHA_STORE, folder: dataFolderOf(context) });
     try {
       const { configurationOnStore } = await import("../../engine/defaults/configuration.ts");
       const name = context.values.text("store");

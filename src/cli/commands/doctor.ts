@@ -81,10 +81,19 @@ function folderChecks(context: CommandContext): Check[] {
   }
 }
 
+async function checkHome(context: CommandContext) {
+  const address = context.env.MECHA_STORE;
+  if (address) {
+    const { checkPostgresqlStore } = await import("../../engine/store/postgresql/maintenance.ts");
+    return checkPostgresqlStore(address);
+  }
+  const { checkStore } = await import("../../engine/store/maintenance.ts");
+  return checkStore(dataFolderOf(context));
+}
+
 async function storeCheck(context: CommandContext): Promise<Check> {
   try {
-    const { checkStore } = await import("../../engine/store/maintenance.ts");
-    const { problems, stats } = await checkStore(dataFolderOf(context));
+    const { problems, stats } = await checkHome(context);
     const [first] = problems;
     if (first !== undefined)
       return { name: "store", result: "fail", detail: first, fix: "mecha store check lists all" };

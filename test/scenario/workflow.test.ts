@@ -229,7 +229,7 @@ test("continue-as-new starts with an empty history and the events that it carrie
 });
 
 test("metrics count what ran", async () => {
-  const mecha = await start(["app"], { enableMetrics: true });
+  const mecha = await start(["app"], { enableMetrics: true, metricsPort: 0 });
   await work(mecha, {
     workflow: (events) => (count(events, "taskCompleted") > 0 ? [complete(2, "1")] : [schedule(1, "step")]),
     activity: () => "1",

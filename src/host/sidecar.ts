@@ -16,7 +16,7 @@ export interface SidecarRequest {
   refusals: readonly string[];
 }
 
-/** How long the last words may take to reach stdout after a forced end. */
+/** How long a forced end may take; a graceful one gets that much at least. */
 const forcedExitMs = 500;
 
 /** Runs one runtime as daprd would: its log lines, signals and exit codes (dapr-api.md §1.3, 1.4). */
@@ -44,9 +44,11 @@ async function runOnce(request: SidecarRequest, log: Log): Promise<number | "res
   }
   const end = await new Ending(runtime, request.options).wait();
   if (end === "force") return 1;
-  const isGraceful = await closeWithin(runtime, host, request.options.gracefulShutdownSeconds * 1000);
-  if (!isGraceful) {
+  const closing = closeBoth(runtime, host);
+  const graceMs = Math.max(forcedExitMs, request.options.gracefulShutdownSeconds * 1000);
+  if (!(await endsWithin(closing, graceMs))) {
     log.error({}, "Graceful shutdown timeout exceeded, forcing shutdown");
+    await endsWithin(closing, forcedExitMs);
     return 1;
   }
   if (end === "restart") {
@@ -108,9 +110,13 @@ class Ending {
   }
 }
 
-async function closeWithin(runtime: AppRuntime, host: Host, graceMs: number): Promise<boolean> {
-  const closed = runtime.close().then(() => host.close());
-  return Promise.race([closed.then(() => true), Bun.sleep(graceMs + forcedExitMs).then(() => false)]);
+async function closeBoth(runtime: AppRuntime, host: Host): Promise<void> {
+  await runtime.close();
+  await host.close();
+}
+
+function endsWithin(work: Promise<void>, timeMs: number): Promise<boolean> {
+  return Promise.race([work.then(() => true), Bun.sleep(timeMs).then(() => false)]);
 }
 
 /** `10s`, `1m30s`, `500ms`: as Go prints durations. */

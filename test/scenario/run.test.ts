@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
 import { Cleanup, eventually, freePort, mecha, startMecha } from "../mecha-process.ts";
 
 const cleanup = new Cleanup();
@@ -244,7 +244,7 @@ apps:
     command: ["node", "app.mjs"]
     dependsOn: [back]
   - appID: back
-    appDirPath: .
+    appDirPath: back
     appPort: auto
     daprHTTPPort: ${backPort}
     command: ["node", "app.mjs"]
@@ -257,7 +257,9 @@ apps:
     const { folder, data, start, run, list } = setUp();
     const backPort = await freePort();
     const path = runFile(folder, backPort);
-    const node = start("run", "-f", path, "--data-dir", data, ...flags);
+    mkdirSync(join(folder, "back"));
+    writeFileSync(join(folder, "back", "app.mjs"), appSource);
+    const node = start("run", "-f", path, "--data-dir", relative(folder, data), ...flags);
     const apps = await eventually(async () => {
       const found = await list();
       if (found.filter((each) => each.appPid !== undefined).length !== 2)

@@ -1,3 +1,5 @@
+import { resolve } from "node:path";
+import { leaseTimes } from "../../engine/leases/elections.ts";
 import { choosePorts, type NodeApp, type RunningNode, startNode } from "../../host/node.ts";
 import type { RuntimeOptions } from "../../host/options.ts";
 import { selfCommand } from "../../host/self.ts";
@@ -9,7 +11,7 @@ import { type Flag, FlagValues, UsageError } from "../flags.ts";
 import { banner } from "../output/banner.ts";
 import { linePrefix, type PrefixOptions } from "../output/prefix.ts";
 import { type RunFile, type RunFileApp, readRunFile } from "../run-file.ts";
-import { chooseUntakenPorts, givenPorts, portWords } from "../run-ports.ts";
+import { chooseUntakenPorts, givenPorts, leaveOpenPorts, portWords } from "../run-ports.ts";
 import { quotaFlags, runtimeFlags, runtimeOptions, storeFlag } from "../runtime-flags.ts";
 
 const ownFlags: readonly Flag[] = [
@@ -184,7 +186,10 @@ async function fileApps(context: CommandContext, file: RunFile): Promise<NodeApp
       ...(app.apiToken === undefined ? {} : { DAPR_API_TOKEN: app.apiToken }),
     };
     const base = { ...runtimeOptions(values, env), appId: app.appId };
-    const options = await chooseUntakenPorts(base, values, taken);
+    const isSingleton = app.singletonLeaseMs !== undefined;
+    const options = isSingleton
+      ? await leaveOpenPorts(base, values)
+      : await chooseUntakenPorts(base, values, taken);
     apps.push({
       options: withLoopback(options, context.env),
       command: app.command,
@@ -194,6 +199,7 @@ async function fileApps(context: CommandContext, file: RunFile): Promise<NodeApp
       dependsOn: app.dependsOn,
       onLine: print(app.appId, { app: app.appLog !== "file", runtime: app.daprdLog !== "file" }),
       logs: { app: app.appLog !== "console", runtime: app.daprdLog !== "console" },
+      singleton: app.singletonLeaseMs === undefined ? undefined : leaseTimes(app.singletonLeaseMs),
       probes: mapValues(app.probes, (probe) => probe(options.appPort)),
     });
   }
@@ -259,11 +265,19 @@ function printer(
 
 /** `--sidecars`: this process only supervises; each app gets a `mecha run` of its own. */
 async function runSidecars(context: CommandContext, file: RunFile): Promise<number> {
+  const single = file.apps.find((app) => app.singletonLeaseMs !== undefined);
+  if (single !== undefined) {
+    throw new UsageError(
+      `${file.path}: singleton of app ${single.appId} needs a node: leave --sidecars away`,
+    );
+  }
   const print = printer(
     context,
     file.apps.map((app) => app.appId),
   );
   const dataFolder = context.values.text("data-dir");
+  // The sidecars run in the folders of their apps.
+  const dataWords = dataFolder === "" ? [] : ["--data-dir", resolve(context.folder, dataFolder)];
   refuseNodeOnly(context, file);
   const ports = await sidecarPorts(context, file);
   const store = context.values.text("store") || context.env.MECHA_STORE;
@@ -281,7 +295,7 @@ async function runSidecars(context: CommandContext, file: RunFile): Promise<numb
         `--app-log=${app.appLog}`,
         `--runtime-log=${app.daprdLog}`,
         `--started-by=${file.path}`,
-        ...(dataFolder === "" ? [] : ["--data-dir", dataFolder]),
+        ...dataWords,
         "--",
         ...app.command,
       ],

@@ -13,6 +13,7 @@ export const commands: Record<string, () => Promise<{ default: Command }>> = {
   publish: () => import("./commands/publish.ts"),
   workflow: () => import("./commands/workflow.ts"),
   state: () => import("./commands/state.ts"),
+  schedule: () => import("./commands/schedule.ts"),
   store: () => import("./commands/store.ts"),
   configuration: () => import("./commands/configuration.ts"),
   doctor: () => import("./commands/doctor.ts"),

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { isMap, isScalar, LineCounter, type Node, parseDocument } from "yaml";
+import { parseDuration } from "../kit/duration.ts";
 import { nearest } from "../kit/nearest.ts";
 import { UsageError } from "./flags.ts";
 import { type ProbeOnPort, readProbe } from "./probe-fields.ts";
@@ -18,6 +19,8 @@ export interface RunFileApp {
   restart: "never" | "on-failure" | "always";
   dependsOn: string[];
   apiToken: string | undefined;
+  /** Length of the lease under which one of several nodes runs it; absent: all do. */
+  singletonLeaseMs?: number | undefined;
   probes: { startup?: ProbeOnPort; readiness?: ProbeOnPort; liveness?: ProbeOnPort };
 }
 export type LogDestination = "console" | "file" | "fileAndConsole";
@@ -76,12 +79,15 @@ const otherFields = [
   "startupProbe",
   "readinessProbe",
   "livenessProbe",
+  "singleton",
   "daprdInstallPath",
   "runtimePath",
   "containerImage",
   "containerImagePullPolicy",
   "createService",
 ];
+const singletonLeaseDefaultMs = 15_000;
+const singletonLeaseLeastMs = 500;
 const conventionalNames = ["dapr.yaml", "mecha.yaml", "dapr.yml", "mecha.yml"];
 
 /** Reads a run file, or the conventional one in a folder. Errors say file, line and column. */
@@ -159,6 +165,7 @@ class Reader {
       dependsOn: textList(pick("dependsOn")),
       apiToken: pick("apiToken") === undefined ? undefined : String(pick("apiToken")),
       probes: this.probes(own, common),
+      singletonLeaseMs: this.singleton(own.get("singleton") ?? common.get("singleton")),
     };
   }
 
@@ -174,6 +181,22 @@ class Reader {
       }
     }
     return probes;
+  }
+
+  /** `true`, or `{leaseDuration: 5s}`. */
+  private singleton(field: { value: unknown; node: Node | null } | undefined): number | undefined {
+    if (field === undefined || field.value === false) return undefined;
+    if (field.value === true) return singletonLeaseDefaultMs;
+    const at = field.node?.range?.[0] ?? 0;
+    if (!isMap(field.node)) throw this.error(at, "singleton is true, false or a mapping with leaseDuration");
+    const text = String(this.fields(field.node, ["leaseDuration"]).get("leaseDuration")?.value ?? "15s");
+    try {
+      const leaseMs = parseDuration(text);
+      if (leaseMs >= singletonLeaseLeastMs) return leaseMs;
+    } catch (error) {
+      throw this.error(at, `singleton.leaseDuration: ${(error as Error).message}`);
+    }
+    throw this.error(at, `singleton.leaseDuration has to be at least ${singletonLeaseLeastMs}ms`);
   }
 
   private command(own: Fields): string[] {

@@ -46,6 +46,13 @@ export async function chooseUntakenPorts(
   return options;
 }
 
+/** For an app that is started later, maybe: its ports are whatever is free then, and its own is chosen now. */
+export async function leaveOpenPorts(wanted: RuntimeOptions, values: FlagValues): Promise<RuntimeOptions> {
+  const { appPort } = await choosePorts(wanted, { has: () => true });
+  const free = (Object.keys(portFields) as PortField[]).filter((name) => !values.isGiven(portFields[name]));
+  return { ...wanted, appPort, ...Object.fromEntries(free.map((name) => [name, 0])) };
+}
+
 /** Flags that say what was chosen. */
 export function portWords(options: RuntimeOptions, values: FlagValues): string[] {
   return (Object.keys(portFields) as PortField[])

@@ -1,5 +1,6 @@
 import { createWriteStream, mkdirSync, type WriteStream } from "node:fs";
 import { join } from "node:path";
+import type { LeaseTimes } from "../engine/leases/candidate.ts";
 import type { Log } from "../telemetry/telemetry.ts";
 import { type AppRuntime, openAppRuntime } from "./app-runtime.ts";
 import { choosePort } from "./free-port.ts";
@@ -7,6 +8,7 @@ import { type Host, openHost } from "./host.ts";
 import { type InstanceApp, removeInstance, startTicks, writeInstance } from "./instances.ts";
 import type { RuntimeOptions } from "./options.ts";
 import { type Probes, type Probing, startProbing } from "./probe.ts";
+import { SingletonApp, stopTimeoutOf } from "./singleton-app.ts";
 import { type RestartPolicy, type Supervised, supervise } from "./supervise.ts";
 
 /** One app of a node: its runtime's options and, when mecha starts it, its process. */
@@ -22,6 +24,8 @@ export interface NodeApp {
   onLine: (line: string, source: "app" | "runtime") => void;
   logs: { app: boolean; runtime: boolean };
   probes?: Probes;
+  /** Present: one of the nodes that share the store runs it, the others stand by. */
+  singleton?: LeaseTimes | undefined;
 }
 
 export interface NodeOptions {
@@ -68,6 +72,7 @@ class Node implements RunningNode {
   private readonly options: NodeOptions;
   private readonly processes = new Map<string, Supervised>();
   private readonly probings = new Map<string, Probing>();
+  private readonly singletons = new Map<string, SingletonApp>();
   private readonly records: InstanceApp[] = [];
   private readonly files: WriteStream[] = [];
   private readonly startedAt = new Date().toISOString();
@@ -84,9 +89,13 @@ class Node implements RunningNode {
 
   /** Runtimes first, so that an app finds its API when it starts; then the apps in the order of their dependencies. */
   async start(): Promise<void> {
-    for (const app of this.options.apps) await this.openRuntime(app);
+    const { apps } = this.options;
+    for (const app of apps) if (app.singleton === undefined) await this.openRuntime(app);
     this.save();
-    for (const app of inOrder(this.options.apps)) await this.startProcess(app);
+    for (const app of inOrder(apps)) {
+      if (app.singleton === undefined) await this.startProcess(app);
+      else this.standBy(app, app.singleton);
+    }
   }
 
   stop(code: number): Promise<void> {
@@ -101,6 +110,7 @@ class Node implements RunningNode {
   /** Inflow stops, apps end in reverse order, then their runtimes close. */
   private async close(): Promise<void> {
     for (const probing of this.probings.values()) probing.close();
+    await Promise.all([...this.singletons.values()].map((singleton) => singleton.close()));
     await Promise.all(this.runtimes.map((runtime) => runtime.drain()));
     for (const app of inOrder(this.options.apps).reverse())
       await this.processes.get(app.options.appId)?.stop();
@@ -122,6 +132,37 @@ class Node implements RunningNode {
     this.records.push(recordOf(app, runtime, this.host.dataFolder));
   }
 
+  private standBy(app: NodeApp, times: LeaseTimes): void {
+    const { appId, namespace } = app.options;
+    const singleton = new SingletonApp({
+      ...{ host: this.host, namespace, appId, times },
+      talk: (text) => this.options.talk(text),
+      activate: async () => {
+        await this.openRuntime(app);
+        this.save();
+        // Losing it meanwhile is the next thing to happen; a process would only be started to be killed.
+        if (singleton.isLeading) await this.startProcess(app);
+      },
+      deactivate: () => this.closeRuntime(appId),
+    });
+    this.singletons.set(appId, singleton);
+    singleton.start();
+  }
+
+  private async closeRuntime(appId: string): Promise<void> {
+    this.probings.get(appId)?.close();
+    const process = this.processes.get(appId);
+    this.processes.delete(appId);
+    await process?.stop();
+    this.singletons.get(appId)?.unguard();
+    const index = this.runtimes.findIndex((runtime) => runtime.options.appId === appId);
+    const [runtime] = index < 0 ? [] : this.runtimes.splice(index, 1);
+    const record = this.records.findIndex((each) => each.appId === appId);
+    if (record >= 0) this.records.splice(record, 1);
+    this.save();
+    await runtime?.close();
+  }
+
   private async startProcess(app: NodeApp): Promise<void> {
     const { appId } = app.options;
     const runtime = this.runtimes.find((each) => each.options.appId === appId);
@@ -138,14 +179,18 @@ class Node implements RunningNode {
       folder: app.folder,
       env,
       restart: app.restart,
-      stopTimeoutMs: Math.max(1000, app.options.gracefulShutdownSeconds * 1000),
+      stopTimeoutMs: app.singleton
+        ? stopTimeoutOf(app.singleton)
+        : Math.max(1000, app.options.gracefulShutdownSeconds * 1000),
       onLine: (line) => {
         sink?.write(`${line}\n`);
         app.onLine(line, "app");
       },
       onState: (state) => {
         this.probings.get(appId)?.close();
+        if (state.name !== "running") this.singletons.get(appId)?.unguard();
         if (state.name === "running") {
+          this.singletons.get(appId)?.guard(state.pid);
           this.setAppPid(appId, state.pid);
           this.probe(app, runtime, env);
         }
@@ -156,7 +201,10 @@ class Node implements RunningNode {
       },
     });
     this.processes.set(appId, process);
-    void process.ended.then((code) => this.onAppEnd(appId, code));
+    void process.ended.then((code) => {
+      // One that was taken from here has not ended.
+      if (this.processes.get(appId) === process) this.onAppEnd(appId, code);
+    });
   }
 
   /** An unready app gets no messages; a dead one is started again. */
@@ -189,7 +237,10 @@ class Node implements RunningNode {
     if (this.stopping !== undefined) return;
     this.processes.delete(appId);
     this.setAppPid(appId, undefined);
-    if (this.processes.size === 0) void this.stop(code);
+    const singleton = this.singletons.get(appId);
+    this.singletons.delete(appId);
+    if (this.processes.size === 0 && this.singletons.size === 0) void this.stop(code);
+    else void singleton?.close();
   }
 
   private setAppPid(appId: string, pid: number | undefined): void {

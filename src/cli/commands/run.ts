@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { leaseTimes } from "../../engine/leases/elections.ts";
 import { choosePorts, type NodeApp, type RunningNode, startNode } from "../../host/node.ts";
 import type { RuntimeOptions } from "../../host/options.ts";
 import { selfCommand } from "../../host/self.ts";
@@ -10,7 +11,7 @@ import { type Flag, FlagValues, UsageError } from "../flags.ts";
 import { banner } from "../output/banner.ts";
 import { linePrefix, type PrefixOptions } from "../output/prefix.ts";
 import { type RunFile, type RunFileApp, readRunFile } from "../run-file.ts";
-import { chooseUntakenPorts, givenPorts, portWords } from "../run-ports.ts";
+import { chooseUntakenPorts, givenPorts, leaveOpenPorts, portWords } from "../run-ports.ts";
 import { quotaFlags, runtimeFlags, runtimeOptions, storeFlag } from "../runtime-flags.ts";
 
 const ownFlags: readonly Flag[] = [
@@ -185,7 +186,10 @@ async function fileApps(context: CommandContext, file: RunFile): Promise<NodeApp
       ...(app.apiToken === undefined ? {} : { DAPR_API_TOKEN: app.apiToken }),
     };
     const base = { ...runtimeOptions(values, env), appId: app.appId };
-    const options = await chooseUntakenPorts(base, values, taken);
+    const isSingleton = app.singletonLeaseMs !== undefined;
+    const options = isSingleton
+      ? await leaveOpenPorts(base, values)
+      : await chooseUntakenPorts(base, values, taken);
     apps.push({
       options: withLoopback(options, context.env),
       command: app.command,
@@ -195,6 +199,7 @@ async function fileApps(context: CommandContext, file: RunFile): Promise<NodeApp
       dependsOn: app.dependsOn,
       onLine: print(app.appId, { app: app.appLog !== "file", runtime: app.daprdLog !== "file" }),
       logs: { app: app.appLog !== "console", runtime: app.daprdLog !== "console" },
+      singleton: app.singletonLeaseMs === undefined ? undefined : leaseTimes(app.singletonLeaseMs),
       probes: mapValues(app.probes, (probe) => probe(options.appPort)),
     });
   }
@@ -260,6 +265,12 @@ function printer(
 
 /** `--sidecars`: this process only supervises; each app gets a `mecha run` of its own. */
 async function runSidecars(context: CommandContext, file: RunFile): Promise<number> {
+  const single = file.apps.find((app) => app.singletonLeaseMs !== undefined);
+  if (single !== undefined) {
+    throw new UsageError(
+      `${file.path}: singleton of app ${single.appId} needs a node: leave --sidecars away`,
+    );
+  }
   const print = printer(
     context,
     file.apps.map((app) => app.appId),

@@ -8,6 +8,7 @@ import {
   unregisterActorTimer,
 } from "./actor-alarms.ts";
 import { executeActorStateTransaction, getActorState } from "./actor-state.ts";
+import { subscribeActorEvents } from "./actor-stream.ts";
 import { invokeActor, invokeActorHttp } from "./actors.ts";
 import { invokeBinding } from "./bindings.ts";
 import {
@@ -60,6 +61,7 @@ export const operations: Operation[] = [
   unlock,
   invokeActor,
   invokeActorHttp,
+  subscribeActorEvents,
   getActorState,
   executeActorStateTransaction,
   registerActorTimer,

@@ -10,6 +10,7 @@ export const actorErrors = {
     Internal,
     () => "actor instance is missing",
   ),
+  ACTOR_STREAM: fault("ERR_BAD_REQUEST", 400, FailedPrecondition, (why: string) => why),
   ACTOR_NAME: fault("ERR_BAD_REQUEST", 400, InvalidArgument, (why: string) => `invalid request: ${why}`),
   ACTOR_INVOKE: fault(
     "ERR_ACTOR_INVOKE_METHOD",

@@ -247,7 +247,7 @@ describe("requests", () => {
       server.grpc.unary("/dapr.proto.runtime.v1.Dapr/SubscribeNothing", new Uint8Array(0)),
     );
     expect(none.code).toBe(Code.Unimplemented);
-    const hub = await failureOf(server.grpc.unary("/TaskHubSidecarService/Hello", new Uint8Array(0)));
+    const hub = await failureOf(server.grpc.unary("/TaskHubSidecarService/Nothing", new Uint8Array(0)));
     expect(hub.code).toBe(Code.Unimplemented);
     const proxied = await failureOf(server.grpc.unary("/shop.Cart/Get", new Uint8Array(0)));
     expect(proxied.message).toBe("no invoker in this test");

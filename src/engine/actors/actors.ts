@@ -9,6 +9,7 @@ import type { Store } from "../store/store.ts";
 import type { ActiveActor } from "./active-actor.ts";
 import type { ActorApp, TurnContext } from "./app.ts";
 import { type Announcement, Cluster } from "./cluster.ts";
+import type { TypeConfig } from "./config.ts";
 import type {
   ActorAnswer,
   ActorCall,
@@ -71,6 +72,7 @@ class AppActors implements RunningActors {
   readonly #timers: ActorTimers;
   readonly #reminders: Reminders;
   readonly #closing = new AbortController();
+  #hosted: { types: ReadonlyMap<string, TypeConfig>; app: ActorApp } | undefined;
   #isPaused = false;
   #moving: Promise<void> = Promise.resolve();
 
@@ -178,9 +180,24 @@ class AppActors implements RunningActors {
     const reserved = [...types.keys()].find((type) => type.startsWith("dapr.internal."));
     if (reserved !== undefined) throw errors.ACTOR_TYPE_RESERVED(reserved);
     if (types.size === 0 || signal.aborted) return;
-    this.#host.open(types, new HttpActorApp(channel, bodyBytesMax));
-    this.#log.info({}, `Registering hosted actors: [${[...types.keys()].join(" ")}]`);
-    await this.#move(() => this.#join(new HttpActorApp(channel, bodyBytesMax)));
+    await this.attach(types, new HttpActorApp(channel, bodyBytesMax));
+  }
+
+  async attach(types: ReadonlyMap<string, TypeConfig>, app: ActorApp): Promise<() => Promise<void>> {
+    const hosted = { types, app };
+    await this.#move(async () => {
+      await this.#leave();
+      this.#hosted = hosted;
+      this.#log.info({}, `Registering hosted actors: [${[...types.keys()].join(" ")}]`);
+      await this.#join();
+    });
+    return () =>
+      this.#move(async () => {
+        if (this.#hosted !== hosted) return;
+        await this.#leave();
+        this.#hosted = undefined;
+        this.#host.open(new Map(), app);
+      });
   }
 
   pause(): Promise<void> {
@@ -190,14 +207,13 @@ class AppActors implements RunningActors {
 
   async resume(): Promise<void> {
     this.#isPaused = false;
-    const { channel, bodyBytesMax } = this.#options;
-    if (this.#host.types.size === 0 || channel === undefined) return;
-    await this.#move(() => this.#join(new HttpActorApp(channel, bodyBytesMax)));
+    await this.#move(() => this.#join());
   }
 
   async close(): Promise<void> {
     await this.pause();
     this.#closing.abort(errors.ACTOR_RUNTIME_CLOSED());
+    this.#hosted?.app.end?.();
     await this.#reminders.close();
     await this.#cluster.close();
   }
@@ -210,12 +226,14 @@ class AppActors implements RunningActors {
     return this.#moving;
   }
 
-  async #join(app: ActorApp): Promise<void> {
-    if (this.#isPaused || this.#closing.signal.aborted || this.#cluster.isJoined) return;
+  async #join(): Promise<void> {
+    const hosted = this.#hosted;
+    if (hosted === undefined || this.#isPaused || this.#closing.signal.aborted || this.#cluster.isJoined)
+      return;
     const { principal, onReady } = this.#options;
     const { namespace, appId } = principal;
-    const types = [...this.#host.types.keys()];
-    this.#host.open(this.#host.types, app);
+    const types = [...hosted.types.keys()];
+    this.#host.open(hosted.types, hosted.app);
     await this.#cluster.join({ hostId: this.#hostId, namespace, appId, ...this.#options.address() }, types);
     await this.#reminders.host(types);
     onReady(true);
@@ -234,11 +252,8 @@ class AppActors implements RunningActors {
   #lost(): void {
     this.#host.lost();
     this.#options.onReady(false);
-    const { channel, bodyBytesMax, edges } = this.#options;
-    const again = (): void => {
-      if (channel !== undefined) void this.#move(() => this.#join(new HttpActorApp(channel, bodyBytesMax)));
-    };
-    edges.clock.setTimer(rejoinPauseMs, again, { background: true });
+    const again = (): void => void this.#move(() => this.#join());
+    this.#options.edges.clock.setTimer(rejoinPauseMs, again, { background: true });
   }
 
   async #order(order: Order, context: OrderContext): Promise<Done> {
@@ -300,7 +315,8 @@ class AppActors implements RunningActors {
   }
 
   #requireHosted(type: string): void {
-    if (this.#options.channel === undefined) throw errors.ACTOR_NO_APP_CHANNEL();
+    if (this.#options.channel === undefined && this.#hosted === undefined)
+      throw errors.ACTOR_NO_APP_CHANNEL();
     if (type.startsWith("dapr.internal.")) throw errors.ACTOR_TYPE_RESERVED(type);
     if (!this.#host.types.has(type)) throw errors.ACTOR_REMINDER_NON_HOSTED();
   }
@@ -335,7 +351,7 @@ export function disabledActors(): ActorsEngine {
   return {
     ...{ invoke: refuse, isHeld: refuse, setTimer: refuse, deleteTimer: refuse, setReminder: refuse },
     ...{ getReminder: refuse, deleteReminder: refuse, listReminders: refuse, deleteReminders: refuse },
-    ...{ start: nothing, pause: nothing, resume: nothing, close: nothing },
+    ...{ attach: refuse, start: nothing, pause: nothing, resume: nothing, close: nothing },
     fence() {
       throw errors.ACTOR_NO_PLACEMENT();
     },

@@ -24,4 +24,6 @@ export interface ActorApp {
   remind(reminder: Alarm, context: TurnContext): Promise<{ cancels: boolean }>;
   fireTimer(timer: ActorTimer, context: TurnContext): Promise<void>;
   deactivate(actor: ActorRef, signal: AbortSignal): Promise<void>;
+  /** The runtime closes: a stream ends. */
+  end?(): void;
 }

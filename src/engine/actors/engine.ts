@@ -1,6 +1,8 @@
 import type { RawHeaders } from "../../net/http1/types.ts";
 import type { SpanContext } from "../../telemetry/telemetry.ts";
 import type { FailurePolicy } from "../jobs/plan.ts";
+import type { ActorApp } from "./app.ts";
+import type { TypeConfig } from "./config.ts";
 
 /** One actor: the unit of turns and of state. */
 export interface ActorRef {
@@ -75,6 +77,11 @@ export interface ActorsEngine {
   listReminders(type: string, id: string | undefined): Promise<Reminder[]>;
   deleteReminders(type: string, id: string | undefined): Promise<void>;
   status(): ActorsStatus;
+  /**
+   * Hosts the types behind a stream of the app, in place of an earlier one, until the answer is called: then its
+   * actors are gone.
+   */
+  attach(types: ReadonlyMap<string, TypeConfig>, app: ActorApp): Promise<() => Promise<void>>;
   /** Asks the app for its actor types and begins to host them; the app is reachable. */
   start(): Promise<void>;
   /** Withdraws from hosting: running turns end, actors are deactivated. */

@@ -197,7 +197,7 @@ export class ActorHost {
     await quietOr(active, clock, patienceMs);
     meter.timers(active.type, -active.cancelTimers());
     try {
-      await this.#app?.deactivate(active, AbortSignal.timeout(deactivationMs));
+      await this.#app?.deactivate(active, AbortSignal.timeout(isShutdown ? shutdownMs : deactivationMs));
     } catch (error) {
       const message = `the app could not deactivate actor ${keyOf(active)}`;
       if (!isShutdown) log.warn({ error }, message);
@@ -248,6 +248,8 @@ export class ActorHost {
 }
 
 const deactivationMs = 10_000;
+/** At the end of a runtime an app that does not answer holds nobody up for long. */
+const shutdownMs = 2000;
 
 async function quietOr(active: ActiveActor, clock: Clock, patienceMs: number): Promise<void> {
   if (active.lock.isFree || patienceMs === 0) return;

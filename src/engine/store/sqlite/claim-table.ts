@@ -158,12 +158,12 @@ export class ClaimTable {
   }
 
   /** Ends a claim and lets the next message with its order key go. */
-  finish(consumer: number, { offset, claim }: DeliveryToken): { orderKey: string | null } | undefined {
+  finish(consumer: number, { offset, claim }: DeliveryToken): { freesNext: boolean } | undefined {
     // Claim 0 marks a message that nobody has claimed.
     const row = claim > 0 ? this.#finish.get(consumer, offset, claim) : null;
     if (!row) return undefined;
-    if (row.order_key !== null) this.#freeNext.run(consumer, row.order_key);
-    return { orderKey: row.order_key };
+    const freed = row.order_key === null ? 0 : this.#freeNext.run(consumer, row.order_key).changes;
+    return { freesNext: freed > 0 };
   }
 
   giveBack(consumer: number, token: DeliveryToken, visibleAtMs: number, untried: boolean): boolean {

@@ -25,10 +25,11 @@ export async function claimWhenThere(source: ClaimSource, request: ClaimRequest)
     // The watch starts before the look: a change between look and wait is not missed.
     const wait = new ChannelWait(source.feeds, `topic:${request.topic}`, request.signal);
     try {
-      let deliveries = await claimAll(source, request);
+      let { deliveries, outlook } = await claimAll(source, request);
       const leftMs = endMs - source.clock.monotonicMs();
       const isOver = leftMs <= 0 || request.signal?.aborted;
-      if (deliveries.length === 0 && !isOver) deliveries = await stand(source, request, wait, leftMs);
+      if (deliveries.length === 0 && !isOver)
+        deliveries = await stand(source, request, wait, leftMs, outlook);
       if (request.signal?.aborted) {
         await source.giveBack(deliveries);
         return [];
@@ -45,14 +46,18 @@ export async function claimWhenThere(source: ClaimSource, request: ClaimRequest)
 }
 
 /** A claim looks at a bounded number of messages: it goes on while it only met some that must wait. */
-async function claimAll(source: ClaimSource, request: ClaimRequest): Promise<Delivery[]> {
-  const { isReady } = await source.outlook(request.topic, request.group);
-  for (let more = isReady; more && !request.signal?.aborted; ) {
+async function claimAll(
+  source: ClaimSource,
+  request: ClaimRequest,
+): Promise<{ deliveries: Delivery[]; outlook?: Outlook }> {
+  const outlook = await source.outlook(request.topic, request.group);
+  if (!outlook.isReady) return { deliveries: [], outlook };
+  for (let more = true; more && !request.signal?.aborted; ) {
     const { deliveries, exhausted } = await source.claimNow(request);
-    if (deliveries.length > 0) return deliveries;
+    if (deliveries.length > 0) return { deliveries };
     more = !exhausted;
   }
-  return [];
+  return { deliveries: [] };
 }
 
 /** Waits for a reason to look again; returns what a claim that went with an append has brought meanwhile. */
@@ -61,9 +66,10 @@ async function stand(
   request: ClaimRequest,
   wait: ChannelWait,
   leftMs: number,
+  outlook?: Outlook,
 ): Promise<Delivery[]> {
   const { topic, group } = request;
-  const { nextAtMs } = await source.outlook(topic, group);
+  const { nextAtMs } = outlook ?? (await source.outlook(topic, group));
   const untilNextMs = nextAtMs === undefined ? leftMs : nextAtMs - source.clock.now();
   const claim: StandingClaim = { make: () => source.claimNow(request) };
   const remove = source.standing.add(topic, group, claim);

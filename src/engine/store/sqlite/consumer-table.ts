@@ -108,7 +108,7 @@ export class ConsumerTable {
     if (!done)
       refuse("claim", `message ${delivery.offset} of ${delivery.topic} is no longer claimed by this owner`);
     batch.acked.set(consumer.topic, (batch.acked.get(consumer.topic) ?? 0) + 1);
-    if (done.orderKey !== null) batch.touch(`topic:${delivery.topic}`);
+    if (done.freesNext) batch.touch(`topic:${delivery.topic}`);
     return {};
   }
 

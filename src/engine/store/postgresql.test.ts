@@ -125,6 +125,17 @@ describe("a PostgreSQL store", () => {
     expect(texts(await claim())).toBe("a3 a4");
   });
 
+  test("takes order keys of any length", async () => {
+    const store = await open();
+    await store.ensureGroup("t", "g", "earliest");
+    const orderKey = Array.from({ length: 20_000 }, (_, n) => n).join();
+    for (const data of [byte, byte]) {
+      await store.commit([{ kind: "append", topic: "t", message: { data, orderKey } }]);
+    }
+    const request = { topic: "t", group: "g", owner: "me", max: 10, leaseMs: 1e9, waitMs: 0 };
+    expect(await store.claim(request)).toHaveLength(1);
+  });
+
   test("removes what is expired, handled, too old or too much", async () => {
     const store = await open({ clock, time: "clock", retention: { ageMs: 3600_000, bytes: 50 } });
     await store.commit([{ ...put("k"), expiresAtMs: clock.now() + 10 }]);

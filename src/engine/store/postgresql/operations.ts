@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { prefixEnd } from "../sqlite/prefix.ts";
 import type { DeliveryToken, Mutation, NewMessage, TimerToken } from "../store.ts";
 import { buckets } from "./locks.ts";
@@ -146,7 +147,7 @@ class Packing {
     const message = {
       data: this.#add(data),
       headers: headers && JSON.stringify(headers),
-      orderKey: orderKey === undefined ? undefined : toText(orderKey),
+      orderKey: orderKey === undefined ? undefined : shortOrderKey(toText(orderKey)),
       notBeforeMs,
       expiresAtMs,
     };
@@ -185,6 +186,14 @@ class Packing {
     return lease;
   }
 }
+
+/** It stands in an index, whose entries are bounded: a claim must not fail for what a publisher chose. */
+function shortOrderKey(orderKey: string): string {
+  if (orderKey.length <= orderKeyLengthMax) return orderKey;
+  return `sha256 ${createHash("sha256").update(orderKey).digest("base64url")}`;
+}
+
+const orderKeyLengthMax = 500;
 
 /** Held by who appends: the order of offsets is the order of commits, so that no cursor passes an unseen message. */
 export function topicLock(topic: string): string {

@@ -156,6 +156,16 @@ describe("openSqliteStore()", () => {
     expect(await take(store, "g")).toHaveLength(1);
   });
 
+  test("keeps the work of workflows however old it is", async () => {
+    const store = await open({ retention: { ageMs: 3600_000 } });
+    const message = { data: byte };
+    for (const topic of ["workflow:default:app", "activity:default:app", "t"])
+      await store.commit([{ kind: "append", topic, message }]);
+    await swept(async () => (await topic(store)) === undefined || (await topic(store))?.messages === 0);
+    const kept = (await store.topicStats()).filter(({ messages }) => messages > 0);
+    expect(kept.map(({ topic: name }) => name)).toEqual(["activity:default:app", "workflow:default:app"]);
+  });
+
   test("removes the oldest messages of a topic that is too large", async () => {
     const store = await open({ retention: { bytes: 50_000 } });
     await publish(store, 100, 1000);

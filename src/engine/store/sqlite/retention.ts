@@ -14,7 +14,7 @@ interface Slice {
 export class RetentionTable {
   readonly #consumers: Statement<{ id: number; cursor: number }>;
   readonly #firstClaim: Statement<{ offset: number | null }>;
-  readonly #topics: Statement<{ id: number }>;
+  readonly #topics: Statement<{ id: number; isWork: number }>;
   readonly #bytes: Statement<{ bytes: number }>;
   readonly #doneSlice: Statement<Slice>;
   readonly #delete: Statement;
@@ -41,7 +41,8 @@ export class RetentionTable {
     this.#consumers = db.prepare("SELECT id, cursor FROM consumers WHERE topic = ?");
     this.#firstClaim = db.prepare("SELECT min(offset) AS offset FROM claims WHERE consumer = ?");
     this.#topics = db.prepare(
-      `SELECT id FROM topics WHERE messages > 0 AND id > ? ORDER BY id LIMIT ${topicsPerSweep}`,
+      `SELECT id, name GLOB 'workflow:*' OR name GLOB 'activity:*' AS isWork FROM topics
+       WHERE messages > 0 AND id > ? ORDER BY id LIMIT ${topicsPerSweep}`,
     );
     this.#bytes = db.prepare("SELECT bytes FROM topics WHERE id = ?");
     this.#doneSlice = db.prepare(
@@ -110,16 +111,22 @@ export class RetentionTable {
     for (const topic of topics) {
       left -= this.trim(topic.id, left);
       if (left > 0) left -= this.#trimHoles(topic.id, left);
-      if (left > 0) left -= this.#dropOld(topic.id, batch.nowMs - retention.ageMs, left);
-      // Read anew: what was removed just now no longer counts.
-      const excess = (this.#bytes.get(topic.id)?.bytes ?? 0) - retention.bytes;
-      if (left > 0 && excess > 0) {
-        left -= this.#drop(topic.id, this.#tooMany.get(topic.id, excess, left), left);
-      }
+      // The work of workflows waits for its worker however long that takes.
+      if (left > 0 && !topic.isWork) left -= this.#bound(topic.id, retention, batch, left);
       if (left <= 0) return true;
       if (topics.length === topicsPerSweep) this.#lastTopic = topic.id;
     }
     return false;
+  }
+
+  /** Removes what is too old or too much. */
+  #bound(topic: number, retention: Retention, batch: Batch, limit: number): number {
+    const old = this.#dropOld(topic, batch.nowMs - retention.ageMs, limit);
+    // Read anew: what was removed just now no longer counts.
+    const excess = (this.#bytes.get(topic)?.bytes ?? 0) - retention.bytes;
+    const left = limit - old;
+    if (left <= 0 || excess <= 0) return old;
+    return old + this.#drop(topic, this.#tooMany.get(topic, excess, left), left);
   }
 
   /** Removes topics that nobody uses, so that names used once do not pile up; true when there were any. */

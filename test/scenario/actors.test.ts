@@ -261,3 +261,39 @@ test("strict daprd has no actors without a placement address", async () => {
     { errorCode: "ERR_ACTOR_NO_PLACEMENT", message: "placement service is not configured" },
   ]);
 });
+
+test("hosts of one type share its actors, each at one of them", async () => {
+  const [first, second] = [await cats(), await cats()];
+  const apps = [{ appId: "one", app: first }, { appId: "two", app: second }, { appId: "visitor" }];
+  const mecha = keep(await startMecha({ apps }));
+  const ids = Array.from({ length: 40 }, (_, index) => `cat-${index}`);
+  for (const appId of ["one", "two", "visitor"]) {
+    const calls = ids.map((id) => mecha.http(appId, `POST /v1.0/actors/Cat/${id}/method/feed`));
+    for (const { status } of await Promise.all(calls)) expect(status).toBe(200);
+  }
+  const seen = (app: FakeApp) => new Set(app.requests.map(({ target }) => target.split("/")[3]));
+  expect(seen(first).size + seen(second).size).toBe(ids.length);
+  expect(Math.min(seen(first).size, seen(second).size)).toBeGreaterThan(5);
+});
+
+test("actors keep their state in the component that says so", async () => {
+  const resources = `
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: { name: mine }
+spec:
+  type: state.in-memory
+  version: v1
+  metadata: [{ name: actorStateStore, value: "true" }]
+`;
+  const app = await cats();
+  const mecha = keep(await startMecha({ apps: [{ appId: "home", app }], resources }));
+  await mecha.http("home", "POST /v1.0/actors/Cat/tom/method/wake");
+  const body = [{ operation: "upsert", request: { key: "mood", value: "good" } }];
+  expect((await mecha.http("home", "POST /v1.0/actors/Cat/tom/state", { body })).status).toBe(204);
+  const raw = await mecha.http("home", "GET /v1.0/actors/Cat/tom/state/mood");
+  expect([raw.status, raw.text]).toEqual([200, '"good"']);
+  await mecha.restart();
+  await mecha.http("home", "POST /v1.0/actors/Cat/tom/method/wake");
+  expect((await mecha.http("home", "GET /v1.0/actors/Cat/tom/state/mood")).status).toBe(204);
+});

@@ -145,6 +145,7 @@ describe("a PostgreSQL store", () => {
       ({ kind: "append", topic, message: { data: new Uint8Array(bytes) } }) as const;
     await store.commit(Array.from({ length: 30 }, () => append("done", 1)));
     await store.commit(Array.from({ length: 10 }, () => append("large", 10)));
+    await store.commit(Array.from({ length: 10 }, () => append("workflow:default:app", 10)));
     for (const group of ["g", "h"]) {
       const request = { topic: "done", group, owner: "me", max: 100, leaseMs: 1e9, waitMs: 0 };
       const deliveries = await store.claim(request);
@@ -163,6 +164,7 @@ describe("a PostgreSQL store", () => {
       clock.advance(10_000);
       return (await messages("done")) === 0 && (await messages("large")) === 0;
     }, "the old are dropped");
+    expect(await messages("workflow:default:app")).toBe(10);
     expect((await checkPostgresqlStore(address)).problems).toEqual([expect.stringContaining("fsync=off")]);
   });
 });

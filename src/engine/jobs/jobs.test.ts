@@ -132,3 +132,34 @@ test("prefixes delete, and one app does not see another's jobs", async () => {
   await jobs.deleteByPrefix("");
   expect(await jobs.list()).toEqual([]);
 });
+
+test("an app that does not end a job holds up a pause only so long, and a close not at all", async () => {
+  let asked = 0;
+  const jobs = createJobs({
+    principal: { namespace: "", appId: "c" },
+    channel: undefined,
+    store,
+    clock,
+    telemetry: recordedTelemetry(),
+    appMaxConcurrency: -1,
+    owner: "one",
+    target: {
+      trigger: (_job, signal) => {
+        asked++;
+        return new Promise((resolve) =>
+          signal.addEventListener("abort", () => resolve({ kind: "failed", reason: "given up" })),
+        );
+      },
+    },
+  });
+  await jobs.schedule({ name: "hung", dueTime: "1ms" }, { overwrite: false });
+  jobs.start();
+  await settle(() => asked === 1);
+  const paused = jobs.pause();
+  await Bun.sleep(5);
+  clock.advance(5000);
+  await paused;
+  await jobs.close();
+  // Given back untried.
+  expect((await jobs.list()).map(({ name }) => name)).toEqual(["hung"]);
+});

@@ -1,5 +1,5 @@
 import type { AppChannel } from "../../app/channel.ts";
-import type { Clock } from "../../edges/clock.ts";
+import { type Clock, sleep } from "../../edges/clock.ts";
 import { Code, errors } from "../../errors.ts";
 import type { Counter, Histogram, Log, Telemetry } from "../../telemetry/telemetry.ts";
 import { type Mutation, type Store, StoreConflict, type Timer } from "../store/store.ts";
@@ -31,6 +31,8 @@ export interface JobsOptions {
 const triggerTimeoutMs = 600_000;
 const leaseMs = triggerTimeoutMs + 30_000;
 const atOnceMax = 1024;
+/** How long a pause waits for jobs in the app's hands. */
+const pauseGraceMs = 5000;
 const pageSize = 1000;
 
 export function createJobs(options: JobsOptions): JobsEngine {
@@ -139,12 +141,19 @@ class AppJobs implements JobsEngine {
   }
 
   async pause(): Promise<void> {
-    await this.#timers.stop();
+    const grace = new AbortController();
+    const patience = sleep(
+      this.#options.clock,
+      pauseGraceMs,
+      AbortSignal.any([grace.signal, this.#closing.signal]),
+    );
+    await Promise.race([this.#timers.stop(), patience]);
+    grace.abort();
   }
 
   async close(): Promise<void> {
     this.#closing.abort();
-    await this.pause();
+    await this.#timers.stop();
   }
 
   #jobOf(timer: Timer): Job | undefined {

@@ -7,6 +7,7 @@ import { realEdges } from "../../src/edges/edges.ts";
 import { disabledActors } from "../../src/engine/actors/actors.ts";
 import { createJobs } from "../../src/engine/jobs/jobs.ts";
 import { createPubSub } from "../../src/engine/pubsub/pubsub.ts";
+import type { ScheduleStatus, Schedules } from "../../src/engine/schedules/schedules.ts";
 import type { Invoker } from "../../src/peer/invoker.ts";
 import type { Configuration } from "../../src/resource/resource.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
@@ -196,8 +197,14 @@ export async function testScope(changes: Partial<Omit<AppScope, "components">> =
       owner: "test",
     }),
     workflows: { connectedWorkers: 0 } as never,
-    elections: undefined as never,
-    schedules: undefined as never,
+    elections: {
+      campaign: () => ({ close: async () => {}, ended: Promise.resolve(), leadership: undefined }),
+      state: async (group) => ({ group, term: 0, fencingToken: 0 }),
+      resign: async () => {},
+      reload: async () => {},
+      close: async () => {},
+    },
+    schedules: { list: async () => [] } as Partial<Schedules> as Schedules,
     actors: disabledActors(),
     invoker: noInvoker,
     extendedMetadata: new Map(),

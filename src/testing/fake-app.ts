@@ -26,7 +26,7 @@ export interface FakeAppOptions {
   /** By `VERB /path`: `{ "POST /orders": … }`. Everything else is answered with 404, which is recorded too. */
   handlers?: Record<string, AppHandler>;
   /** What `GET /dapr/config` answers: the actor types. Absent: 404. */
-  config?: object;
+  config?: object | (() => object | string);
   /** Answers what no handler of the table is for. */
   otherwise?: AppHandler;
   /** Absent: a free one. */
@@ -56,7 +56,9 @@ export async function fakeApp({
   const answer = async (request: AppRequest): Promise<AppReply> => {
     const path = request.target.split("?")[0] ?? "";
     if (path === "/dapr/subscribe") return { body: subscriptions };
-    if (path === "/dapr/config" && config !== undefined) return { body: config };
+    if (path === "/dapr/config" && config !== undefined) {
+      return { body: typeof config === "function" ? config() : config };
+    }
     if (path.startsWith("/dapr/") || path === "/healthz") return { status: 404 };
     requests.push(request);
     const handle = handlers[`${request.method} ${path}`] ?? otherwise;

@@ -297,3 +297,16 @@ spec:
   await mecha.http("home", "POST /v1.0/actors/Cat/tom/method/wake");
   expect((await mecha.http("home", "GET /v1.0/actors/Cat/tom/state/mood")).status).toBe(204);
 });
+
+test("an app that can not say its types at once is asked again", async () => {
+  let asked = 0;
+  const app = keep(
+    await fakeApp({
+      config: () => (++asked === 1 ? "not yet" : { entities: ["Cat"] }),
+      otherwise: () => ({ body: "purr" }),
+    }),
+  );
+  const mecha = keep(await startMecha({ apps: [{ appId: "home", app }] }));
+  expect((await mecha.http("home", "POST /v1.0/actors/Cat/tom/method/feed")).text).toBe("purr");
+  expect(asked).toBe(2);
+});

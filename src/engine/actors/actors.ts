@@ -1,4 +1,5 @@
 import type { AppChannel } from "../../app/channel.ts";
+import { sleep } from "../../edges/clock.ts";
 import type { Edges } from "../../edges/edges.ts";
 import { errors, Fault } from "../../errors.ts";
 import type { HttpClient } from "../../net/http1/types.ts";
@@ -51,6 +52,8 @@ export interface ActorsOptions {
 
 export const defaultLeaseMs = 6000;
 const rejoinPauseMs = 200;
+const discoveryTries = 4;
+const discoveryPauseMs = 500;
 const closeGraceMs = 5000;
 
 export interface RunningActors extends ActorsEngine {
@@ -170,13 +173,10 @@ class AppActors implements RunningActors {
   }
 
   async start(): Promise<void> {
-    const { channel, principal, discovers, bodyBytesMax } = this.#options;
+    const { channel, discovers, bodyBytesMax } = this.#options;
     if (channel === undefined || channel.protocol !== "http" || !discovers) return;
     const { signal } = this.#closing;
-    const types = await discoverActors(channel, principal.appId, signal).catch((error) => {
-      if (!signal.aborted) this.#log.warn({ error }, "the app's /dapr/config could not be read: no actors");
-      return new Map();
-    });
+    const types = await this.#discover(channel);
     const reserved = [...types.keys()].find((type) => type.startsWith("dapr.internal."));
     if (reserved !== undefined) throw errors.ACTOR_TYPE_RESERVED(reserved);
     if (types.size === 0 || signal.aborted) return;
@@ -216,6 +216,24 @@ class AppActors implements RunningActors {
     this.#hosted?.app.end?.();
     await this.#reminders.close();
     await this.#cluster.close();
+  }
+
+  /** An app may listen before it can answer. */
+  async #discover(channel: AppChannel): Promise<Map<string, TypeConfig>> {
+    const { signal } = this.#closing;
+    const { principal, edges } = this.#options;
+    for (let left = discoveryTries - 1; !signal.aborted; left--) {
+      try {
+        return await discoverActors(channel, principal.appId, signal);
+      } catch (error) {
+        if (signal.aborted) break;
+        const outlook = left > 0 ? "asking again" : "no actors";
+        this.#log.warn({ error }, `the app's /dapr/config could not be read: ${outlook}`);
+        if (left === 0) break;
+        await sleep(edges.clock, discoveryPauseMs, signal);
+      }
+    }
+    return new Map();
   }
 
   /** Joining and leaving come one after the other. */

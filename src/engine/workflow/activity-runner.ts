@@ -15,7 +15,7 @@ import { type ActivityHeaders, toInbox } from "./messages.ts";
 import type { AppName } from "./names.ts";
 import { traceContext } from "./turn.ts";
 import { activityItem } from "./work-item.ts";
-import { activityKey, WorkerLost } from "./workers.ts";
+import { activityKey, lostRetryMs, WorkerLost } from "./workers.ts";
 
 const retryMs = 1_000;
 
@@ -50,7 +50,7 @@ export class ActivityRunner {
         telemetry.log.warn({ error, activity: name }, "an activity failed to run and is tried again");
       meters.activity(name, "recoverable", edges.clock.monotonicMs() - startedMs);
       await store
-        .nack(delivery, isLost ? 0 : retryMs, { untried: isLost })
+        .nack(delivery, isLost ? lostRetryMs : retryMs, { untried: isLost })
         .catch((cause) => telemetry.log.warn({ error: cause }, "an activity could not be given back"));
     }
   }

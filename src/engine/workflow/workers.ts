@@ -29,6 +29,8 @@ interface Pending<R> {
   reject(error: Error): void;
 }
 
+/** What was lost goes to the next worker soon, but a stream that fails at once must not be tried without a pause. */
+export const lostRetryMs = 50;
 /** A worker that does not read for so long has lost its item. */
 const sendTimeoutMs = 10_000;
 

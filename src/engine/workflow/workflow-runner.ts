@@ -16,7 +16,7 @@ import { encodeRecord, type InstanceRecord, isTerminal } from "./record.ts";
 import { parentOf, recordOf } from "./start-event.ts";
 import { type Decision, decide, isTermination, Stalled } from "./turn.ts";
 import { workflowItem } from "./work-item.ts";
-import { WorkerLost } from "./workers.ts";
+import { lostRetryMs, WorkerLost } from "./workers.ts";
 
 /** Executions that continue as new within one turn; more of them go through the inbox. */
 const restartsMax = 20;
@@ -51,7 +51,7 @@ export class WorkflowRunner {
       this.#cache.drop(instanceId);
       const isLost = error instanceof WorkerLost;
       if (!isLost) telemetry.log.warn({ error, instanceId }, "a workflow turn failed and is tried again");
-      const delayMs = isLost ? 0 : error instanceof StoreConflict ? 10 : failedRetryMs;
+      const delayMs = isLost ? lostRetryMs : error instanceof StoreConflict ? 10 : failedRetryMs;
       await this.#giveBack(deliveries, delayMs);
     }
   }

@@ -125,6 +125,29 @@ test("a singleton schedule runs under its leader", async () => {
   expect(new Set(app.requests.map((request) => request.header("ce-id"))).size).toBe(3);
 }, 30_000);
 
+test("a singleton schedule goes on under the next leader of its group", async () => {
+  const app = await fakeApp({ handlers: { "POST /tick": ok } });
+  const group = `---
+apiVersion: mecha.run/v1alpha1
+kind: Singleton
+metadata: { name: ticking }
+spec: { leaseDuration: 900ms }`;
+  const mecha = await start(`  every: 50ms\n  singleton: ticking\n  to: app://app0/tick\n${group}`, app, 2);
+  const base = "/v1.0-alpha1/mecha/election/ticking";
+  const leader = async () =>
+    (await mecha.http("app0", `GET ${base}/leader`)).json() as { term: number; fencingToken: number };
+  for (let term = 1; term <= 3; term++) {
+    const before = app.requests.length;
+    await until(() => app.requests.length > before + 2, `calls in term ${term}`);
+    const { fencingToken } = await leader();
+    const reply = await mecha.http("app1", `POST ${base}/resign`, { body: { fencingToken } });
+    expect(reply.status).toBe(204);
+    await until(async () => (await leader()).term > term, "the next term");
+  }
+  const ids = app.requests.map((request) => request.header("ce-id"));
+  expect(new Set(ids).size).toBe(ids.length);
+}, 30_000);
+
 test("a schedule of `after` counts from the end of the run before", async () => {
   const app = await fakeApp({ handlers: { "POST /tick": ok } });
   const mecha = await start(`  after: 50ms\n  repeats: 3\n  to: app://app0/tick`, app);

@@ -7,7 +7,7 @@ import { realEdges } from "../../src/edges/edges.ts";
 import { disabledActors } from "../../src/engine/actors/actors.ts";
 import { createJobs } from "../../src/engine/jobs/jobs.ts";
 import { createPubSub } from "../../src/engine/pubsub/pubsub.ts";
-import type { ScheduleStatus, Schedules } from "../../src/engine/schedules/schedules.ts";
+import type { Schedules } from "../../src/engine/schedules/schedules.ts";
 import type { Invoker } from "../../src/peer/invoker.ts";
 import type { Configuration } from "../../src/resource/resource.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";

@@ -139,6 +139,10 @@ export class ActiveSchedule {
   /** The moment has come: runs are made and the next moment set, in one commit. */
   async #tick(timer: Timer): Promise<void> {
     const { store, clock } = this.#options;
+    // Not the leader any more: given back, for the next one is not to wait until the claim ends.
+    const giveBack = () =>
+      this.#commit([{ kind: "timerDone", timer: tokenOf(timer), dueAtMs: timer.dueAtMs }]);
+    const isLost = (error: unknown) => error instanceof StoreConflict && error.reason === "lease";
     await unlessConflict(async () => {
       const stored = await readSchedule(store, this.#key);
       const done: Mutation = { kind: "timerDone", timer: tokenOf(timer) };
@@ -156,7 +160,7 @@ export class ActiveSchedule {
         putSchedule(this.#key, { ...stored, progress }, stored.etag),
         ...run.map((occurrenceMs) => this.#timer(`${runPrefix}${occurrenceMs}`, nowMs, { failures: 0 })),
       ]);
-    });
+    }).catch((error) => (isLost(error) ? giveBack() : Promise.reject(error)));
   }
 
   async #allowed({ concurrencyPolicy }: ScheduleSpec, run: number[]): Promise<number[]> {
@@ -294,17 +298,15 @@ function tokenOf({ space, id, claim }: Timer) {
   return { space, id, claim };
 }
 
-/**
- * Tries again when the record changed between the look and the commit; a lost claim means that another does it, a
- * lost lease that another leads.
- */
+/** Tries again when the record changed between the look and the commit; a lost claim means that another does it. */
 async function unlessConflict(work: () => Promise<void>): Promise<void> {
   for (let conflicts = 0; ; conflicts++) {
     try {
       return await work();
     } catch (error) {
       if (!(error instanceof StoreConflict) || conflicts >= conflictsMax) throw error;
-      if (error.reason === "claim" || error.reason === "lease") return;
+      if (error.reason === "lease") throw error;
+      if (error.reason === "claim") return;
     }
   }
 }

@@ -63,7 +63,7 @@ async function* saga(ctx) {
       done.push(step);
     }
     yield ctx.callActivity(fail, "car");
-  } catch (error) {
+  } catch {
     for (const step of done.reverse()) yield ctx.callActivity(undo, step);
     return `undone: ${done.join(", ")}`;
   }
@@ -74,7 +74,8 @@ async function* parent(ctx, input) {
   return child + 1;
 }
 
-async function* broken() {
+async function* broken(ctx) {
+  yield ctx.callActivity(double, 1);
   throw new Error("broken by design");
 }
 

@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { AppRuntime } from "./app-runtime.ts";
 
 /** What `mecha list`, `stop` and `logs` know of a running runtime. One file per process in `<data>/run`. */
 export interface InstanceRecord {
@@ -25,6 +26,24 @@ export interface InstanceApp {
   appLogFile: string | undefined;
   runtimeLogFile: string | undefined;
   socketFolder: string | undefined;
+}
+
+/** What the record of a runtime says, whoever started its app. */
+export function describeRuntime({ options, ports }: Pick<AppRuntime, "options" | "ports">): InstanceApp {
+  return {
+    appId: options.appId,
+    namespace: options.namespace,
+    httpPort: ports.http,
+    grpcPort: ports.grpc,
+    internalPort: ports.internal,
+    metricsPort: ports.metrics,
+    appPort: options.appPort,
+    appPid: undefined,
+    command: "",
+    appLogFile: undefined,
+    runtimeLogFile: undefined,
+    socketFolder: options.unixDomainSocket || undefined,
+  };
 }
 
 export function writeInstance(dataFolder: string, record: InstanceRecord): void {

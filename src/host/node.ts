@@ -5,7 +5,7 @@ import type { Log } from "../telemetry/telemetry.ts";
 import { type AppRuntime, openAppRuntime } from "./app-runtime.ts";
 import { choosePort } from "./free-port.ts";
 import { type Host, openHost } from "./host.ts";
-import { type InstanceApp, removeInstance, startTicks, writeInstance } from "./instances.ts";
+import { describeRuntime, type InstanceApp, removeInstance, startTicks, writeInstance } from "./instances.ts";
 import type { RuntimeOptions } from "./options.ts";
 import { type Probes, type Probing, startProbing } from "./probe.ts";
 import { SingletonApp, stopTimeoutOf } from "./singleton-app.ts";
@@ -126,7 +126,14 @@ class Node implements RunningNode {
       sink?.write(text);
       for (const line of text.trimEnd().split("\n")) app.onLine(line, "runtime");
     };
-    const runtime = await openAppRuntime({ host: this.host, options: app.options, write });
+    // What the Dapr CLI tells its runtimes of itself (dapr-api.md §3.6).
+    const extendedMetadata: Record<string, string> = {
+      ...app.options.extendedMetadata,
+      cliPID: String(process.pid),
+    };
+    if (app.command.length > 0) extendedMetadata.appCommand = app.command.join(" ");
+    const options = { ...app.options, extendedMetadata };
+    const runtime = await openAppRuntime({ host: this.host, options, write });
     this.runtimes.push(runtime);
     runtime.onShutdown(({ force }) => (force ? process.exit(1) : void this.stop(0)));
     this.records.push(recordOf(app, runtime, this.host.dataFolder));
@@ -246,6 +253,9 @@ class Node implements RunningNode {
   private setAppPid(appId: string, pid: number | undefined): void {
     const record = this.records.find((each) => each.appId === appId);
     if (record !== undefined) record.appPid = pid;
+    const metadata = this.runtimes.find((each) => each.options.appId === appId)?.scope.extendedMetadata;
+    if (pid === undefined) metadata?.delete("appPID");
+    else metadata?.set("appPID", String(pid));
     this.save();
   }
 
@@ -277,21 +287,13 @@ function logPath(dataFolder: string, appId: string, source: "app" | "runtime"): 
 }
 
 function recordOf(app: NodeApp, runtime: AppRuntime, dataFolder: string): InstanceApp {
-  const { options, ports } = runtime;
+  const { appId } = runtime.options;
   const hasProcess = app.command.length > 0;
   return {
-    appId: options.appId,
-    namespace: options.namespace,
-    httpPort: ports.http,
-    grpcPort: ports.grpc,
-    internalPort: ports.internal,
-    metricsPort: ports.metrics,
-    appPort: options.appPort,
-    appPid: undefined,
+    ...describeRuntime(runtime),
     command: app.command.join(" "),
-    appLogFile: app.logs.app && hasProcess ? logPath(dataFolder, options.appId, "app") : undefined,
-    runtimeLogFile: app.logs.runtime ? logPath(dataFolder, options.appId, "runtime") : undefined,
-    socketFolder: options.unixDomainSocket || undefined,
+    appLogFile: app.logs.app && hasProcess ? logPath(dataFolder, appId, "app") : undefined,
+    runtimeLogFile: app.logs.runtime ? logPath(dataFolder, appId, "runtime") : undefined,
   };
 }
 

@@ -3,6 +3,7 @@ import { createHttpClient } from "../net/http1/index.ts";
 import type { Log } from "../telemetry/telemetry.ts";
 import { type AppRuntime, openAppRuntime } from "./app-runtime.ts";
 import { type Host, openHost } from "./host.ts";
+import { describeRuntime, removeInstance, startTicks, writeInstance } from "./instances.ts";
 import type { RuntimeOptions } from "./options.ts";
 import { openLog } from "./telemetry.ts";
 
@@ -42,7 +43,16 @@ async function runOnce(request: SidecarRequest, log: Log): Promise<number | "res
     await host?.close();
     return 1;
   }
+  writeInstance(host.dataFolder, {
+    pid: process.pid,
+    startTicks: startTicks(process.pid),
+    startedAt: new Date().toISOString(),
+    folder: process.cwd(),
+    runFile: undefined,
+    apps: [describeRuntime(runtime)],
+  });
   const end = await new Ending(runtime, request.options).wait();
+  removeInstance(host.dataFolder, process.pid);
   if (end === "force") return 1;
   const closing = closeBoth(runtime, host);
   const graceMs = Math.max(forcedExitMs, request.options.gracefulShutdownSeconds * 1000);

@@ -59,10 +59,13 @@ describe("mecha daprd", () => {
   });
 
   test.each(["SIGTERM", "SIGINT"] as const)("%s drains and ends with exit code 0", async (signal) => {
-    const { process, url } = await daprd();
+    const { process, url, data } = await daprd();
     await eventually(() => isReady(url("/v1.0/healthz")));
+    const list = async (): Promise<string> => (await mecha(["list", "--json", "--data-dir", data])).output;
+    expect(JSON.parse(await list())).toMatchObject([{ appId: "orders", pid: process.child.pid }]);
     process.child.kill(signal);
     expect(await process.ended).toBe(0);
+    expect(JSON.parse(await list())).toEqual([]);
     expect(process.output()).toContain("Daprd shutdown gracefully");
   });
 

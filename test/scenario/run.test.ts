@@ -96,6 +96,15 @@ describe("mecha run", () => {
     const gone = await run("state", "get", "colour");
     expect(gone).toMatchObject({ code: 1, output: "error: key colour is not there\n" });
 
+    const metadata = (await (await fetch(`http://127.0.0.1:${httpPort}/v1.0/metadata`)).json()) as {
+      extended: Record<string, string>;
+    };
+    expect(metadata.extended).toMatchObject({
+      appCommand: "node app.mjs",
+      appPID: String((app as Listed).appPid),
+      cliPID: String((app as Listed).pid),
+    });
+
     const components = await run("components", "--json");
     expect(components.output).toContain('"statestore"');
     expect((await run("logs", "orders")).output).toContain("app listens on");

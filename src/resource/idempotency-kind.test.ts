@@ -98,5 +98,5 @@ test("what is unknown or left to later is refused by its name and place", async 
     'a.yaml:12:10: unknown field spec.windw; did you mean "window"?',
     "a.yaml:7:47: unknown field spec.targetRefs.1.section",
   ]);
-  expect(await errorsOf("  mode: skip\n")).toEqual(["a.yaml:5:3: spec.targetRefs is missing"]);
+  expect(await errorsOf("  mode: skip\n")).toEqual(["a.yaml:4:1: spec.targetRefs is missing"]);
 });

@@ -35,7 +35,11 @@ import { subscribeTopicEvents } from "./subscribe.ts";
 import { workflowOperations } from "./workflow.ts";
 import { workerOperations } from "./workflow-worker.ts";
 
-export const operations: Operation[] = [
+/** What Dapr does not have; `mecha daprd` does without. */
+const extensions: Operation[] = [...electionOperations, listSchedules];
+
+/** The operations of Dapr's API. */
+const daprOperations: Operation[] = [
   getState,
   getBulkState,
   queryState,
@@ -76,8 +80,6 @@ export const operations: Operation[] = [
   deleteJob,
   deleteJobsByPrefix,
   listJobs,
-  ...electionOperations,
-  listSchedules,
   ...workflowOperations,
   ...workerOperations,
   getMetadata,
@@ -86,3 +88,10 @@ export const operations: Operation[] = [
   healthzOutbound,
   shutdown,
 ];
+
+export const operations: Operation[] = [...daprOperations, ...extensions];
+
+/** Everything, or in strict mode just what daprd serves. */
+export function operationsOf({ isStrict }: { isStrict: boolean }): Operation[] {
+  return isStrict ? daprOperations : operations;
+}

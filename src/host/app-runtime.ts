@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { AppScope, AppSettings, HealthTargets } from "../api/call.ts";
-import { operations } from "../api/operations.ts";
+import { operationsOf } from "../api/operations.ts";
 import { createConnectRetry, createInboundPolicy } from "../api/resilience.ts";
 import { createAppChannel } from "../app/app-channel.ts";
 import type { AppChannel } from "../app/channel.ts";
@@ -292,6 +292,7 @@ class Runtime implements AppRuntime {
 
   private async listen(telemetry: Telemetry): Promise<void> {
     const { options, log } = this;
+    const operations = operationsOf(options);
     const http = createHttpApi({ app: this.scope, operations });
     const grpc = createGrpcApi({ app: this.scope, operations });
     await this.listenMetrics(telemetry);

@@ -56,6 +56,8 @@ describe("mecha daprd", () => {
     expect(missing.status).toBe(500);
     expect(await missing.json()).toMatchObject({ errorCode: "ERR_STATE_STORE_NOT_CONFIGURED" });
     expect(statSync(data).mode & 0o777).toBe(0o700);
+    const extension = await fetch(url("/v1.0-alpha1/mecha/schedules"));
+    expect(await extension.json()).toMatchObject({ errorCode: "ERR_DIRECT_INVOKE" });
   });
 
   test.each(["SIGTERM", "SIGINT"] as const)("%s drains and ends with exit code 0", async (signal) => {

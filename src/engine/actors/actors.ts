@@ -227,9 +227,11 @@ class AppActors implements RunningActors {
         return await discoverActors(channel, principal.appId, signal);
       } catch (error) {
         if (signal.aborted) break;
-        const outlook = left > 0 ? "asking again" : "no actors";
+        // What is no JSON now will be none later: the app answers everything alike, and has no actors.
+        const isLast = left === 0 || error instanceof SyntaxError;
+        const outlook = isLast ? "no actors" : "asking again";
         this.#log.warn({ error }, `the app's /dapr/config could not be read: ${outlook}`);
-        if (left === 0) break;
+        if (isLast) break;
         await sleep(edges.clock, discoveryPauseMs, signal);
       }
     }

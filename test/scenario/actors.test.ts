@@ -298,11 +298,21 @@ spec:
   expect((await mecha.http("home", "GET /v1.0/actors/Cat/tom/state/mood")).status).toBe(204);
 });
 
+test("an app that answers what is no JSON has no actors, and is not asked twice", async () => {
+  let asked = 0;
+  const app = keep(
+    await fakeApp({ config: () => (++asked > 0 ? "hello" : {}), otherwise: () => ({ body: "purr" }) }),
+  );
+  const mecha = keep(await startMecha({ apps: [{ appId: "home", app }] }));
+  expect((await mecha.http("home", "GET /v1.0/invoke/home/method/x")).text).toBe("purr");
+  expect(asked).toBe(1);
+});
+
 test("an app that can not say its types at once is asked again", async () => {
   let asked = 0;
   const app = keep(
     await fakeApp({
-      config: () => (++asked === 1 ? "not yet" : { entities: ["Cat"] }),
+      config: () => (++asked === 1 ? { entities: "not yet" } : { entities: ["Cat"] }),
       otherwise: () => ({ body: "purr" }),
     }),
   );

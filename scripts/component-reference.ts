@@ -46,7 +46,8 @@ function renderCommon(): string {
 
 function tableOf(fields: Fields): string {
   const rows = Object.entries(fields).map(
-    ([name, { type, description }]) => `| \`${name}\` | ${type} | ${description} |`,
+    ([name, { type, description, missing }]) =>
+      `| \`${name}\` | ${type} | ${description}${missing === undefined ? "" : " (refused: not implemented)"} |`,
   );
   return `| field | type | |\n|---|---|---|\n${rows.join("\n")}\n`;
 }

@@ -1,6 +1,8 @@
 import type { ComponentKind } from "./component.ts";
 import { choice, type Fields, flag, list, text } from "./fields.ts";
 
+const outbox = "transactions do not publish yet; effects of an Idempotency resource do";
+
 /**
  * Fields that every component of a kind takes because the layer above reads them, not the component: they are known
  * to the loader and to the reference pages, and reach that layer through `LoadedComponent.properties`.
@@ -17,10 +19,16 @@ export const commonFields: Record<ComponentKind, Fields> = {
       description: "an older AES key in hex, still used to decrypt",
       sensitive: true,
     }),
-    outboxPublishPubsub: text({ description: "pub/sub component that transactions publish to" }),
-    outboxPublishTopic: text({ description: "topic that transactions publish to" }),
-    outboxPubsub: text({ description: "pub/sub component of the internal outbox topic" }),
-    outboxDiscardWhenMissingState: flag({ description: "drop outbox messages whose state was not written" }),
+    outboxPublishPubsub: text({
+      description: "pub/sub component that transactions publish to",
+      missing: outbox,
+    }),
+    outboxPublishTopic: text({ description: "topic that transactions publish to", missing: outbox }),
+    outboxPubsub: text({ description: "pub/sub component of the internal outbox topic", missing: outbox }),
+    outboxDiscardWhenMissingState: flag({
+      description: "drop outbox messages whose state was not written",
+      missing: outbox,
+    }),
   },
   pubsub: {
     consumerID: text({ description: "consumer group; by default the app id" }),

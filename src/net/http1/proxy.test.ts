@@ -75,6 +75,8 @@ test("a proxy of server and client passes 100 MB both ways in bounded memory", a
     request.on("error", reject);
     let left = size;
     const more = (): void => {
+      // What is held counts, not what the collector has not come to yet.
+      if (left % 10_000_000 === 0) Bun.gc(true);
       highest = Math.max(highest, process.memoryUsage.rss());
       while (left > 0) {
         left -= block.length;
@@ -91,8 +93,8 @@ test("a proxy of server and client passes 100 MB both ways in bounded memory", a
   const digest = sent.digest("hex");
   expect(back.digest("hex")).toBe(digest);
   expect(hashes).toEqual([digest]);
-  // Four ends in one process, and a collector in no hurry: still far from the 400 MB of four copies.
-  expect(highest - before).toBeLessThan(250_000_000);
+  // Four ends in one process: still far from the 400 MB of four copies.
+  expect(highest - before).toBeLessThan(150_000_000);
 }, 30_000);
 
 test("a proxy holds a fast upstream back for a slow client", async () => {

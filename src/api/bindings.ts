@@ -1,12 +1,12 @@
 import type { BindingReply } from "../component/binding.ts";
 import { errors } from "../errors.ts";
 import { after } from "../kit/after.ts";
+import { JsonCursor } from "../kit/json-cursor.ts";
 import { formatTraceparent } from "../telemetry/propagation.ts";
 import type { SpanContext } from "../telemetry/telemetry.ts";
 import { Dapr } from "../wire/dapr/proto/runtime/v1/dapr_pb.js";
 import type { Call, HttpCall } from "./call.ts";
 import { anyJson, failures, text, textMap } from "./docs.ts";
-import { JsonCursor } from "./json-cursor.ts";
 import { operation } from "./operation.ts";
 import { noContent, pushMetadata } from "./reply.ts";
 import { members, metadataOf, parseBody, rawMember, textOf } from "./state-json.ts";

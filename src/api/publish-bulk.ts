@@ -1,7 +1,7 @@
 import { isBinaryType, isCloudEventType, isJsonType } from "../engine/pubsub/content-type.ts";
 import type { Fault, FaultOptions } from "../errors.ts";
+import { JsonCursor } from "../kit/json-cursor.ts";
 import type { BulkPublishRequestEntry } from "../wire/dapr/proto/runtime/v1/pubsub_pb.js";
-import { JsonCursor } from "./json-cursor.ts";
 import type { Fields } from "./operation.ts";
 import { members, metadataOf, parseBody, rawMember, textOf } from "./state-json.ts";
 

@@ -1,7 +1,7 @@
 import { Code, errors } from "../errors.ts";
+import { JsonCursor } from "../kit/json-cursor.ts";
 import { looseMembers } from "../kit/loose-members.ts";
 import type { TransactionalStateOperation } from "../wire/dapr/proto/runtime/v1/state_pb.js";
-import { JsonCursor } from "./json-cursor.ts";
 import type { Fields } from "./operation.ts";
 import type { Item, ItemOptions } from "./state-item.ts";
 

@@ -1,4 +1,4 @@
-import { jsonItems, jsonMembers } from "../pubsub/json-members.ts";
+import { jsonItems, jsonMembers } from "../../kit/json-members.ts";
 
 /** What the app answered is no list of effects. */
 export class InvalidEffects extends Error {

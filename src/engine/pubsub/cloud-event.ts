@@ -1,8 +1,8 @@
+import { jsonMembers } from "../../kit/json-members.ts";
 import { parseTraceparent } from "../../telemetry/propagation.ts";
 import type { SpanContext } from "../../telemetry/telemetry.ts";
 import { NotACloudEvent } from "./envelope.ts";
 import { type EnvelopeHead, readHead } from "./envelope-head.ts";
-import { jsonMembers } from "./json-members.ts";
 
 const expirationName = Buffer.from('"expiration"');
 

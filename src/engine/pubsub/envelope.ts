@@ -1,8 +1,8 @@
 import { isUtf8 } from "node:buffer";
+import { jsonMembers } from "../../kit/json-members.ts";
 import { formatTraceparent } from "../../telemetry/propagation.ts";
 import type { SpanContext } from "../../telemetry/telemetry.ts";
 import { binaryType, isBinaryType, isCloudEventType, isJsonType } from "./content-type.ts";
-import { jsonMembers } from "./json-members.ts";
 
 /** Everything an envelope is made of besides the defaults (dapr-api.md §6.1). */
 export interface EnvelopeParts {

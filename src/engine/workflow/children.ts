@@ -1,15 +1,13 @@
-import type { Store } from "../store/store.ts";
 import { decodeEvent } from "./events.ts";
-import { type AppName, historyName } from "./names.ts";
+import type { AppName } from "./names.ts";
 
 export interface ChildName {
   app: AppName;
   instanceId: string;
 }
 
-/** The children that the history of an instance tells of. */
-export async function childrenOf(store: Store, app: AppName, instanceId: string): Promise<ChildName[]> {
-  const history = await store.readHistory(historyName(app, instanceId), 0);
+/** The children that the history of an instance of the app tells of. */
+export function childrenOf(app: AppName, history: readonly Uint8Array[]): ChildName[] {
   return history.flatMap((bytes) => {
     const { eventType, router } = decodeEvent(bytes).event;
     if (eventType.case !== "childWorkflowInstanceCreated") return [];

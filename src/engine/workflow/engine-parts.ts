@@ -3,6 +3,7 @@ import type { Telemetry } from "../../telemetry/telemetry.ts";
 import type { Store } from "../store/store.ts";
 import type { Changes } from "./changes.ts";
 import type { Commits } from "./commits.ts";
+import type { InstanceHome } from "./home.ts";
 import type { WorkflowMeters } from "./meters.ts";
 import type { AppName } from "./names.ts";
 import type { Workers } from "./workers.ts";
@@ -24,6 +25,7 @@ export interface EngineParts {
   edges: Edges;
   telemetry: Telemetry;
   commits: Commits;
+  home: InstanceHome;
   changes: Changes;
   workers: Workers;
   meters: WorkflowMeters;

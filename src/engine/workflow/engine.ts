@@ -7,6 +7,7 @@ import { ActivityRunner } from "./activity-runner.ts";
 import { Changes } from "./changes.ts";
 import { ClaimLoop } from "./claim-loop.ts";
 import { Commits } from "./commits.ts";
+import { EngineHome } from "./engine-home.ts";
 import type { EngineParts, WorkflowLimits } from "./engine-parts.ts";
 import { Instances } from "./instances.ts";
 import { WorkflowMeters } from "./meters.ts";
@@ -64,12 +65,14 @@ class Engine implements WorkflowEngine {
     const meters = new WorkflowMeters(telemetry.metrics, app);
     const changes = new Changes(store, edges.clock, app);
     const commits = new Commits(store);
+    const home = new EngineHome({ store, app, commits });
     this.#parts = {
       app,
       store,
       edges,
       telemetry,
       commits,
+      home,
       changes,
       workers,
       meters,

@@ -6,10 +6,10 @@ import { StoreConflict } from "../store/store.ts";
 import { childrenOf } from "./children.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import { makeEvent } from "./events.ts";
-import { readRecord, type StoredRecord } from "./instance.ts";
+import { putInput, putRecord, readRecord, type StoredRecord } from "./instance.ts";
 import { timerSet, toInbox } from "./messages.ts";
 import { historyName, inputSpace, recordSpace } from "./names.ts";
-import { decodeRecord, encodeRecord, type InstanceRecord, isTerminal } from "./record.ts";
+import { decodeRecord, type InstanceRecord, isTerminal } from "./record.ts";
 import { recordOf } from "./start-event.ts";
 import { traceContext } from "./turn.ts";
 
@@ -57,8 +57,7 @@ export class Instances {
 
   async get(instanceId: string, options: { input?: boolean } = {}): Promise<InstanceView | undefined> {
     return this.#metered("get_workflow", async () => {
-      const { store, app } = this.#parts;
-      const stored = await readRecord(store, app, instanceId);
+      const stored = await this.#parts.home.read(instanceId);
       return stored && this.#view(instanceId, stored.record, options.input === true);
     });
   }
@@ -109,16 +108,15 @@ export class Instances {
   }
 
   async history(instanceId: string): Promise<Uint8Array[]> {
-    const { store, app } = this.#parts;
-    const stored = await readRecord(store, app, instanceId);
-    if (stored === undefined) throw errors.WORKFLOW_NOT_FOUND();
-    return store.readHistory(historyName(app, instanceId), 0);
+    const { home } = this.#parts;
+    if ((await home.read(instanceId)) === undefined) throw errors.WORKFLOW_NOT_FOUND();
+    return home.history(instanceId);
   }
 
   async #create(request: StartRequest): Promise<boolean> {
-    const { store, app, commits, changes } = this.#parts;
+    const { home, commits, changes } = this.#parts;
     for (let tries = 1; ; tries++) {
-      const before = await readRecord(store, app, request.instanceId);
+      const before = await home.settle(request.instanceId);
       if (before !== undefined) await this.#checkReuse(request.instanceId, before);
       const { mutations, isScheduled } = this.#creation(request, before);
       try {
@@ -134,8 +132,9 @@ export class Instances {
 
   async #checkReuse(instanceId: string, { record }: StoredRecord): Promise<void> {
     if (!isTerminal(record.status)) throw errors.WORKFLOW_ACTIVE(instanceId);
-    const { store, app } = this.#parts;
-    for (const child of await childrenOf(store, app, instanceId)) {
+    const { store, app, home } = this.#parts;
+    for (const child of childrenOf(app, await home.history(instanceId))) {
+      // A child may be another app's, whose home is its own affair: its record is in the engine's store.
       const stored = await readRecord(store, child.app, child.instanceId);
       if (stored !== undefined && !isTerminal(stored.record.status)) {
         throw errors.WORKFLOW_ACTIVE(child.instanceId);
@@ -153,27 +152,14 @@ export class Instances {
     const executionId = request.executionId || edges.random.uuid();
     const start = startEvent(request, executionId, nowMs);
     if (start.event.eventType.case !== "executionStarted") throw new Error("a start event starts");
-    const record = recordOf(start.event.eventType.value, app, nowMs);
-    const put = {
-      kind: "put" as const,
-      space: recordSpace(app),
-      key: instanceId,
-      value: encodeRecord(record),
-    };
-    const mutations: Mutation[] = [
-      before === undefined ? { ...put, ifAbsent: true } : { ...put, etag: before.etag },
-      before === undefined
-        ? undefined
-        : { kind: "historyDelete" as const, instance: historyName(app, instanceId) },
-      input === undefined
-        ? before && { kind: "delete" as const, space: inputSpace(app), key: instanceId }
-        : {
-            kind: "put" as const,
-            space: inputSpace(app),
-            key: instanceId,
-            value: new TextEncoder().encode(input),
-          },
-    ].filter((mutation) => mutation !== undefined);
+    const begun = recordOf(start.event.eventType.value, app, nowMs);
+    const mark = before?.record.home;
+    const record = mark === undefined ? begun : { ...begun, home: mark };
+    const mutations: Mutation[] = [putRecord(app, { id: instanceId, etag: before?.etag ?? "" }, record)];
+    if (before !== undefined) {
+      mutations.push({ kind: "historyDelete", instance: historyName(app, instanceId) });
+    }
+    if (before !== undefined || input !== undefined) mutations.push(putInput(app, instanceId, input));
     const isScheduled = scheduledMs !== undefined && scheduledMs > nowMs;
     mutations.push(
       isScheduled
@@ -186,8 +172,8 @@ export class Instances {
   /** An event for an instance that exists; a finished one does not hear it. */
   async #send(instanceId: string, type: EventType): Promise<void> {
     await this.#metered("add_event", async () => {
-      const { store, app, edges, commits } = this.#parts;
-      const stored = await readRecord(store, app, instanceId);
+      const { app, edges, commits, home } = this.#parts;
+      const stored = await home.read(instanceId);
       if (stored === undefined) throw errors.WORKFLOW_NOT_FOUND();
       if (isTerminal(stored.record.status)) return;
       const { bytes } = makeEvent(edges.clock.now(), type);
@@ -232,7 +218,7 @@ export class Instances {
     isDone: (record: InstanceRecord | undefined) => boolean,
     signal: AbortSignal,
   ): Promise<InstanceRecord | undefined> {
-    const { store, app, changes } = this.#parts;
+    const { home, changes } = this.#parts;
     const either = AbortSignal.any([signal, this.#closing]);
     let known: InstanceRecord | undefined;
     for (;;) {
@@ -243,7 +229,7 @@ export class Instances {
       const giveUp = (): void => changed.resolve(undefined);
       either.addEventListener("abort", giveUp, { once: true });
       try {
-        known ??= (await readRecord(store, app, instanceId))?.record;
+        known ??= (await home.read(instanceId))?.record;
         if (isDone(known)) return known;
         if (either.aborted) throw errors.WORKFLOW_WAIT_ENDED(instanceId);
         known = await changed.promise;

@@ -3,8 +3,9 @@ import { type Mutation, StoreConflict } from "../store/store.ts";
 import { type ChildName, childrenOf } from "./children.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import { readRecord } from "./instance.ts";
-import { historyName, inputSpace, recordSpace, timerSpace } from "./names.ts";
-import { isTerminal } from "./record.ts";
+import { timerSet } from "./messages.ts";
+import { type AppName, historyName, inputSpace, recordSpace, timerSpace } from "./names.ts";
+import { type InstanceRecord, isTerminal } from "./record.ts";
 
 export interface PurgeRequest {
   instanceId: string;
@@ -32,9 +33,9 @@ export async function purge(parts: EngineParts, request: PurgeRequest): Promise<
 }
 
 async function purgeTree(parts: EngineParts, request: PurgeRequest): Promise<number> {
-  const { app, store } = parts;
+  const { app, home } = parts;
   const { instanceId, recursive, force, executionId } = request;
-  const root = await readRecord(store, app, instanceId);
+  const root = await home.settle(instanceId);
   if (root === undefined) throw errors.WORKFLOW_NOT_FOUND();
   if (executionId !== undefined && root.record.executionId !== executionId) return 0;
   if (!force && !isTerminal(root.record.status)) throw errors.WORKFLOW_NOT_COMPLETED();
@@ -46,7 +47,7 @@ async function purgeTree(parts: EngineParts, request: PurgeRequest): Promise<num
     const key = historyName(name.app, name.instanceId);
     if (seen.has(key)) continue;
     seen.add(key);
-    if (recursive) names.push(...(await childrenOf(store, name.app, name.instanceId)));
+    if (recursive) names.push(...(await childrenIn(parts, name)));
     if (await purgeOne(parts, name, force)) removed += 1;
   }
   return removed;
@@ -58,9 +59,13 @@ async function purgeOne(
   { app, instanceId }: ChildName,
   force: boolean,
 ): Promise<boolean> {
-  const { store, commits, changes } = parts;
-  const stored = await readRecord(store, app, instanceId);
+  const { store, commits, changes, home } = parts;
+  const isOwn = isSame(app, parts.app);
+  const stored = await (isOwn ? home.settle(instanceId) : readRecord(store, app, instanceId));
   if (stored === undefined || !(force || isTerminal(stored.record.status))) return false;
+  if (!isOwn && stored.record.home !== undefined)
+    return purgeThere(parts, { app, instanceId }, stored.record);
+  if (isOwn) await home.remove(instanceId);
   const space = timerSpace(app);
   const timers = await store.listTimers(space, { prefix: `${instanceId}|`, limit: timersMax });
   const mutations: Mutation[] = [
@@ -75,6 +80,31 @@ async function purgeOne(
   await commits.commit(mutations);
   changes.notify(instanceId);
   return true;
+}
+
+/** Another app's instance in a state store of its own: its runtime purges it, and what belongs to it. */
+async function purgeThere(
+  { commits, edges }: EngineParts,
+  { app, instanceId }: ChildName,
+  { executionId, status }: InstanceRecord,
+): Promise<boolean> {
+  if (!isTerminal(status)) return false;
+  const nowMs = edges.clock.now();
+  await commits.commit([timerSet(app, { instanceId, executionId, purpose: "purge" }, nowMs)]);
+  return true;
+}
+
+/** Other apps' histories are read when they are in the engine's store. */
+async function childrenIn({ app, store, home }: EngineParts, name: ChildName): Promise<ChildName[]> {
+  const { instanceId } = name;
+  const history = isSame(name.app, app)
+    ? await home.history(instanceId)
+    : await store.readHistory(historyName(name.app, instanceId), 0);
+  return childrenOf(name.app, history);
+}
+
+function isSame(one: AppName, other: AppName): boolean {
+  return recordSpace(one) === recordSpace(other);
 }
 
 /** Timers of one instance; more than these are recognised as orphans when they fire. */

@@ -20,6 +20,17 @@ export interface InstanceRecord {
   traceParent?: string;
   /** Why it stands still, until a turn succeeds. */
   stalled?: string;
+  home?: HomeMark;
+}
+
+/** Present when the history is in a state store of the user's: how far this record has followed it. */
+export interface HomeMark {
+  /** The component's name. */
+  store: string;
+  /** The last turn saved there whose consequences are in the engine's store. */
+  turn: string;
+  /** Offsets of messages that saved turns have handled and that nobody has acknowledged yet. */
+  unacked?: number[];
 }
 
 export interface FailureRecord {

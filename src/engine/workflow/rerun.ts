@@ -10,7 +10,7 @@ import type { Mutation } from "../store/store.ts";
 import { StoreConflict } from "../store/store.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import { decodeEvent, dueMs, type EncodedEvent, encodeEvent, makeEvent } from "./events.ts";
-import { factsOf, readRecord } from "./instance.ts";
+import { factsOf } from "./instance.ts";
 import { timerSet, toActivities, toInbox } from "./messages.ts";
 import { historyName, inputSpace, recordSpace } from "./names.ts";
 import { encodeRecord, type InstanceRecord, isTerminal } from "./record.ts";
@@ -30,14 +30,14 @@ export interface RerunRequest {
  * the same turn, and what had begun before and not ended by then, is done again too. Throws Faults.
  */
 export async function rerun(parts: EngineParts, request: RerunRequest): Promise<void> {
-  const { app, store, commits, changes } = parts;
+  const { commits, changes, home } = parts;
   const { sourceId, newId, eventId } = request;
-  const source = await readRecord(store, app, sourceId);
+  const source = await home.settle(sourceId);
   if (source === undefined) throw errors.WORKFLOW_NOT_FOUND();
   if (!isTerminal(source.record.status)) throw errors.WORKFLOW_RERUN(`'${sourceId}' has not yet completed`);
   if (newId === sourceId) throw errors.WORKFLOW_RERUN("the new instance needs an id of its own");
-  if ((await readRecord(store, app, newId)) !== undefined) throw errors.WORKFLOW_ACTIVE(newId);
-  const history = (await store.readHistory(historyName(app, sourceId), 0)).map(decodeEvent);
+  if ((await home.settle(newId)) !== undefined) throw errors.WORKFLOW_ACTIVE(newId);
+  const history = (await home.history(sourceId)).map(decodeEvent);
   const cut = history.findIndex(({ event }) => event.eventId === eventId && isStep(event));
   if (cut < 0) {
     throw errors.WORKFLOW_EVENT_NOT_FOUND(

@@ -8,11 +8,11 @@ import { type Delivery, type Mutation, StoreConflict } from "../store/store.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import { decodeEvent, type EncodedEvent, failureDetails, makeEvent } from "./events.ts";
 import { Facts } from "./facts.ts";
-import { bytesOf, type Instance, loadInstance } from "./instance.ts";
+import type { Saved } from "./home.ts";
+import { bytesOf, type Instance, putInput, putRecord } from "./instance.ts";
 import { InstanceCache } from "./instance-cache.ts";
 import { timerSet, toInbox } from "./messages.ts";
-import { historyName, inputSpace, recordSpace } from "./names.ts";
-import { encodeRecord, type InstanceRecord, isTerminal } from "./record.ts";
+import { type InstanceRecord, isTerminal } from "./record.ts";
 import { parentOf, recordOf } from "./start-event.ts";
 import { type Decision, decide, isTermination, Stalled } from "./turn.ts";
 import { workflowItem } from "./work-item.ts";
@@ -57,14 +57,12 @@ export class WorkflowRunner {
   }
 
   async #turn(instanceId: string, deliveries: Delivery[]): Promise<void> {
-    const { edges } = this.#parts;
+    const { edges, home } = this.#parts;
     const nowMs = edges.clock.now();
     const cached = this.#cache.get(instanceId);
     const { instance, events, mutations } = await this.#open(cached, instanceId, deliveries, nowMs);
-    const acks = deliveries.map((delivery): Mutation => ({ kind: "ack", delivery }));
     if (instance === undefined || isTerminal(instance.record.status)) {
-      await this.#parts.commits.commit([...acks, ...mutations]);
-      return;
+      return home.dismiss(instance, deliveries, mutations);
     }
     const facts = instance.facts.fork();
     const accepted = events.filter(({ event }) => {
@@ -77,13 +75,10 @@ export class WorkflowRunner {
       this.#cache.drop(instanceId);
       return this.#turn(instanceId, deliveries);
     }
-    if (accepted.length === 0) {
-      await this.#parts.commits.commit([...acks, ...mutations]);
-      return;
-    }
+    if (accepted.length === 0) return home.dismiss(instance, deliveries, mutations);
     try {
       const result = await this.#decide(instance, facts, accepted, nowMs);
-      await this.#commit(instance, result, [...acks, ...mutations]);
+      await this.#commit(instance, result, deliveries, mutations);
     } catch (error) {
       if (!(error instanceof Stalled)) throw error;
       await this.#stall(instance, error, deliveries);
@@ -97,11 +92,13 @@ export class WorkflowRunner {
     deliveries: Delivery[],
     nowMs: number,
   ): Promise<{ instance: Instance | undefined; events: EncodedEvent[]; mutations: Mutation[] }> {
-    const { store, app } = this.#parts;
-    let instance = cached ?? (await loadInstance(store, app, instanceId));
+    const { app, home } = this.#parts;
+    let instance = await home.load(instanceId, cached);
     const events: EncodedEvent[] = [];
     const mutations: Mutation[] = [];
+    const unacked = instance?.record.home?.unacked;
     for (const delivery of deliveries) {
+      if (unacked?.includes(delivery.offset)) continue;
       const encoded = decodeEvent(delivery.data);
       const { eventType } = encoded.event;
       if (eventType.case === "executionStarted") {
@@ -109,7 +106,7 @@ export class WorkflowRunner {
         const executionId = start.workflowInstance?.executionId ?? "";
         if (instance === undefined || isTerminal(instance.record.status)) {
           const isOld = instance?.record.executionId === executionId;
-          if (!isOld) instance = this.#begin(instance, instanceId, recordOf(start, this.#parts.app, nowMs));
+          if (!isOld) instance = this.#begin(instance, instanceId, recordOf(start, app, nowMs));
         } else if (instance.record.executionId !== executionId) {
           mutations.push(...this.#refuse(start, instanceId, nowMs));
           continue;
@@ -124,7 +121,10 @@ export class WorkflowRunner {
 
   /** An instance that begins with its start message, in place of a finished one of the same id if there is one. */
   #begin(before: Instance | undefined, id: string, record: InstanceRecord): Instance {
-    return { id, record, etag: before?.etag ?? "", history: [], facts: new Facts(), bytes: 0, isNew: true };
+    const nothing = { history: [], facts: new Facts(), bytes: 0, isNew: true };
+    if (before?.record.home === undefined) return { id, record, etag: before?.etag ?? "", ...nothing };
+    const { etag, stored } = before;
+    return { id, record: { ...record, home: before.record.home }, etag, stored, ...nothing };
   }
 
   /** A child whose id is taken by another instance that still runs has failed to start. */
@@ -226,44 +226,40 @@ export class WorkflowRunner {
     });
   }
 
-  async #commit(instance: Instance, result: TurnResult, first: Mutation[]): Promise<void> {
-    const { app, commits, changes } = this.#parts;
-    const { id } = instance;
-    const name = historyName(app, id);
-    const isNew = result.isNewHistory || instance.history.length === 0;
-    const events = result.events.map(({ bytes }) => bytes);
-    const begins = result.isNewHistory || instance.isNew === true;
-    const input = result.input ?? inputOf(...(begins ? result.events : []));
-    const outcomes = await commits.commit([
-      ...first,
-      putRecord(this.#parts, instance, result.record),
-      ...(isNew ? [{ kind: "historyDelete" as const, instance: name }] : []),
-      { kind: "history", instance: name, expectedLength: isNew ? 0 : instance.history.length, events },
-      ...(begins ? [putInput(this.#parts, id, input)] : []),
-      ...result.mutations,
-      ...this.#retention(id, result.record),
-    ]);
-    const etag = outcomes[first.length]?.etag ?? "";
-    this.#remember(instance, result, events, isNew, etag);
-    this.#meter(result.record);
-    changes.notify(id, result.record);
-  }
-
-  #remember(
+  async #commit(
     instance: Instance,
     result: TurnResult,
-    events: Uint8Array[],
-    isNew: boolean,
-    etag: string,
-  ): void {
-    const { record, facts } = result;
+    deliveries: readonly Delivery[],
+    first: Mutation[],
+  ): Promise<void> {
+    const { app, changes, home } = this.#parts;
+    const { id } = instance;
+    const events = result.events.map(({ bytes }) => bytes);
+    const { isNewHistory } = result;
+    const begins = isNewHistory || instance.isNew === true;
+    const input = result.input ?? inputOf(...(begins ? result.events : []));
+    const mutations = [
+      ...first,
+      ...(begins ? [putInput(app, id, input)] : []),
+      ...result.mutations,
+      ...this.#retention(id, result.record),
+    ];
+    const { record } = result;
+    const saved = await home.save({ instance, record, events, isNewHistory, deliveries, mutations });
+    this.#remember(instance, result, events, saved);
+    this.#meter(record);
+    changes.notify(id, saved.record);
+  }
+
+  #remember(instance: Instance, result: TurnResult, events: Uint8Array[], saved: Saved): void {
+    const { record, facts, isNewHistory } = result;
     if (isTerminal(record.status)) {
       this.#cache.drop(instance.id);
       return;
     }
-    const history = isNew ? events : instance.history.concat(events);
-    const bytes = (isNew ? 0 : instance.bytes) + bytesOf(events);
-    this.#cache.keep({ id: instance.id, record, etag, history, facts, bytes });
+    const history = isNewHistory ? events : instance.history.concat(events);
+    const bytes = (isNewHistory ? 0 : instance.bytes) + bytesOf(events);
+    this.#cache.keep({ id: instance.id, ...saved, history, facts, bytes });
   }
 
   #meter({ name, status, createdMs, completedMs }: InstanceRecord): void {
@@ -292,7 +288,7 @@ export class WorkflowRunner {
       telemetry.log.warn({ instanceId: instance.id }, `workflow stalled: ${message}`);
       const updatedMs = edges.clock.now();
       const record = { ...instance.record, status: Status.STALLED, stalled: message, updatedMs };
-      await commits.commit([putRecord(this.#parts, instance, record)]);
+      await commits.commit([putRecord(this.#parts.app, instance, record)]);
       changes.notify(instance.id);
     }
     await this.#giveBack(deliveries, stalledRetryMs);
@@ -309,16 +305,6 @@ export class WorkflowRunner {
 /** Events that come before the start are kept for it. */
 function waitForStart({ record }: Instance, facts: Facts, events: EncodedEvent[], nowMs: number): TurnResult {
   return { events, facts, record: { ...record, updatedMs: nowMs }, mutations: [], isNewHistory: false };
-}
-
-function putRecord({ app }: EngineParts, { id, etag }: Instance, record: InstanceRecord): Mutation {
-  const put = { kind: "put" as const, space: recordSpace(app), key: id, value: encodeRecord(record) };
-  return etag === "" ? { ...put, ifAbsent: true } : { ...put, etag };
-}
-
-function putInput({ app }: EngineParts, id: string, input: string | undefined): Mutation {
-  if (input === undefined) return { kind: "delete", space: inputSpace(app), key: id };
-  return { kind: "put", space: inputSpace(app), key: id, value: new TextEncoder().encode(input) };
 }
 
 function inputOf(...events: (EncodedEvent | undefined)[]): string | undefined {

@@ -10,13 +10,14 @@ import { createJobs } from "../engine/jobs/jobs.ts";
 import { createPubSub } from "../engine/pubsub/pubsub.ts";
 import { createWorkflowEngine, type WorkflowEngine } from "../engine/workflow/engine.ts";
 import { createInvoker } from "../peer/app-invoker.ts";
-import { thisHost } from "../peer/identity.ts";
+import { thisHost, trustDomainDefault } from "../peer/identity.ts";
 import type { Registration } from "../peer/registry.ts";
 import { createPeerHandlers } from "../peer/server.ts";
 import type { Configuration } from "../resource/resource.ts";
 import type { Log, Telemetry } from "../telemetry/telemetry.ts";
 import { createGrpcApi } from "../transport/grpc/api.ts";
 import { createHttpApi } from "../transport/http/api.ts";
+import { openAccessControl } from "./access-control.ts";
 import { openActors, type PeerAddress } from "./actors.ts";
 import { createHealthTargets } from "./health-targets.ts";
 import type { Host } from "./host.ts";
@@ -199,7 +200,9 @@ class Runtime implements AppRuntime {
       ...{ host, options, channel, telemetry, health: this.health },
       address: () => this.peerAddress,
     });
-    this.closers.push(host.registry.local.register(principal, { channel, actors: actors.peer }));
+    const authorize = openAccessControl({ options, resources, metrics: telemetry.metrics });
+    const target = { channel, authorize, actors: actors.peer };
+    this.closers.push(host.registry.local.register(principal, target));
     const shared = { principal, settings, channel, telemetry, components: resources.components };
     const pubsub = createPubSub({
       ...shared,
@@ -225,6 +228,7 @@ class Runtime implements AppRuntime {
       clock: host.clock,
       sockets: host.edges.sockets,
       connectRetry: createConnectRetry(() => this.scope),
+      trustDomain: () => resources.configuration.accessControl?.trustDomain ?? trustDomainDefault,
     });
     const owner = randomBytes(9).toString("base64url");
     const singletons = openSingletons({ ...shared, host, resources, invoker, pubsub, owner });

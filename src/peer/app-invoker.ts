@@ -16,7 +16,7 @@ import {
 } from "./forward-http.ts";
 import { methodOutside, methodToLocal, methodToPeer, methodToSelf } from "./forward-method.ts";
 import { createGrpcProxy } from "./grpc-proxy.ts";
-import { type AppName, forwardedLines, thisHost } from "./identity.ts";
+import { type AppName, forwardedLines, thisHost, trustDomainDefault } from "./identity.ts";
 import { InvocationMetrics } from "./invocation-metrics.ts";
 import type { InvokeHttpRequest, Invoker, InvokeUnaryReply, InvokeUnaryRequest } from "./invoker.ts";
 import { limitBody } from "./limited-body.ts";
@@ -35,6 +35,8 @@ export interface InvokerOptions {
   /** How to call the own app; `undefined` when it has no port. */
   channel: AppChannel | undefined;
   registry: Registry;
+  /** Of the own app; the default one when absent. */
+  trustDomain?(): string;
   /** HTTPEndpoints the app may see, secrets resolved; the same object as long as nothing changed. */
   httpEndpoint(name: string): ExternalEndpoint | undefined;
   /** Shared; the invoker does not close it. */
@@ -71,6 +73,7 @@ class AppInvoker implements Invoker {
     this.#metrics = new InvocationMetrics(telemetry.metrics, principal.appId, clock);
     this.#forward = {
       principal,
+      trustDomain: () => options.trustDomain?.() ?? trustDomainDefault,
       channel,
       registry,
       httpClient,

@@ -20,7 +20,7 @@ import { callerRules, upgradeOf, withoutNamed } from "./header-rules.ts";
 import { passAnswer } from "./http-answer.ts";
 import { type AppName, identityLines } from "./identity.ts";
 import type { LocalTarget } from "./local-targets.ts";
-import { appField, errorOfAnswer, peerFields } from "./peer-link.ts";
+import { appField, errorOfAnswer, peerFields, trustDomainLines } from "./peer-link.ts";
 import type { Instance, Registry } from "./registry.ts";
 import { type ConnectRetry, callPeer } from "./retry.ts";
 import type { Target } from "./target.ts";
@@ -37,6 +37,8 @@ export interface OutgoingCall {
 
 export interface ForwardOptions {
   principal: AppName;
+  /** The caller's. */
+  trustDomain(): string;
   channel: AppChannel | undefined;
   registry: Registry;
   httpClient: HttpClient;
@@ -66,7 +68,8 @@ export async function forwardToLocal(
   const { principal, bodyBytesMax, forwarded } = options;
   if (!callee.channel) throw new GrpcError(Code.Internal, noRemoteChannel);
   const operation = call.target.split("?", 1)[0] as string;
-  callee.authorize?.({ caller: principal, operation, verb: call.request.method });
+  const trustDomain = options.trustDomain();
+  callee.authorize?.({ caller: principal, trustDomain, operation, verb: call.request.method });
   const headers = outgoingHeaders(call.request);
   headers.push(...forwarded, ...identityLines(principal, callee.name.appId));
   try {
@@ -87,6 +90,7 @@ export function forwardToPeer(
   const headers = outgoingHeaders(request);
   headers.push(...forwarded, ...identityLines(principal, name.appId));
   headers.push(...traceLines(call.trace), peerFields.app, appField(name));
+  headers.push(...trustDomainLines(options.trustDomain()));
   // Bytes that are here already can be sent to one instance after the other.
   const body = readyBytes(call.body) ?? call.body;
   const send = async (instance: Instance): Promise<HttpReply> => {

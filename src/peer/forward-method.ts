@@ -15,6 +15,7 @@ import {
   errorOfAnswer,
   methodCallTarget,
   peerFields,
+  trustDomainLines,
 } from "./peer-link.ts";
 import type { Instance } from "./registry.ts";
 import { callPeer } from "./retry.ts";
@@ -39,7 +40,14 @@ export async function methodToLocal(
   options: ForwardOptions,
 ): Promise<MethodAnswer> {
   if (!callee.channel) throw new GrpcError(Code.Internal, noRemoteChannel);
-  callee.authorize?.({ caller: options.principal, operation: `/${call.method}`, verb: call.verb });
+  const { principal: caller } = options;
+  const inbound = {
+    caller,
+    trustDomain: options.trustDomain(),
+    operation: `/${call.method}`,
+    verb: call.verb,
+  };
+  callee.authorize?.(inbound);
   try {
     return await deliverMethod(callee.channel, stamp(call, callee.name.appId, options), options.bodyBytesMax);
   } catch (error) {
@@ -57,6 +65,7 @@ export function methodToPeer(
   const headers = [
     ...identityLines(options.principal, name.appId),
     ...[peerFields.app, appField(name), peerFields.call, "method"],
+    ...trustDomainLines(options.trustDomain()),
     ...traceLines(call.trace),
   ];
   const send = async (instance: Instance): Promise<MethodAnswer> => {

@@ -12,7 +12,7 @@ import { extractGrpcContext } from "../telemetry/propagation.ts";
 import type { Span, Telemetry } from "../telemetry/telemetry.ts";
 import { failureText, noOwnChannel, noRemoteChannel, unhealthy } from "./failure.ts";
 import type { ForwardOptions } from "./forward-http.ts";
-import type { AppName } from "./identity.ts";
+import { type AppName, trustDomainDefault } from "./identity.ts";
 import { appField, peerFields } from "./peer-link.ts";
 import type { PeerLinks } from "./peer-links.ts";
 import { forwardedMetadata, traceMetadata } from "./proxy-metadata.ts";
@@ -49,7 +49,8 @@ async function connect(context: GrpcContext, options: GrpcProxyOptions): Promise
     const local = options.registry.local.get(name);
     if (!local) return peer(context, { name, id }, options, span);
     const callMetadata = forwardedMetadata(context, principal, name.appId);
-    local.authorize?.({ caller: principal, operation: context.path, verb: "" });
+    const trustDomain = options.trustDomain();
+    local.authorize?.({ caller: principal, trustDomain, operation: context.path, verb: "" });
     if (!local.channel) throw new GrpcError(Code.Internal, noRemoteChannel);
     return await connectToApp(local.channel, callMetadata, context, span);
   } catch (error) {
@@ -98,6 +99,8 @@ function peer(
     ...traceMetadata(span.context),
     [peerFields.app, appField(name)],
   ];
+  const trustDomain = options.trustDomain();
+  if (trustDomain !== trustDomainDefault) metadata.push([peerFields.trustDomain, trustDomain]);
   const attempt = { registry, clock, retry: options.connectRetry(id), name, id, request: context };
   const client: GrpcClient = {
     unary: unproxied,

@@ -7,6 +7,9 @@ export interface AppName {
   appId: string;
 }
 
+/** Of apps whose Configuration names none. */
+export const trustDomainDefault = "public";
+
 /** The header lines that tell an app who calls whom. A caller's own lines of these names never pass. */
 export function identityLines(caller: AppName, calleeAppId: string): string[] {
   return [

@@ -16,6 +16,8 @@ export interface LocalTarget {
 /** Who wants what of an app. */
 export interface InboundCall {
   caller: AppName;
+  /** Of the caller (dapr-api.md §13.2). */
+  trustDomain: string;
   /** `/method/path` or `/package.Service/Method`. */
   operation: string;
   /** The HTTP verb; empty for gRPC. */

@@ -12,7 +12,7 @@ import {
   type ListStringValue,
 } from "../wire/dapr/proto/internals/v1/service_invocation_pb.js";
 import { failureText } from "./failure.ts";
-import type { AppName } from "./identity.ts";
+import { type AppName, trustDomainDefault } from "./identity.ts";
 import { httpExtensionOf, type MethodAnswer, type MethodCall, noData } from "./on-invoke.ts";
 
 /**
@@ -25,6 +25,8 @@ export const peerFields = {
   token: "mecha-peer-token",
   /** `namespace/app`: one process may run several apps. */
   app: "mecha-peer-app",
+  /** The caller's; absent for the default one. */
+  trustDomain: "mecha-peer-trust-domain",
   /** `method`: the body is an InternalInvokeRequest. */
   call: "mecha-peer-call",
   /** On an answer that is no app's: the gRPC code and the percent-encoded message. */
@@ -38,6 +40,11 @@ const messageCharsMax = 2000;
 
 export function appField({ namespace, appId }: AppName): string {
   return `${namespace}/${appId}`;
+}
+
+/** The lines that name the caller's trust domain. */
+export function trustDomainLines(trustDomain: string): string[] {
+  return trustDomain === trustDomainDefault ? [] : [peerFields.trustDomain, trustDomain];
 }
 
 export function parseAppField(text: string | undefined): AppName | undefined {

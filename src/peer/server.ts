@@ -9,7 +9,7 @@ import { deliverHttp, deliverMethod, RequestDelivery } from "./deliver.ts";
 import { appCallFailure, failureText, noRemoteChannel } from "./failure.ts";
 import { connectToApp } from "./grpc-proxy.ts";
 import { peerRules, upgradeOf } from "./header-rules.ts";
-import type { AppName } from "./identity.ts";
+import { type AppName, trustDomainDefault } from "./identity.ts";
 import { InvocationMetrics } from "./invocation-metrics.ts";
 import type { InboundCall, LocalTarget, LocalTargets } from "./local-targets.ts";
 import { canonicalTarget } from "./method-path.ts";
@@ -47,12 +47,16 @@ export function createPeerHandlers(options: PeerHandlersOptions): PeerHandlers {
   };
 }
 
+interface PeerCaller extends AppName {
+  trustDomain: string;
+}
+
 /** The app a peer asks for. Nothing a caller says is believed before its token was right. */
 function calleeOf(
   field: (lowerName: string) => string | undefined,
   token: Buffer,
   apps: LocalTargets,
-): { callee: LocalTarget; caller: AppName } {
+): { callee: LocalTarget; caller: PeerCaller } {
   if (!isToken(field(peerFields.token), token)) {
     throw new GrpcError(Code.Unauthenticated, "this peer token is not mine");
   }
@@ -67,6 +71,7 @@ function calleeOf(
     caller: {
       appId: field("dapr-caller-app-id") ?? "",
       namespace: field("dapr-caller-namespace") ?? "",
+      trustDomain: field(peerFields.trustDomain) ?? trustDomainDefault,
     },
   };
 }
@@ -120,7 +125,7 @@ function metricsOf(callee: LocalTarget, { telemetry }: PeerHandlersOptions): Inv
 }
 
 interface Inbound {
-  caller: AppName;
+  caller: PeerCaller;
   span: Span;
   options: PeerHandlersOptions;
 }
@@ -133,7 +138,7 @@ async function servePlain(
   // The caller's mecha has done this; what a policy judges is made here all the same.
   const target = canonicalTarget(request.target);
   const channel = admit(callee, {
-    caller,
+    ...said(caller),
     operation: target.split("?", 1)[0] as string,
     verb: request.method,
   });
@@ -171,7 +176,7 @@ async function serveMethod(
   span.rename(spanName(callee, call.method));
   describe(span, call.method);
   const channel = admit(callee, {
-    caller,
+    ...said(caller),
     operation: `/${call.method}`,
     verb: call.verb,
   });
@@ -181,6 +186,10 @@ async function serveMethod(
     headers: ["Content-Type", "application/x-protobuf"],
     body: encodeMethodAnswer(answer),
   };
+}
+
+function said({ appId, namespace, trustDomain }: PeerCaller): Pick<InboundCall, "caller" | "trustDomain"> {
+  return { caller: { appId, namespace }, trustDomain };
 }
 
 /** Room for metadata and framing beside the data. */
@@ -209,7 +218,7 @@ function serveGrpc(
     async connect(context) {
       const span = telemetry.tracer.start(path, "server", extractGrpcContext(field));
       try {
-        const channel = admit(callee, { caller, operation: path, verb: "" });
+        const channel = admit(callee, { ...said(caller), operation: path, verb: "" });
         return await connectToApp(channel, peerMetadata(context), context, span);
       } catch (error) {
         span.end({ code: Code.Internal, message: failureText(error) });

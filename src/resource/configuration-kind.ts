@@ -1,3 +1,4 @@
+import { readAccessControl } from "./access-control.ts";
 import type { FieldReader } from "./field-reader.ts";
 import type { ApiRule, Configuration } from "./resource.ts";
 
@@ -31,8 +32,10 @@ export function readConfigurationKind(spec: FieldReader): ConfigurationSpec {
 export function readConfiguration(spec: FieldReader): Omit<Configuration, "names"> {
   const logging = spec.object("logging")?.object("apiLogging");
   const api = spec.object("api");
+  const accessControl = readAccessControl(spec.object("accessControl"));
   reportMissing(spec);
   return {
+    ...(accessControl && { accessControl }),
     tracing: readTracing(spec.object("tracing")),
     metrics: readMetrics(spec),
     secrets: { scopes: (spec.object("secrets")?.list("scopes") ?? []).map(readSecretScope) },
@@ -55,7 +58,6 @@ export function readConfiguration(spec: FieldReader): Omit<Configuration, "names
 function reportMissing(spec: FieldReader): void {
   const isEmptyPipeline = (value: unknown) => listAt(value, "handlers").length === 0;
   spec.refused("mtls", (value) => isFalse(fieldAt(value, "enabled")));
-  spec.refused("accessControl", allowsEverything);
   // Middleware may be what authenticates callers.
   spec.refused("httpPipeline", isEmptyPipeline);
   spec.refused("appHttpPipeline", isEmptyPipeline);
@@ -224,14 +226,6 @@ function fieldAt(value: unknown, name: string): unknown {
 function listAt(value: unknown, name: string): unknown[] {
   const list = fieldAt(value, name);
   return Array.isArray(list) ? list : [];
-}
-
-/** Without a policy and with nothing denied, access control is as good as absent. */
-function allowsEverything(value: unknown): boolean {
-  if (typeof value !== "object") return false;
-  const action = fieldAt(value, "defaultAction") ?? "";
-  const isAllow = typeof action === "string" && /^(allow)?$/i.test(action);
-  return isAllow && listAt(value, "policies").length === 0;
 }
 
 function isFalse(value: unknown): boolean {

@@ -313,15 +313,29 @@ test("loadResources() refuses by name what is not implemented, in strict mode it
 
 test("loadResources() refuses protection that it can not give in strict mode too", async () => {
   const text = configuration(`  mtls: { enabled: true }
-  accessControl: { defaultAction: deny }
   httpPipeline: { handlers: [{ name: auth, type: middleware.http.bearer }] }
 `);
-  const refused = ["5:3: spec.mtls", "6:3: spec.accessControl", "7:3: spec.httpPipeline"];
+  const refused = ["5:3: spec.mtls", "6:3: spec.httpPipeline"];
   const errors = refused.map(
     (field) => `a.yaml:${field} is not implemented; remove it, nothing would enforce it`,
   );
   expect(await errorsOf(text)).toEqual(errors);
   expect(await errorsOf(text, { isStrict: true })).toEqual(errors);
-  const policies = configuration("  accessControl: { policies: [{ appId: a, defaultAction: deny }] }\n");
-  expect(await errorsOf(policies, { isStrict: true })).toHaveLength(1);
+});
+
+test("loadResources() reads who may call whom, and names what is wrong in it", async () => {
+  const bad = configuration(`  accessControl:
+    policies:
+      - { appId: a, namespace: default, operations: [{ name: /x, action: perhaps }, { name: /y }] }
+`);
+  const place = "spec.accessControl.policies.0";
+  expect(await errorsOf(bad)).toEqual([
+    `a.yaml:7:9: ${place}.trustDomain is missing`,
+    `a.yaml:7:74: ${place}.operations.0.action must be one of allow, deny, got "perhaps"`,
+    `a.yaml:7:85: ${place}.operations.1.action is missing`,
+  ]);
+  const good = configuration("  accessControl: { policies: [{ appId: a, namespace: n, trustDomain: t }] }\n");
+  const { accessControl } = mergeConfigurations((await load(good)).configurations);
+  const policy = { appId: "a", namespace: "n", trustDomain: "t", defaultAction: undefined, operations: [] };
+  expect(accessControl).toEqual({ trustDomain: "public", defaultAction: "deny", policies: [policy] });
 });

@@ -181,11 +181,37 @@ export interface Configuration {
       | { anyTerminal?: number; completed?: number; failed?: number; terminated?: number }
       | undefined;
   };
+  /** Absent: every app may call every operation. */
+  accessControl?: AccessControl;
   features: Record<string, boolean>;
   apiLogging: { enabled: boolean; obfuscateURLs: boolean; omitHealthChecks: boolean };
   /** Names of the loaded resources, in order. */
   names: string[];
 }
+
+/** Who may call the app, by service invocation (dapr-api.md §13.3). */
+export interface AccessControl {
+  /** Of the app itself, as its callees see it. */
+  trustDomain: string;
+  defaultAction: AccessAction;
+  policies: {
+    appId: string;
+    namespace: string;
+    trustDomain: string;
+    defaultAction: AccessAction | undefined;
+    operations: AccessOperation[];
+  }[];
+}
+
+export interface AccessOperation {
+  /** A path, with `*` and `**`. */
+  name: string;
+  /** Upper case; `*` is all of them. */
+  verbs: string[];
+  action: AccessAction;
+}
+
+export type AccessAction = "allow" | "deny";
 
 export interface ApiRule {
   name: string;

@@ -148,7 +148,12 @@ test("an access rule of the callee refuses with 403", async () => {
     "code = PermissionDenied desc = access control policy has denied",
   );
   expect(asked).toEqual([
-    { caller: { namespace: "default", appId: "caller" }, operation: "/a/b", verb: "DELETE" },
+    {
+      caller: { namespace: "default", appId: "caller" },
+      trustDomain: "public",
+      operation: "/a/b",
+      verb: "DELETE",
+    },
   ]);
 });
 

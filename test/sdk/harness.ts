@@ -21,6 +21,8 @@ export interface SdkProgram {
   appHealthCheck?: boolean;
   /** One runtime process per app instead of one for all. */
   sidecars?: boolean;
+  /** An app `other` without a command, whose port the client gets as OTHER_GRPC_PORT. */
+  hasOtherApp?: boolean;
 }
 
 /** What the client printed: check → `ok`, or the reason why not. */
@@ -61,7 +63,7 @@ class SdkRun {
     await this.cli(["configuration", "set", "sdk-item", "one"]);
     await this.cli(["configuration", "set", "sdk-live", "before"]);
     const apps = ["http", "grpc"].filter((role) => role in this.program.roles).map((role) => `${role}-app`);
-    for (const app of [...apps, "client"])
+    for (const app of [...apps, ...this.others(), "client"])
       await this.waitFor(`subscriptions of ${app}`, () => this.isInitialised(app));
     return this.runClient();
   }
@@ -77,13 +79,17 @@ class SdkRun {
     }
   }
 
+  private others(): string[] {
+    return this.program.hasOtherApp ? ["other"] : [];
+  }
+
   private writeFiles(): void {
     const resources = join(this.folder, "resources");
     mkdirSync(resources, { recursive: true });
     const secrets = join(this.folder, "secrets.json");
     writeFileSync(secrets, JSON.stringify({ "sdk-secret": "hush", nested: { inner: "deep" } }));
     writeFileSync(join(resources, "secrets.yaml"), secretStore(secrets));
-    const { roles, folder = this.folder, appHealthCheck = false } = this.program;
+    const { roles, folder = this.folder, appHealthCheck = false, hasOtherApp = false } = this.program;
     for (const file of this.program.resources ?? []) copyFileSync(file, join(resources, basename(file)));
     const apps = Object.entries({ ...roles, client: undefined }).filter(
       ([, command]) => command !== undefined,
@@ -91,9 +97,10 @@ class SdkRun {
     const text = apps
       .map(([role, command]) => appEntry(role, command as string[], folder, appHealthCheck))
       .join("");
+    const other = hasOtherApp ? `  - appID: other\n    appDirPath: ${folder}\n` : "";
     writeFileSync(
       join(this.folder, "mecha.yaml"),
-      `version: 1\ncommon:\n  resourcesPath: ${resources}\n  appLogDestination: console\n  daprdLogDestination: console\napps:\n${text}  - appID: client\n    appDirPath: ${folder}\n`,
+      `version: 1\ncommon:\n  resourcesPath: ${resources}\n  appLogDestination: console\n  daprdLogDestination: console\napps:\n${text}  - appID: client\n    appDirPath: ${folder}\n${other}`,
     );
   }
 
@@ -141,12 +148,13 @@ class SdkRun {
 
   private async runClient(): Promise<SdkResult> {
     const [program = "", ...words] = this.program.roles.client;
-    const env = {
+    const env: Record<string, string> = {
       ...(process.env as Record<string, string>),
       ...this.program.env,
       DAPR_HTTP_PORT: String(await this.port("client")),
       DAPR_GRPC_PORT: String(await this.port("client", "grpcPort")),
     };
+    for (const app of this.others()) env.OTHER_GRPC_PORT = String(await this.port(app, "grpcPort"));
     const child = spawn(program, words, { env, cwd: this.program.folder, stdio: ["ignore", "pipe", "pipe"] });
     this.children.push(child);
     const result: SdkResult = new Map();

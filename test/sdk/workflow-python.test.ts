@@ -1,36 +1,11 @@
-import { expect, test } from "bun:test";
+import { test } from "bun:test";
 import { join } from "node:path";
-import { runSdk } from "./harness.ts";
 import { pythonVenv } from "./toolchain.ts";
-
-const checks = [
-  "chain",
-  "fan-out",
-  "monitor",
-  "continue-as-new",
-  "approval-timeout",
-  "retry",
-  "child",
-  "patch",
-  "approval",
-  "saga",
-  "failed",
-  "early-events",
-  "suspend",
-  "terminate-recursive",
-  "purge",
-  "list",
-  "history",
-  "rerun",
-];
+import { expectWorkflows } from "./workflow-cases.ts";
 
 test("workflows of the Python SDK", async () => {
   const folder = import.meta.dirname;
   const python = await pythonVenv(join(folder, "python/requirements.txt"));
-  const result = await runSdk({
-    language: "python",
-    roles: { client: [python, join(folder, "workflow/python.py")] },
-    folder: join(folder, "workflow"),
-  });
-  expect(Object.fromEntries(result)).toEqual(Object.fromEntries(checks.map((name) => [name, "ok"])));
+  const program = { language: "python", folder: join(folder, "workflow") };
+  await expectWorkflows(program, [python, join(folder, "workflow/python.py")]);
 }, 300_000);

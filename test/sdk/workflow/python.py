@@ -1,28 +1,63 @@
-"""The workflow scenarios in Python, on dapr as PyPI ships it: worker and client in one process."""
+"""The workflow scenarios in Python, on dapr as PyPI ships it: worker of two apps and client in one process."""
 
 import json
+import os
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
+from types import FunctionType
 
 import dapr.ext.workflow as wf
 
-runtime = wf.WorkflowRuntime()
 calls = {}
 undone = []
+workflows = []
+activities = []
 
 
-@runtime.activity
+def workflow(function):
+    workflows.append(function)
+    return function
+
+
+def activity(function):
+    activities.append(function)
+    return function
+
+
+def copy(function):
+    """The SDK marks what it registers, and refuses it a second time."""
+    return FunctionType(function.__code__, function.__globals__, function.__name__)
+
+
+def worker(port=None, latest="one"):
+    """A runtime that has everything, and of the workflow `evolving` the versions up to the latest."""
+    runtime = wf.WorkflowRuntime(port=port)
+    for each in workflows:
+        runtime.register_workflow(copy(each))
+    for each in activities:
+        runtime.register_activity(copy(each))
+    versions = [evolving_one] if latest == "one" else [evolving_one, evolving_two]
+    for each in versions:
+        runtime.register_versioned_workflow(
+            copy(each), name="evolving", version_name=each.__name__, is_latest=each is versions[-1]
+        )
+    runtime.start()
+    runtime.wait_for_worker_ready()
+    return runtime
+
+
+@activity
 def double(ctx, number):
     calls["double"] = calls.get("double", 0) + 1
     return number * 2
 
 
-@runtime.activity
+@activity
 def refuse(ctx, what):
     raise ValueError(f"no {what}")
 
 
-@runtime.activity
+@activity
 def flaky(ctx, key):
     calls[key] = calls.get(key, 0) + 1
     if calls[key] < 3:
@@ -30,25 +65,25 @@ def flaky(ctx, key):
     return calls[key]
 
 
-@runtime.activity
+@activity
 def undo(ctx, step):
     undone.append(step)
 
 
-@runtime.workflow
+@workflow
 def chain(ctx, number):
     one = yield ctx.call_activity(double, input=number)
     two = yield ctx.call_activity(double, input=one)
     return (yield ctx.call_activity(double, input=two))
 
 
-@runtime.workflow
+@workflow
 def fan(ctx, count):
     tasks = [ctx.call_activity(double, input=index) for index in range(count)]
     return sum((yield wf.when_all(tasks)))
 
 
-@runtime.workflow
+@workflow
 def monitor(ctx, polls):
     ctx.set_custom_status(f"left {polls}")
     if polls == 0:
@@ -58,7 +93,7 @@ def monitor(ctx, polls):
     ctx.continue_as_new(polls - 1, save_events=True)
 
 
-@runtime.workflow
+@workflow
 def spin(ctx, left):
     """More executions than run in one turn."""
     if left == 0:
@@ -66,7 +101,7 @@ def spin(ctx, left):
     ctx.continue_as_new(left - 1)
 
 
-@runtime.workflow
+@workflow
 def approval(ctx, seconds):
     approved = ctx.wait_for_external_event("approved")
     timeout = ctx.create_timer(timedelta(seconds=seconds))
@@ -74,7 +109,7 @@ def approval(ctx, seconds):
     return "timed out" if first == timeout else f"approved by {approved.get_result()}"
 
 
-@runtime.workflow
+@workflow
 def saga(ctx, _):
     done = []
     try:
@@ -88,39 +123,68 @@ def saga(ctx, _):
         return "undone"
 
 
-@runtime.workflow
+@workflow
 def retried(ctx, key):
     policy = wf.RetryPolicy(first_retry_interval=timedelta(milliseconds=20), max_number_of_attempts=5)
     return (yield ctx.call_activity(flaky, input=key, retry_policy=policy))
 
 
-@runtime.workflow
+@workflow
+def collect(ctx, given):
+    """Each execution takes one event; those that wait go along to the next."""
+    if given["left"] == 0:
+        return given["sum"]
+    number = yield ctx.wait_for_external_event("number")
+    ctx.continue_as_new({"left": given["left"] - 1, "sum": given["sum"] + number}, save_events=True)
+
+
+@workflow
 def parent(ctx, number):
     children = [ctx.call_child_workflow(chain, input=number + each) for each in range(3)]
     return sum((yield wf.when_all(children)))
 
 
-@runtime.workflow
+@workflow
 def holder(ctx, _):
     yield ctx.call_child_workflow(numbers, instance_id=f"{ctx.instance_id}-child")
 
 
-@runtime.workflow
+@workflow
 def numbers(ctx, _):
     first = yield ctx.wait_for_external_event("number")
     second = yield ctx.wait_for_external_event("number")
     return first + second
 
 
-@runtime.workflow
+@workflow
 def broken(ctx, _):
     raise RuntimeError("broken by design")
 
 
-@runtime.workflow
+@workflow
 def patched(ctx, _):
     yield ctx.call_activity(double, input=1)
     return ctx.is_patched("better")
+
+
+@workflow
+def abroad(ctx, number):
+    return (yield ctx.call_activity("double", input=number, app_id="other"))
+
+
+@workflow
+def abroad_child(ctx, number):
+    return (yield ctx.call_child_workflow("chain", input=number, app_id="other"))
+
+
+def evolving_one(ctx, _):
+    yield ctx.wait_for_external_event("go")
+    return "one"
+
+
+def evolving_two(ctx, _):
+    yield ctx.wait_for_external_event("go")
+    return "two"
 
 
 client = wf.DaprWorkflowClient()
@@ -140,6 +204,14 @@ def same(actual, expected):
         raise AssertionError(f"expected {expected!r}, got {actual!r}")
 
 
+def until(reached):
+    deadline = time.time() + 20
+    while not reached():
+        if time.time() > deadline:
+            raise AssertionError("waited in vain")
+        time.sleep(0.01)
+
+
 def check(name):
     def run_check(work):
         try:
@@ -151,8 +223,8 @@ def check(name):
     return run_check
 
 
-runtime.start()
-runtime.wait_for_worker_ready()
+runtime = worker()
+other = worker(os.environ["OTHER_GRPC_PORT"])
 check("chain")(lambda: same(run(chain, 1)[1], 8))
 check("fan-out")(lambda: same(run(fan, 30)[1], 870))
 check("monitor")(lambda: same(run(monitor, 3)[1], "healthy"))
@@ -204,19 +276,42 @@ def _():
     same(end(instance_id)[1], 3)
 
 
+@check("carry-over")
+def _():
+    instance_id = client.schedule_new_workflow(collect, input={"left": 3, "sum": 0})
+    client.pause_workflow(instance_id)
+    for number in [1, 2, 4]:
+        client.raise_workflow_event(instance_id, "number", data=number)
+    client.resume_workflow(instance_id)
+    same(end(instance_id)[1], 7)
+
+
+@check("terminate")
+def _():
+    instance_id = client.schedule_new_workflow(numbers)
+    client.terminate_workflow(instance_id, output="enough")
+    state, output = end(instance_id)
+    same([state.runtime_status.name, output], ["TERMINATED", "enough"])
+
+
 @check("terminate-recursive")
 def _():
     instance_id = client.schedule_new_workflow(holder)
     child = f"{instance_id}-child"
-    deadline = time.time() + 10
-    while client.get_workflow_state(child) is None and time.time() < deadline:
-        time.sleep(0.01)
+    until(lambda: client.get_workflow_state(child) is not None)
     client.terminate_workflow(instance_id, output="enough", recursive=True)
     same(end(instance_id)[0].runtime_status.name, "TERMINATED")
     same(end(child)[0].runtime_status.name, "TERMINATED")
 
 
 @check("purge")
+def _():
+    state, _output = run(chain, 1)
+    client.purge_workflow(state.instance_id)
+    same(client.get_workflow_state(state.instance_id), None)
+
+
+@check("purge-recursive")
 def _():
     state, _output = run(parent, 1)
     child = f"{state.instance_id}:0001"
@@ -246,5 +341,64 @@ def _():
     same(end(again)[1], 40)
 
 
+@check("delayed-start")
+def _():
+    start_at = datetime.now(timezone.utc) + timedelta(milliseconds=500)
+    instance_id = client.schedule_new_workflow(chain, input=1, start_at=start_at)
+    same(client.get_workflow_state(instance_id).runtime_status.name, "PENDING")
+    same(end(instance_id)[1], 8)
+    same(datetime.now(timezone.utc) >= start_at, True)
+
+
+@check("duplicate")
+def _():
+    instance_id = client.schedule_new_workflow(numbers)
+    try:
+        client.schedule_new_workflow(numbers, instance_id=instance_id)
+        refused = "accepted"
+    except Exception as error:
+        refused = str(error)
+    same("already exists" in refused, True)
+    client.terminate_workflow(instance_id)
+
+
+@check("reuse")
+def _():
+    state, _output = run(chain, 1)
+    client.schedule_new_workflow(chain, input=2, instance_id=state.instance_id)
+    same(end(state.instance_id)[1], 16)
+
+
+check("multi-app-activity")(lambda: same(run(abroad, 5)[1], 10))
+check("multi-app-child")(lambda: same(run(abroad_child, 1)[1], 8))
+
+
+@check("reconnect")
+def _():
+    """What happens while no worker is there is done by the next one."""
+    global runtime
+    instance_id = client.schedule_new_workflow(numbers)
+    runtime.shutdown()
+    client.raise_workflow_event(instance_id, "number", data=1)
+    client.raise_workflow_event(instance_id, "number", data=2)
+    runtime = worker()
+    same(end(instance_id)[1], 3)
+
+
+@check("version")
+def _():
+    """An instance goes on with the version that it began with."""
+    global runtime
+    old = client.schedule_new_workflow("evolving")
+    client.wait_for_workflow_start(old)
+    runtime.shutdown()
+    runtime = worker(latest="two")
+    new = client.schedule_new_workflow("evolving")
+    for instance_id in [old, new]:
+        client.raise_workflow_event(instance_id, "go")
+    same([end(old)[1], end(new)[1]], ["one", "two"])
+
+
 client.close()
 runtime.shutdown()
+other.shutdown()

@@ -1,4 +1,4 @@
-// The workflow scenarios in Go, on github.com/dapr/go-sdk: worker and client in one process.
+// The workflow scenarios in Go, on github.com/dapr/go-sdk: worker of two apps and client in one process.
 package main
 
 import (
@@ -6,7 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/dapr/durabletask-go/workflow"
@@ -19,6 +20,40 @@ func double(ctx workflow.ActivityContext) (any, error) {
 		return nil, err
 	}
 	return number * 2, nil
+}
+
+func refuse(ctx workflow.ActivityContext) (any, error) {
+	var what string
+	if err := ctx.GetInput(&what); err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("no %s", what)
+}
+
+var (
+	lock   sync.Mutex
+	tries  int
+	undone []string
+)
+
+func flaky(workflow.ActivityContext) (any, error) {
+	lock.Lock()
+	defer lock.Unlock()
+	if tries++; tries < 3 {
+		return nil, errors.New("not yet")
+	}
+	return tries, nil
+}
+
+func undo(ctx workflow.ActivityContext) (any, error) {
+	var step string
+	if err := ctx.GetInput(&step); err != nil {
+		return nil, err
+	}
+	lock.Lock()
+	defer lock.Unlock()
+	undone = append(undone, step)
+	return nil, nil
 }
 
 func chain(ctx *workflow.WorkflowContext) (any, error) {
@@ -90,78 +125,149 @@ func broken(*workflow.WorkflowContext) (any, error) {
 	return nil, errors.New("broken by design")
 }
 
+// More executions than run in one turn.
+func spin(ctx *workflow.WorkflowContext) (any, error) {
+	var left int
+	if err := ctx.GetInput(&left); err != nil {
+		return nil, err
+	}
+	if left == 0 {
+		return "done", nil
+	}
+	ctx.ContinueAsNew(left - 1)
+	return nil, nil
+}
+
+func saga(ctx *workflow.WorkflowContext) (any, error) {
+	var done []string
+	for _, step := range []string{"flight", "hotel"} {
+		if err := ctx.CallActivity(double, workflow.WithActivityInput(1)).Await(nil); err != nil {
+			return nil, err
+		}
+		done = append(done, step)
+	}
+	if err := ctx.CallActivity(refuse, workflow.WithActivityInput("car")).Await(nil); err == nil {
+		return "booked", nil
+	}
+	slices.Reverse(done)
+	for _, step := range done {
+		if err := ctx.CallActivity(undo, workflow.WithActivityInput(step)).Await(nil); err != nil {
+			return nil, err
+		}
+	}
+	return "undone", nil
+}
+
+func retried(ctx *workflow.WorkflowContext) (any, error) {
+	policy := &workflow.RetryPolicy{MaxAttempts: 5, InitialRetryInterval: 20 * time.Millisecond}
+	var result int
+	err := ctx.CallActivity(flaky, workflow.WithActivityRetryPolicy(policy)).Await(&result)
+	return result, err
+}
+
+const patience = time.Hour
+
+func numbers(ctx *workflow.WorkflowContext) (any, error) {
+	sum := 0
+	for range 2 {
+		var number int
+		if err := ctx.WaitForExternalEvent("number", patience).Await(&number); err != nil {
+			return nil, err
+		}
+		sum += number
+	}
+	return sum, nil
+}
+
+type collection struct{ Left, Sum int }
+
+// Each execution takes one event; those that wait go along to the next.
+func collect(ctx *workflow.WorkflowContext) (any, error) {
+	var given collection
+	if err := ctx.GetInput(&given); err != nil {
+		return nil, err
+	}
+	if given.Left == 0 {
+		return given.Sum, nil
+	}
+	var number int
+	if err := ctx.WaitForExternalEvent("number", patience).Await(&number); err != nil {
+		return nil, err
+	}
+	next := collection{Left: given.Left - 1, Sum: given.Sum + number}
+	ctx.ContinueAsNew(next, workflow.WithKeepUnprocessedEvents())
+	return nil, nil
+}
+
+func holder(ctx *workflow.WorkflowContext) (any, error) {
+	id := workflow.WithChildWorkflowInstanceID(ctx.ID() + "-child")
+	return nil, ctx.CallChildWorkflow(numbers, id).Await(nil)
+}
+
+func patched(ctx *workflow.WorkflowContext) (any, error) {
+	if err := ctx.CallActivity(double, workflow.WithActivityInput(1)).Await(nil); err != nil {
+		return nil, err
+	}
+	return ctx.IsPatched("better"), nil
+}
+
+func abroad(ctx *workflow.WorkflowContext) (any, error) {
+	var number int
+	err := ctx.CallActivity("double", workflow.WithActivityInput(5), workflow.WithActivityAppID("other")).Await(&number)
+	return number, err
+}
+
+func abroadChild(ctx *workflow.WorkflowContext) (any, error) {
+	var number int
+	err := ctx.CallChildWorkflow("chain", workflow.WithChildWorkflowInput(1), workflow.WithChildWorkflowAppID("other")).Await(&number)
+	return number, err
+}
+
+func evolvingOne(ctx *workflow.WorkflowContext) (any, error) {
+	return "one", ctx.WaitForExternalEvent("go", patience).Await(nil)
+}
+
+func evolvingTwo(ctx *workflow.WorkflowContext) (any, error) {
+	return "two", ctx.WaitForExternalEvent("go", patience).Await(nil)
+}
+
 func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Second)
 	defer cancel()
-	registry := workflow.NewRegistry()
-	for _, each := range []workflow.Workflow{chain, fan, monitor, approval, parent, broken} {
-		must(registry.AddWorkflow(each))
-	}
-	must(registry.AddActivity(double))
+	os.Exit(run(ctx))
+}
+
+func run(ctx context.Context) int {
+	other, err := client.NewClientWithPort(os.Getenv("OTHER_GRPC_PORT"))
+	must(err)
+	must(workflow.NewClient(other.GrpcClientConn()).StartWorker(ctx, registry(false)))
 	wf, err := client.NewWorkflowClient()
 	must(err)
-	must(wf.StartWorker(ctx, registry))
-
-	end := func(id string) (string, error) {
-		state, err := wf.WaitForWorkflowCompletion(ctx, id, workflow.WithFetchPayloads(true))
-		if err != nil {
-			return "", err
-		}
-		if state.FailureDetails != nil {
-			return "", errors.New(state.FailureDetails.GetErrorMessage())
-		}
-		return state.Output.GetValue(), nil
-	}
-	run := func(name string, input any) (string, error) {
-		id, err := wf.ScheduleWorkflow(ctx, name, workflow.WithInput(input))
-		if err != nil {
-			return "", err
-		}
-		return end(id)
-	}
-	check("chain", `8`)(run("chain", 1))
-	check("fan-out", `870`)(run("fan", nil))
-	check("monitor", `"healthy"`)(run("monitor", 3))
-	check("approval-timeout", `"timed out"`)(run("approval", 100))
-	check("child", `17`)(run("parent", nil))
-
-	_, err = run("broken", nil)
-	if err == nil || !strings.Contains(err.Error(), "broken by design") {
-		fmt.Printf("not ok failed: %v\n", err)
-	} else {
-		fmt.Println("ok failed")
-	}
-
-	id, err := wf.ScheduleWorkflow(ctx, "approval", workflow.WithInput(60000))
-	must(err)
-	must(wf.SuspendWorkflow(ctx, id, "lunch"))
-	must(wf.RaiseEvent(ctx, id, "approved", workflow.WithEventPayload("Ada")))
-	must(wf.ResumeWorkflow(ctx, id, "back"))
-	check("approval", `"approved by Ada"`)(end(id))
-	must(wf.PurgeWorkflowState(ctx, id))
-
-	id, err = wf.ScheduleWorkflow(ctx, "approval", workflow.WithInput(60000))
-	must(err)
-	must(wf.TerminateWorkflow(ctx, id, workflow.WithOutput("enough")))
-	check("terminate", `"enough"`)(end(id))
+	program := &program{ctx: ctx, wf: wf}
+	program.work(registry(false))
+	program.checkPatterns()
+	program.checkVerbs()
+	program.checkIds()
+	program.checkReading()
+	program.checkWorkers()
+	return 0
 }
 
-func check(name, expected string) func(string, error) {
-	return func(output string, err error) {
-		switch {
-		case err != nil:
-			fmt.Printf("not ok %s: %v\n", name, err)
-		case output != expected:
-			fmt.Printf("not ok %s: expected %s, got %s\n", name, expected, output)
-		default:
-			fmt.Printf("ok %s\n", name)
-		}
+// Everything, and of the workflow `evolving` the versions up to the latest.
+func registry(isNew bool) *workflow.Registry {
+	registry := workflow.NewRegistry()
+	for _, each := range []workflow.Workflow{
+		chain, fan, monitor, approval, parent, broken, spin, saga, retried, numbers, collect, holder, patched,
+		abroad, abroadChild,
+	} {
+		must(registry.AddWorkflow(each))
 	}
-}
-
-func must(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	for _, each := range []workflow.Activity{double, refuse, flaky, undo} {
+		must(registry.AddActivity(each))
 	}
+	must(registry.AddVersionedWorkflow("evolving", !isNew, evolvingOne))
+	if isNew {
+		must(registry.AddVersionedWorkflow("evolving", true, evolvingTwo))
+	}
+	return registry
 }

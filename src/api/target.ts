@@ -6,7 +6,7 @@ import type { AppScope, Call } from "./call.ts";
 import { isPermanentFailure, resilienceOf } from "./resilience.ts";
 
 /** A component as one app's operations call it: inside the layers of the target side. */
-export interface Target<K extends ComponentKind> {
+export interface Target<K extends TargetKind> {
   readonly name: string;
   readonly component: ComponentKinds[K];
   readonly loaded: LoadedComponent<K>;
@@ -14,8 +14,11 @@ export interface Target<K extends ComponentKind> {
   run<T>(operation: string, work: () => Promise<T>, call: Call, dispose?: (late: T) => void): Promise<T>;
 }
 
+/** Kinds whose components apps call. */
+export type TargetKind = Exclude<ComponentKind, "middleware">;
+
 /** The metric family of a kind: `component_<family>_count`. */
-const families: Record<ComponentKind, string> = {
+const families: Record<TargetKind, string> = {
   state: "state",
   pubsub: "pubsub_egress",
   secretstores: "secret",
@@ -28,7 +31,7 @@ const families: Record<ComponentKind, string> = {
  * Looks components up by name for one kind of operation. What `open` makes of a component (its target, key prefix and
  * so on) is kept until a reload swaps the component.
  */
-export function targetsOf<K extends ComponentKind, T>(
+export function targetsOf<K extends TargetKind, T>(
   kind: K,
   open: (app: AppScope, target: Target<K>) => T,
 ): (app: AppScope, name: string) => T | undefined {
@@ -49,12 +52,12 @@ export function targetsOf<K extends ComponentKind, T>(
   };
 }
 
-interface Opened<K extends ComponentKind, T> {
+interface Opened<K extends TargetKind, T> {
   loaded: LoadedComponent<K>;
   made: T;
 }
 
-function createTarget<K extends ComponentKind>(app: AppScope, loaded: LoadedComponent<K>): Target<K> {
+function createTarget<K extends TargetKind>(app: AppScope, loaded: LoadedComponent<K>): Target<K> {
   const meter = app.configuration.metrics.enabled
     ? new ComponentMeter(app.telemetry.metrics, {
         family: families[loaded.kind],

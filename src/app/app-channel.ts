@@ -10,6 +10,7 @@ import { callMetadata, healthCheckMethod, openGrpcApp } from "./grpc-channel.ts"
 import { AppHealth, type HealthSettings } from "./health.ts";
 import { HttpChannel } from "./http-channel.ts";
 import { createHttp2Client } from "./http2-client.ts";
+import { type AppPipeline, sendThrough } from "./pipelined.ts";
 import { waitForPort } from "./reachable.ts";
 
 /** The part of the app's settings a channel needs. */
@@ -28,6 +29,8 @@ export interface AppChannelOptions {
   /** Shared by all HTTP/1.1 channels of the process; the channel does not close it. */
   httpClient: HttpClient;
   telemetry: Pick<Telemetry, "log">;
+  /** Absent: nothing stands before the app. */
+  pipeline?: AppPipeline | undefined;
   /** Absent: calls are not measured. */
   meter?: AppCallMeter | undefined;
   clock: Clock;
@@ -101,8 +104,11 @@ class LocalApp implements AppChannel {
   }
 
   http(request: AppHttpRequest): Promise<AppHttpResponse> {
-    if (!this.#http) return Promise.reject(new Error("the application speaks gRPC, not HTTP"));
-    return this.#http.request(request);
+    const http = this.#http;
+    if (!http) return Promise.reject(new Error("the application speaks gRPC, not HTTP"));
+    const { pipeline } = this.#options;
+    if (pipeline === undefined || pipeline.isEmpty) return http.request(request);
+    return sendThrough(pipeline, request, (changed) => http.request(changed));
   }
 
   grpcMetadata(trace: SpanContext | undefined): [string, string][] {

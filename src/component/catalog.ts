@@ -6,6 +6,14 @@ export type ComponentLoader = () => Promise<{ default: ComponentDefinition }>;
 
 /** Every built-in component by type and version. */
 export const catalog: Readonly<Record<string, ComponentLoader>> = {
+  "middleware.http.bearer/v1": () => import("../components/middleware/http.bearer.ts"),
+  "middleware.http.oauth2/v1": () => import("../components/middleware/http.oauth2.ts"),
+  "middleware.http.oauth2clientcredentials/v1": () =>
+    import("../components/middleware/http.oauth2clientcredentials.ts"),
+  "middleware.http.ratelimit/v1": () => import("../components/middleware/http.ratelimit.ts"),
+  "middleware.http.routeralias/v1": () => import("../components/middleware/http.routeralias.ts"),
+  "middleware.http.routerchecker/v1": () => import("../components/middleware/http.routerchecker.ts"),
+  "middleware.http.uppercase/v1": () => import("../components/middleware/http.uppercase.ts"),
   "pubsub.in-memory/v1": () => import("../components/pubsub/in-memory.ts"),
   "secretstores.local.env/v1": () => import("../components/secretstores/local.env.ts"),
   "secretstores.local.file/v1": () => import("../components/secretstores/local.file.ts"),

@@ -48,4 +48,5 @@ export const commonFields: Record<ComponentKind, Fields> = {
     direction: text({ description: "input, output, or both" }),
     route: text({ description: "path of the app that gets the events; by default the component's name" }),
   },
+  middleware: {},
 };

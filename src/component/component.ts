@@ -3,6 +3,7 @@ import type { Log } from "../telemetry/telemetry.ts";
 import type { Binding } from "./binding.ts";
 import type { ConfigurationStore } from "./configuration-store.ts";
 import type { Fields, Options } from "./fields.ts";
+import type { HttpMiddleware } from "./http-middleware.ts";
 import type { LockStore } from "./lock-store.ts";
 import type { PubSub } from "./pubsub.ts";
 import type { SecretStore } from "./secret-store.ts";
@@ -16,6 +17,7 @@ export interface ComponentKinds {
   configuration: ConfigurationStore;
   lock: LockStore;
   bindings: Binding;
+  middleware: HttpMiddleware;
 }
 export type ComponentKind = keyof ComponentKinds;
 
@@ -28,6 +30,8 @@ export interface ComponentHost {
   log: Log;
   /** Clock, chance, files, sockets. */
   edges: Edges;
+  /** The metadata that no field is for, where the definition takes such. */
+  otherFields?: ReadonlyMap<string, string>;
   /** Environment variables, handed down from the host. */
   env: Readonly<Record<string, string | undefined>>;
 }
@@ -41,6 +45,8 @@ export interface ComponentDefinition<K extends ComponentKind = ComponentKind, F 
   /** The npm package that `open` loads lazily; absent when there is none. */
   package?: string;
   metadata: F;
+  /** Its metadata may have any names. */
+  takesOtherFields?: true;
   open(options: Options<F>, host: ComponentHost): Promise<ComponentKinds[K]>;
 }
 

@@ -40,10 +40,11 @@ const kindNames: Record<string, string> = {
   configuration: "configuration store",
   lock: "lock store",
   bindings: "binding",
+  middleware: "middleware",
 };
 
 /** Kinds of Dapr whose blocks mecha does not have yet. */
-const missingKinds = new Set(["middleware", "crypto", "conversation", "nameresolution", "workflow"]);
+const missingKinds = new Set(["crypto", "conversation", "nameresolution", "workflow"]);
 
 function unknownType(type: string, version: string, known: string[]): string {
   const kind = type.split(".", 1)[0] ?? "";

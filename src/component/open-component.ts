@@ -41,13 +41,16 @@ async function open(wanted: WantedComponent, scope: OpenScope): Promise<LoadedCo
   const secret = wanted.items.filter((item) => item.secretKeyRef !== undefined || item.envRef !== undefined);
   const hidden = new Set(secret.map((item) => item.name));
   const { options, unknown } = parseOptions(definition, values, hidden);
-  for (const { field, warning } of unknown) {
+  const otherFields = new Map(unknown.map(({ field }) => [field, values.get(field) ?? ""]));
+  for (const { field, warning } of definition.takesOtherFields ? [] : unknown) {
     const place = positionOf(wanted, new FieldError(field, ""));
     scope.log.warn({ component: wanted.name, place }, warning);
   }
   const { appId, namespace } = scope.principal;
   const { edges, env, log } = scope;
-  const opening = definition.open(options, { name: wanted.name, appId, namespace, log, edges, env });
+  const opening = definition.open(options, {
+    ...{ name: wanted.name, appId, namespace, log, edges, env, otherFields },
+  });
   const sensitive = sensitiveNames(definition);
   const secrets = [...values].flatMap(([name, value]) =>
     hidden.has(name) || sensitive.has(name.toLowerCase()) ? [value] : [],

@@ -24,6 +24,7 @@ import type { Host } from "./host.ts";
 import { openIdempotency } from "./idempotency.ts";
 import { createListener, type Listener } from "./listeners.ts";
 import type { RuntimeOptions } from "./options.ts";
+import { openPipeline, type Pipeline, type PipelineRequest } from "./pipelines.ts";
 import { internalPortOf, isPortTaken } from "./ports.ts";
 import { principalOf } from "./principal.ts";
 import { openResources, type RuntimeResources } from "./resources.ts";
@@ -261,8 +262,13 @@ class Runtime implements AppRuntime {
       sockets: host.edges.sockets,
       telemetry,
       clock: host.clock,
+      pipeline: this.pipeline(({ appHttpPipeline }) => appHttpPipeline),
       meter: openCallMeter(options.appId, telemetry, this.resources as RuntimeResources),
     });
+  }
+
+  private pipeline(pick: PipelineRequest["pick"]): Pipeline {
+    return openPipeline({ resources: this.resources as RuntimeResources, log: this.log, pick });
   }
 
   private openWorkflows(telemetry: Telemetry): WorkflowEngine {
@@ -297,7 +303,8 @@ class Runtime implements AppRuntime {
   private async listen(telemetry: Telemetry): Promise<void> {
     const { options, log } = this;
     const operations = operationsOf(options);
-    const http = createHttpApi({ app: this.scope, operations });
+    const pipeline = this.pipeline(({ httpPipeline }) => httpPipeline);
+    const http = createHttpApi({ app: this.scope, operations, pipeline });
     const grpc = createGrpcApi({ app: this.scope, operations });
     await this.listenMetrics(telemetry);
     if (options.unixDomainSocket === "") await this.listenApi(http, grpc);

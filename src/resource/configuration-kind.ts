@@ -1,6 +1,6 @@
 import { readAccessControl } from "./access-control.ts";
 import type { FieldReader } from "./field-reader.ts";
-import type { ApiRule, Configuration } from "./resource.ts";
+import type { ApiRule, Configuration, PipelineHandler } from "./resource.ts";
 
 /** What a Configuration resource keeps: its plain values, checked, to be merged with others. */
 export interface ConfigurationSpec {
@@ -44,6 +44,8 @@ export function readConfiguration(spec: FieldReader): Omit<Configuration, "names
       denied: (api?.list("denied") ?? []).map(readApiRule),
     },
     componentsDeny: spec.object("components")?.texts("deny") ?? [],
+    httpPipeline: readPipeline(spec.object("httpPipeline")),
+    appHttpPipeline: readPipeline(spec.object("appHttpPipeline")),
     workflow: readWorkflow(spec.object("workflow")),
     features: readFeatures(spec),
     apiLogging: {
@@ -56,11 +58,7 @@ export function readConfiguration(spec: FieldReader): Omit<Configuration, "names
 
 /** Fields that Dapr has and that have no effect here yet; listed in docs/reference/resources.md. */
 function reportMissing(spec: FieldReader): void {
-  const isEmptyPipeline = (value: unknown) => listAt(value, "handlers").length === 0;
   spec.refused("mtls", (value) => isFalse(fieldAt(value, "enabled")));
-  // Middleware may be what authenticates callers.
-  spec.refused("httpPipeline", isEmptyPipeline);
-  spec.refused("appHttpPipeline", isEmptyPipeline);
   spec.missing("nameResolution", isEmpty);
   spec.missing("wasm", (value) => fieldAt(value, "strictSandbox") !== true);
 }
@@ -80,6 +78,14 @@ function readWorkflow(workflow: FieldReader | undefined): Configuration["workflo
     activitiesMax: most("maxConcurrentActivityInvocations"),
     retentionMs: retention === undefined ? undefined : kept,
   };
+}
+
+function readPipeline(pipeline: FieldReader | undefined): PipelineHandler[] {
+  return (pipeline?.list("handlers") ?? []).map((handler) => {
+    handler.missing("selector", isEmpty);
+    const version = handler.text("version", "v1") || "v1";
+    return { name: handler.requiredText("name"), type: handler.requiredText("type"), version };
+  });
 }
 
 function readTracing(tracing: FieldReader | undefined): Configuration["tracing"] {
@@ -221,11 +227,6 @@ function given<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], un
 
 function fieldAt(value: unknown, name: string): unknown {
   return typeof value === "object" && value !== null ? (value as Record<string, unknown>)[name] : undefined;
-}
-
-function listAt(value: unknown, name: string): unknown[] {
-  const list = fieldAt(value, name);
-  return Array.isArray(list) ? list : [];
 }
 
 function isFalse(value: unknown): boolean {

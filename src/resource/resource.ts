@@ -181,12 +181,22 @@ export interface Configuration {
       | { anyTerminal?: number; completed?: number; failed?: number; terminated?: number }
       | undefined;
   };
+  /** Middleware before the HTTP API, and before the app's own HTTP server, in the order in which a request meets it. */
+  httpPipeline: PipelineHandler[];
+  appHttpPipeline: PipelineHandler[];
   /** Absent: every app may call every operation. */
   accessControl?: AccessControl;
   features: Record<string, boolean>;
   apiLogging: { enabled: boolean; obfuscateURLs: boolean; omitHealthChecks: boolean };
   /** Names of the loaded resources, in order. */
   names: string[];
+}
+
+/** A component of a pipeline. */
+export interface PipelineHandler {
+  name: string;
+  type: string;
+  version: string;
 }
 
 /** Who may call the app, by service invocation (dapr-api.md §13.3). */

@@ -108,6 +108,8 @@ export function testConfiguration(changes: Partial<Configuration> = {}): Configu
     secrets: { scopes: [] },
     api: { allowed: [], denied: [] },
     componentsDeny: [],
+    httpPipeline: [],
+    appHttpPipeline: [],
     workflow: { workflowsMax: undefined, activitiesMax: undefined, retentionMs: undefined },
     features: {},
     apiLogging: { enabled: false, obfuscateURLs: false, omitHealthChecks: true },

@@ -21,6 +21,11 @@ import { cleanPath, parameterNames, Router } from "./router.ts";
 export interface HttpApiOptions {
   app: AppScope;
   operations: readonly Operation[];
+  /** Middleware before everything but CORS; absent: none. */
+  pipeline?: {
+    readonly isEmpty: boolean;
+    run(request: HttpRequest, last: HttpHandler): ReturnType<HttpHandler>;
+  };
   /** The public port: health and metadata only, without token and without a fallback. */
   public?: boolean;
 }
@@ -77,9 +82,12 @@ function compile(options: HttpApiOptions): HttpHandler {
     }
   }
 
-  if (cors === undefined) return dispatch;
+  const { pipeline } = options;
+  const handle: HttpHandler =
+    pipeline === undefined || pipeline.isEmpty ? dispatch : (request) => pipeline.run(request, dispatch);
+  if (cors === undefined) return handle;
   return (request) =>
-    cors.preflight(request) ?? after(dispatch(request), (reply) => cors.allow(request, reply));
+    cors.preflight(request) ?? after(handle(request), (reply) => cors.allow(request, reply));
 }
 
 function buildRouter(options: HttpApiOptions): { router: Router<Route>; missing: Route } {

@@ -281,6 +281,7 @@ class Runtime implements AppRuntime {
       messageBytesMax: options.maxBodyBytes,
       limits: () => (this.resources as RuntimeResources).configuration.workflow,
     });
+    this.resources?.onConfiguration(() => workflows.limitsChanged());
     workflows.start();
     return workflows;
   }

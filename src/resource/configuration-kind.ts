@@ -65,10 +65,6 @@ function reportMissing(spec: FieldReader): void {
 
 function readWorkflow(workflow: FieldReader | undefined): Configuration["workflow"] {
   const most = (name: string) => workflow?.number(name, 0, { min: 0 }) || undefined;
-  for (const name of ["globalMaxConcurrentWorkflowInvocations", "globalMaxConcurrentActivityInvocations"])
-    workflow?.missing(name);
-  for (const name of ["workflowConcurrencyLimits", "activityConcurrencyLimits"])
-    workflow?.missing(name, (value) => Array.isArray(value) && value.length === 0);
   const retention = workflow?.object("stateRetentionPolicy");
   const kept: NonNullable<Configuration["workflow"]["retentionMs"]> = {};
   for (const name of ["anyTerminal", "completed", "failed", "terminated"] as const)
@@ -76,6 +72,10 @@ function readWorkflow(workflow: FieldReader | undefined): Configuration["workflo
   return {
     workflowsMax: most("maxConcurrentWorkflowInvocations"),
     activitiesMax: most("maxConcurrentActivityInvocations"),
+    sharedWorkflowsMax: most("globalMaxConcurrentWorkflowInvocations"),
+    sharedActivitiesMax: most("globalMaxConcurrentActivityInvocations"),
+    workflowMax: readNamedLimits(workflow, "workflowConcurrencyLimits"),
+    activityMax: readNamedLimits(workflow, "activityConcurrencyLimits"),
     retentionMs: retention === undefined ? undefined : kept,
   };
 }
@@ -86,6 +86,17 @@ function readPipeline(pipeline: FieldReader | undefined): PipelineHandler[] {
     const version = handler.text("version", "v1") || "v1";
     return { name: handler.requiredText("name"), type: handler.requiredText("type"), version };
   });
+}
+
+function readNamedLimits(workflow: FieldReader | undefined, field: string): Map<string, number> {
+  const limits = new Map<string, number>();
+  for (const limit of workflow?.list(field) ?? []) {
+    const name = limit.requiredText("name");
+    const most = limit.number("maxConcurrent", 0, { min: 0 });
+    // As in Dapr, none is no limit.
+    if (most > 0) limits.set(name, most);
+  }
+  return limits;
 }
 
 function readTracing(tracing: FieldReader | undefined): Configuration["tracing"] {

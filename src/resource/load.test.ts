@@ -302,13 +302,31 @@ test("loadResources() refuses by name what is not implemented, in strict mode it
   const text = configuration(`  mtls: { enabled: false }
   accessControl: { defaultAction: allow, trustDomain: public }
   httpPipeline: { handlers: [] }
-  workflow: { globalMaxConcurrentWorkflowInvocations: 5 }
+  wasm: { strictSandbox: false }
+  nameResolution: { component: consul }
 `);
-  const field = "spec.workflow.globalMaxConcurrentWorkflowInvocations";
-  expect(await errorsOf(text)).toEqual([`a.yaml:8:55: ${field} is not implemented; remove it`]);
+  const field = "spec.nameResolution";
+  expect(await errorsOf(text)).toEqual([`a.yaml:9:3: ${field} is not implemented; remove it`]);
   lines = [];
   await load(text, { isStrict: true });
   expect(lines.join()).toContain(`${field} is not implemented and ignored`);
+});
+
+test("loadResources() reads the limits of workflows, for all and by name", async () => {
+  const text = configuration(`  workflow:
+    globalMaxConcurrentWorkflowInvocations: 5
+    globalMaxConcurrentActivityInvocations: 0
+    workflowConcurrencyLimits: [{ name: order, maxConcurrent: 2 }, { name: free, maxConcurrent: 0 }]
+    activityConcurrencyLimits: [{ name: charge, maxConcurrent: 3 }]
+`);
+  const { workflow } = mergeConfigurations((await load(text)).configurations);
+  expect([workflow.sharedWorkflowsMax, workflow.sharedActivitiesMax]).toEqual([5, undefined]);
+  expect([...workflow.workflowMax, ...workflow.activityMax]).toEqual([
+    ["order", 2],
+    ["charge", 3],
+  ]);
+  const nameless = configuration("  workflow: { workflowConcurrencyLimits: [{ maxConcurrent: 2 }] }\n");
+  expect((await errorsOf(nameless)).join()).toContain("workflowConcurrencyLimits.0.name is missing");
 });
 
 test("loadResources() refuses protection that it can not give in strict mode too", async () => {

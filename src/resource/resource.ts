@@ -177,6 +177,10 @@ export interface Configuration {
   workflow: {
     workflowsMax: number | undefined;
     activitiesMax: number | undefined;
+    sharedWorkflowsMax: number | undefined;
+    sharedActivitiesMax: number | undefined;
+    workflowMax: Map<string, number>;
+    activityMax: Map<string, number>;
     retentionMs:
       | { anyTerminal?: number; completed?: number; failed?: number; terminated?: number }
       | undefined;

@@ -184,6 +184,19 @@ test("a workflow whose version no worker has stands still, and can be ended", as
   expect((await terminated).status).toBe(202);
 }, 30_000);
 
+test("a workflow that stands still goes on with a worker that has its version", async () => {
+  const mecha = await start();
+  const none: Action = { id: 1, workflowActionType: { case: "workflowVersionNotAvailable", value: {} } };
+  const old = await work(mecha, { workflow: () => [none] });
+  void mecha.http("app", "POST /v1.0/workflows/dapr/new/start?instanceID=a");
+  await ended(mecha, "a", "STALLED");
+  old.leave();
+  await until(async () => (await workersOf(mecha, "app")) === 0, "the old worker to be gone");
+  await work(mecha, echo);
+  const { properties } = await ended(mecha, "a");
+  expect(properties["mecha.workflow.stalled"]).toBeUndefined();
+}, 30_000);
+
 test("patches of the history have to be there still", async () => {
   const mecha = await start();
   let patches = ["one"];

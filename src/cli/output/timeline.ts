@@ -29,7 +29,8 @@ export interface TimelineStep {
 
 /** Begin and end of each step on one line. */
 export function timeline(events: readonly HistoryEvent[]): TimelineStep[] {
-  const started = timeOf(events[0]?.timestamp);
+  // The start was asked for before the turn that begins the history.
+  const started = Math.min(...events.slice(0, 2).map(({ timestamp }) => timeOf(timestamp)));
   const steps: TimelineStep[] = [];
   const open = new Map<number, TimelineStep>();
   for (const event of events) {
@@ -55,7 +56,7 @@ function stepOf({ eventId: id, eventType }: HistoryEvent, atMs: number): Timelin
     }
     case "timerCreated": {
       const { name, fireAt } = eventType.value;
-      const due = fireAt === undefined ? "" : new Date(timeOf(fireAt)).toISOString();
+      const due = fireAt === undefined ? "" : dueText(timeOf(fireAt));
       return { atMs, id, kind: "timer", name: name || due, state: "open" };
     }
     case "childWorkflowInstanceCreated": {
@@ -114,6 +115,11 @@ function end(step: TimelineStep | undefined, atMs: number, ending: Partial<Timel
 
 function given<K extends string>(name: K, value: string | undefined): { [key in K]?: string } {
   return value === undefined ? {} : ({ [name]: value } as { [key in K]?: string });
+}
+
+/** SDKs wait for an event with a timer that never fires. */
+function dueText(ms: number): string {
+  return ms >= Date.UTC(9999, 11, 31) ? "never" : new Date(ms).toISOString();
 }
 
 function timeOf(timestamp: Timestamp | undefined): number {

@@ -15,7 +15,7 @@ import { type ActivityHeaders, toInbox } from "./messages.ts";
 import type { AppName } from "./names.ts";
 import { traceContext } from "./turn.ts";
 import { activityItem } from "./work-item.ts";
-import { activityKey, lostRetryMs, WorkerLost } from "./workers.ts";
+import { activityKey, WorkerLost } from "./workers.ts";
 
 const retryMs = 1_000;
 
@@ -50,13 +50,13 @@ export class ActivityRunner {
         telemetry.log.warn({ error, activity: name }, "an activity failed to run and is tried again");
       meters.activity(name, "recoverable", edges.clock.monotonicMs() - startedMs);
       await store
-        .nack(delivery, isLost ? lostRetryMs : retryMs, { untried: isLost })
+        .nack(delivery, isLost ? error.retryMs : retryMs, { untried: isLost })
         .catch((cause) => telemetry.log.warn({ error: cause }, "an activity could not be given back"));
     }
   }
 
   async #ask(delivery: Delivery, request: ActivityRequest): Promise<ActivityResponse> {
-    const { workers, telemetry, messageBytesMax } = this.#parts;
+    const { workers, places, telemetry, messageBytesMax } = this.#parts;
     const headers = delivery.headers as Record<string, string> & ActivityHeaders;
     if (delivery.data.byteLength > messageBytesMax * 0.95) return tooLarge(request, delivery.data.byteLength);
     const token = `${delivery.offset}.${delivery.claim}`;
@@ -65,7 +65,9 @@ export class ActivityRunner {
     const data = span.context.sampled ? withParent(request, formatTraceparent(span.context)) : delivery.data;
     try {
       const key = activityKey({ instanceId: headers.i, taskId: request.taskId });
-      const response = await workers.runActivity(key, activityItem(data, token));
+      const response = await places.run("activity", request.name, () =>
+        workers.runActivity(key, activityItem(data, token)),
+      );
       span.end(response.failureDetails && { code: 2, message: response.failureDetails.errorMessage });
       return response;
     } catch (error) {

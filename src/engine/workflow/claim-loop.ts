@@ -9,8 +9,8 @@ export interface ClaimLoopOptions {
   edges: Edges;
   log: Log;
   topic: string;
-  /** Jobs at once. */
-  jobsMax: number;
+  /** Jobs at once; asked before each claim. */
+  jobsMax(): number;
   /** Messages that belong together come to one job; those of an instance do. */
   jobOf(delivery: Delivery): string;
   /** Acknowledges the messages in its own commit, or gives them back. Never rejects. */
@@ -55,11 +55,16 @@ export class ClaimLoop {
     this.#extension?.cancel();
   }
 
+  /** There may be more room than before. */
+  lookAgain(): void {
+    this.#wake?.();
+  }
+
   async #run(): Promise<void> {
     const { store, edges, log, topic, jobsMax } = this.#options;
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      const room = jobsMax - this.#jobs.size;
+      const room = jobsMax() - this.#jobs.size;
       if (room <= 0) {
         await this.#untilRoom();
         continue;

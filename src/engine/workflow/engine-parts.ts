@@ -6,12 +6,21 @@ import type { Commits } from "./commits.ts";
 import type { InstanceHome } from "./home.ts";
 import type { WorkflowMeters } from "./meters.ts";
 import type { AppName } from "./names.ts";
+import type { Places } from "./places.ts";
+import type { Stalls } from "./stalls.ts";
 import type { Workers } from "./workers.ts";
 
 /** Limits of the app's Configuration (`spec.workflow`); read anew where they matter. */
 export interface WorkflowLimits {
+  /** At once in one runtime. */
   workflowsMax?: number | undefined;
   activitiesMax?: number | undefined;
+  /** At once in all runtimes of the app together. */
+  sharedWorkflowsMax?: number | undefined;
+  sharedActivitiesMax?: number | undefined;
+  /** The same by the name of the workflow or activity. */
+  workflowMax?: ReadonlyMap<string, number>;
+  activityMax?: ReadonlyMap<string, number>;
   /** How long finished instances are kept, by status. Absent: for ever. */
   retentionMs?:
     | { anyTerminal?: number; completed?: number; failed?: number; terminated?: number }
@@ -28,6 +37,8 @@ export interface EngineParts {
   home: InstanceHome;
   changes: Changes;
   workers: Workers;
+  places: Places;
+  stalls: Stalls;
   meters: WorkflowMeters;
   /** Largest message that a worker can be sent. */
   messageBytesMax: number;

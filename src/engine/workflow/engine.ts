@@ -12,8 +12,10 @@ import type { EngineParts, WorkflowLimits } from "./engine-parts.ts";
 import { Instances } from "./instances.ts";
 import { WorkflowMeters } from "./meters.ts";
 import { type AppName, activityTopic, inboxTopic } from "./names.ts";
+import { Places } from "./places.ts";
 import { type PurgeRequest, purge } from "./purge.ts";
 import { type RerunRequest, rerun } from "./rerun.ts";
+import { Stalls } from "./stalls.ts";
 import { TimerPump } from "./timer-pump.ts";
 import { type WorkerStream, Workers } from "./workers.ts";
 import { WorkflowRunner } from "./workflow-runner.ts";
@@ -39,15 +41,14 @@ export interface WorkflowEngine {
   rerun(request: RerunRequest): Promise<void>;
   /** Fires timers; nothing is read before. */
   start(): void;
+  /** The limits of the Configuration changed. */
+  limitsChanged(): void;
   close(): Promise<void>;
 }
 
 export function createWorkflowEngine(options: WorkflowEngineOptions): WorkflowEngine {
   return new Engine(options);
 }
-
-/** Jobs at once when the Configuration does not say. */
-const jobsMaxDefault = 1000;
 
 class Engine implements WorkflowEngine {
   readonly instances: Instances;
@@ -65,6 +66,7 @@ class Engine implements WorkflowEngine {
     const meters = new WorkflowMeters(telemetry.metrics, app);
     const changes = new Changes(store, edges.clock, app);
     const commits = new Commits(store);
+    const places = new Places({ app, store, edges, telemetry, limits });
     const home = new EngineHome({ store, app, commits });
     this.#parts = {
       app,
@@ -75,6 +77,8 @@ class Engine implements WorkflowEngine {
       home,
       changes,
       workers,
+      places,
+      stalls: new Stalls(edges.clock, workers),
       meters,
       messageBytesMax,
       limits,
@@ -136,16 +140,23 @@ class Engine implements WorkflowEngine {
     return rerun(this.#parts, request);
   }
 
+  limitsChanged(): void {
+    this.#parts.places.changed();
+    for (const loop of this.#loops) loop.lookAgain();
+  }
+
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#turning;
     await Promise.all(this.#loops.map((loop) => loop.close()));
+    await this.#parts.places.close();
     await this.#pump.close();
     this.#parts.changes.close();
   }
 
   /** Work is claimed while there is a worker for it. */
   #adapt(): void {
+    if (this.#parts.workers.count === 0) this.#parts.places.abandon();
     this.#turning = this.#turning.then(async () => {
       const isWanted = this.#parts.workers.count > 0 && !this.#closing.signal.aborted;
       if (isWanted === this.#loops.length > 0) return;
@@ -156,21 +167,20 @@ class Engine implements WorkflowEngine {
   }
 
   #startLoops(): ClaimLoop[] {
-    const { app, store, edges, telemetry, limits } = this.#parts;
-    const { workflowsMax = jobsMaxDefault, activitiesMax = jobsMaxDefault } = limits();
+    const { app, store, edges, telemetry, places } = this.#parts;
     const shared = { store, edges, log: telemetry.log };
     const loops = [
       new ClaimLoop({
         ...shared,
         topic: inboxTopic(app),
-        jobsMax: workflowsMax,
+        jobsMax: () => places.jobsMax("workflow"),
         jobOf: ({ headers }) => headers.i ?? "",
         handle: (deliveries) => this.#workflows.handle(deliveries),
       }),
       new ClaimLoop({
         ...shared,
         topic: activityTopic(app),
-        jobsMax: activitiesMax,
+        jobsMax: () => places.jobsMax("activity"),
         jobOf: ({ offset }) => String(offset),
         handle: (deliveries) => this.#activities.handle(deliveries),
       }),

@@ -172,12 +172,13 @@ export class Instances {
   /** An event for an instance that exists; a finished one does not hear it. */
   async #send(instanceId: string, type: EventType): Promise<void> {
     await this.#metered("add_event", async () => {
-      const { app, edges, commits, home } = this.#parts;
+      const { app, edges, commits, stalls, home } = this.#parts;
       const stored = await home.read(instanceId);
       if (stored === undefined) throw errors.WORKFLOW_NOT_FOUND();
       if (isTerminal(stored.record.status)) return;
       const { bytes } = makeEvent(edges.clock.now(), type);
       await commits.commit([toInbox(app, instanceId, bytes)]);
+      stalls.wake(instanceId);
     });
   }
 

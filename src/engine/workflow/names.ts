@@ -27,6 +27,11 @@ export function inputSpace(app: AppName): string {
   return `workflow-input:${scope(app)}`;
 }
 
+/** Who holds how many places of the app's concurrency limits. */
+export function limitSpace(app: AppName): string {
+  return `workflow-limits:${scope(app)}`;
+}
+
 export function timerSpace(app: AppName): string {
   return `workflow:${scope(app)}`;
 }

@@ -2,11 +2,16 @@ import type { Clock } from "../../edges/clock.ts";
 import type { ActivityResponse, WorkflowResponse } from "../../wire/orchestrator_service_pb.js";
 import type { RawWorkItem } from "./work-item.ts";
 
+/** What was lost goes to the next worker soon, but a stream that fails at once must not be tried without a pause. */
+const lostRetryMs = 50;
+
 /** The worker that had the item is gone, or did not take it: somebody else may. */
 export class WorkerLost extends Error {
-  constructor(why: string) {
+  readonly retryMs: number;
+  constructor(why: string, retryMs = lostRetryMs) {
     super(why);
     this.name = "WorkerLost";
+    this.retryMs = retryMs;
   }
 }
 
@@ -29,8 +34,6 @@ interface Pending<R> {
   reject(error: Error): void;
 }
 
-/** What was lost goes to the next worker soon, but a stream that fails at once must not be tried without a pause. */
-export const lostRetryMs = 50;
 /** A worker that does not read for so long has lost its item. */
 const sendTimeoutMs = 10_000;
 

@@ -16,11 +16,13 @@ import { type InstanceRecord, isTerminal } from "./record.ts";
 import { parentOf, recordOf } from "./start-event.ts";
 import { type Decision, decide, isTermination, Stalled } from "./turn.ts";
 import { workflowItem } from "./work-item.ts";
-import { lostRetryMs, WorkerLost } from "./workers.ts";
+import { WorkerLost } from "./workers.ts";
 
 /** Executions that continue as new within one turn; more of them go through the inbox. */
 const restartsMax = 20;
 const stalledRetryMs = 5_000;
+/** So many stalled instances are tried again as soon as something changes; more of them after their time only. */
+const stalledMax = 200;
 const failedRetryMs = 1_000;
 
 /** What one turn adds to what the instance was before it. */
@@ -51,7 +53,7 @@ export class WorkflowRunner {
       this.#cache.drop(instanceId);
       const isLost = error instanceof WorkerLost;
       if (!isLost) telemetry.log.warn({ error, instanceId }, "a workflow turn failed and is tried again");
-      const delayMs = isLost ? lostRetryMs : error instanceof StoreConflict ? 10 : failedRetryMs;
+      const delayMs = isLost ? error.retryMs : error instanceof StoreConflict ? 10 : failedRetryMs;
       await this.#giveBack(deliveries, delayMs);
     }
   }
@@ -204,13 +206,15 @@ export class WorkflowRunner {
   }
 
   #ask(instance: Instance, newEvents: EncodedEvent[]): Promise<WorkflowResponse> {
-    const { workers, messageBytesMax } = this.#parts;
+    const { workers, places, messageBytesMax } = this.#parts;
     const bytes = instance.bytes + bytesOf(newEvents.map((each) => each.bytes));
     if (bytes > messageBytesMax * 0.95) {
       throw new Stalled("PAYLOAD_SIZE_EXCEEDED", `${bytes} bytes of history and events`);
     }
     const token = `${instance.record.executionId}.${this.#items++}`;
-    return workers.runWorkflow(instance.id, workflowItem(instance, newEvents, token));
+    return places.run("workflow", instance.record.name, () =>
+      workers.runWorkflow(instance.id, workflowItem(instance, newEvents, token)),
+    );
   }
 
   #apply(instance: Instance, facts: Facts, newEvents: EncodedEvent[], response: WorkflowResponse): Decision {
@@ -282,7 +286,7 @@ export class WorkflowRunner {
 
   /** The messages stay: they are tried again, by then perhaps with another worker. */
   async #stall(instance: Instance, { message }: Stalled, deliveries: Delivery[]): Promise<void> {
-    const { edges, commits, changes, telemetry } = this.#parts;
+    const { edges, commits, changes, telemetry, places, stalls } = this.#parts;
     this.#cache.drop(instance.id);
     if (instance.record.stalled !== message) {
       telemetry.log.warn({ instanceId: instance.id }, `workflow stalled: ${message}`);
@@ -291,7 +295,10 @@ export class WorkflowRunner {
       await commits.commit([putRecord(this.#parts.app, instance, record)]);
       changes.notify(instance.id);
     }
-    await this.#giveBack(deliveries, stalledRetryMs);
+    const most = Math.min(stalledMax, places.jobsMax("workflow") >> 1);
+    if (stalls.count >= most) return this.#giveBack(deliveries, stalledRetryMs);
+    await stalls.hold(instance.id, stalledRetryMs);
+    await this.#giveBack(deliveries, 0);
   }
 
   async #giveBack(deliveries: Delivery[], delayMs: number): Promise<void> {

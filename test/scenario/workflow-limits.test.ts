@@ -1,0 +1,200 @@
+import { afterEach, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { realEdges } from "../../src/edges/edges.ts";
+import { SimulatedClock } from "../../src/edges/simulated.ts";
+import { openSqliteStore } from "../../src/engine/store/sqlite.ts";
+import type { WorkflowLimits } from "../../src/engine/workflow/engine-parts.ts";
+import { limitSpace } from "../../src/engine/workflow/names.ts";
+import { Places } from "../../src/engine/workflow/places.ts";
+import type { Telemetry } from "../../src/telemetry/telemetry.ts";
+import { startMecha, until } from "../../src/testing/index.ts";
+import { complete, count, ScriptedWorker, schedule } from "./workflow-fixture.ts";
+
+const closers: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "mecha-limits-"));
+  closers.push(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+const app = { namespace: "default", appId: "app" };
+const telemetry = { log: { warn: console.warn } } as unknown as Telemetry;
+
+/** The places of runtimes that share a store, each with a connection of its own. */
+async function runtimes(howMany: number, limits: WorkflowLimits): Promise<Places[]> {
+  const folder = temporaryFolder();
+  return Promise.all(
+    Array.from({ length: howMany }, async () => {
+      const store = await openSqliteStore({ folder });
+      const places = new Places({ app, store, edges: realEdges(), telemetry, limits: () => limits });
+      closers.push(async () => {
+        await places.close();
+        await store.close();
+      });
+      return places;
+    }),
+  );
+}
+
+test.each([1, 3, 7])(
+  "all runtimes together run %p at once, and each has its turn",
+  async (max) => {
+    const all = await runtimes(3, { sharedActivitiesMax: max });
+    const order: number[] = [];
+    let running = 0;
+    let most = 0;
+    const jobs = all.flatMap((places, index) =>
+      Array.from({ length: 40 }, () =>
+        places.run("activity", "any", async () => {
+          running += 1;
+          most = Math.max(most, running);
+          await new Promise((done) => setTimeout(done, 1));
+          running -= 1;
+          order.push(index);
+        }),
+      ),
+    );
+    await Promise.all(jobs);
+    expect(most).toBe(max);
+    // Nobody waits until the others have done everything.
+    expect(new Set(order.slice(0, 60))).toEqual(new Set([0, 1, 2]));
+  },
+  60_000,
+);
+
+test("the places of a runtime that died are free when its share ends", async () => {
+  const clock = new SimulatedClock();
+  const store = await openSqliteStore({ folder: temporaryFolder() });
+  const dead = JSON.stringify({ dead: { held: 1, untilMs: clock.now() + 10_000 } });
+  const value = new TextEncoder().encode(dead);
+  await store.commit([{ kind: "put", space: limitSpace(app), key: "activity", value }]);
+  const edges = { ...realEdges(), clock };
+  const places = new Places({ app, store, edges, telemetry, limits: () => ({ sharedActivitiesMax: 1 }) });
+  closers.push(async () => {
+    await places.close();
+    await store.close();
+  });
+  let isDone = false;
+  const work = places.run("activity", "a", async () => {
+    isDone = true;
+  });
+  await until(async () => {
+    const entry = await store.get(limitSpace(app), "activity");
+    return new TextDecoder().decode(entry?.value).includes("wantsSinceMs");
+  }, "the runtime to want a place");
+  for (let second = 1; second < 10; second++) {
+    clock.advance(1_000);
+    await store.stats();
+  }
+  expect(isDone).toBe(false);
+  await until(() => {
+    clock.advance(1_000);
+    return isDone;
+  }, "the place of the dead");
+  await work;
+});
+
+test("a named limit holds for its name, beside the one for all", async () => {
+  const [places] = (await runtimes(1, { sharedWorkflowsMax: 4, workflowMax: new Map([["slow", 2]]) })) as [
+    Places,
+  ];
+  const running = new Map<string, number>();
+  const most = new Map<string, number>();
+  const note = (name: string, change: number): void => {
+    const now = (running.get(name) ?? 0) + change;
+    running.set(name, now);
+    most.set(name, Math.max(most.get(name) ?? 0, now));
+  };
+  const work = (name: string) =>
+    places.run("workflow", name, async () => {
+      note(name, 1);
+      note("all", 1);
+      await new Promise((done) => setTimeout(done, 2));
+      note(name, -1);
+      note("all", -1);
+    });
+  await Promise.all(Array.from({ length: 60 }, (_, index) => work(index % 2 === 0 ? "slow" : "quick")));
+  expect([most.get("slow"), most.get("all")]).toEqual([2, 4]);
+}, 60_000);
+
+test("what would wait behind too many goes back, and so does all when the last worker leaves", async () => {
+  const [places] = (await runtimes(1, { sharedActivitiesMax: 1, activitiesMax: 4 })) as [Places];
+  const held = Promise.withResolvers<void>();
+  let isRunning = false;
+  const first = places.run("activity", "a", () => {
+    isRunning = true;
+    return held.promise;
+  });
+  await until(() => isRunning, "the first to run");
+  const waiting = [1, 2].map(() => places.run("activity", "a", async () => "ran").catch(String));
+  await expect(places.run("activity", "a", async () => undefined)).rejects.toThrow("too many wait");
+  places.abandon();
+  expect(await Promise.all(waiting)).toEqual([
+    "WorkerLost: no worker is connected",
+    "WorkerLost: no worker is connected",
+  ]);
+  held.resolve();
+  await first;
+});
+
+test("limits of the Configuration hold for connected workers, also when they change", async () => {
+  const folder = temporaryFolder();
+  const file = join(folder, "config.yaml");
+  const configure = (most: number) =>
+    writeFileSync(
+      file,
+      `apiVersion: dapr.io/v1alpha1
+kind: Configuration
+metadata: { name: limits }
+spec:
+  workflow:
+    globalMaxConcurrentActivityInvocations: 20
+    activityConcurrencyLimits: [{ name: slow, maxConcurrent: ${most} }]
+`,
+    );
+  configure(2);
+  const options = { configPaths: [file], reconcileIntervalMs: 100 };
+  const mecha = await startMecha({ apps: [{ appId: "app", options }] });
+  closers.push(() => mecha.stop());
+  const held: (() => void)[] = [];
+  let quick = 0;
+  const worker = new ScriptedWorker(mecha.ports("app").grpc, {
+    workflow: (events) => {
+      if (count(events, "taskScheduled") === 0) {
+        const steps = Array.from({ length: 6 }, (_, index) => schedule(index, "slow"));
+        return [...steps, schedule(6, "quick")];
+      }
+      return count(events, "taskCompleted") === 7 ? [complete(7, '"done"')] : [];
+    },
+    activity: ({ name }) => {
+      if (name === "slow") return new Promise((done) => held.push(() => done("1")));
+      quick += 1;
+      return "1";
+    },
+  });
+  closers.push(() => {
+    worker.leave();
+    worker.close();
+  });
+  await mecha.http("app", "POST /v1.0/workflows/dapr/wf/start?instanceID=a");
+  await until(() => held.length === 2 && quick === 1, "two slow ones and the quick one to run");
+  configure(4);
+  await until(() => held.length === 4, "two more after the limit was raised", 20_000);
+  for (let done = 0; done < 6; done++) {
+    await until(() => held.length > 0, "a slow one to run");
+    held.shift()?.();
+  }
+  await until(
+    async () =>
+      ((await mecha.http("app", "GET /v1.0/workflows/dapr/a")).json() as { runtimeStatus: string })
+        .runtimeStatus === "COMPLETED",
+    "the workflow to complete",
+  );
+}, 60_000);

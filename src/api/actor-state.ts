@@ -1,10 +1,10 @@
-import { parseFlag } from "../component/fields.ts";
 import type { StateOperation } from "../component/state-store.ts";
 import type { Fence } from "../engine/actors/engine.ts";
 import { errors } from "../errors.ts";
 import { after } from "../kit/after.ts";
 import { JsonCursor } from "../kit/json-cursor.ts";
 import { Dapr } from "../wire/dapr/proto/runtime/v1/dapr_pb.js";
+import { actorStore, requireRoom, requireTransactions } from "./actor-store.ts";
 import { actorOf, actorPath, actorsGroup as group } from "./actors.ts";
 import type { AppScope } from "./call.ts";
 import { anyJson, failures, text, textMap } from "./docs.ts";
@@ -12,7 +12,7 @@ import { operation } from "./operation.ts";
 import { jsonTextReply, noContent, pushMetadata } from "./reply.ts";
 import { ttlSecondsOf } from "./state-item.ts";
 import { members, metadataOf, parseBody, rawMember, textOf } from "./state-json.ts";
-import { type StateTarget, stateTarget } from "./state-target.ts";
+import type { StateTarget } from "./state-target.ts";
 
 const nothing = new Uint8Array(0);
 
@@ -129,13 +129,15 @@ interface ActorOperation {
 /** In the engine's own store the commit checks the ownership; for others it is looked up right before. */
 async function commit(
   app: AppScope,
-  { store }: StateTarget,
+  target: StateTarget,
   { list, metadata, fence }: { list: StateOperation[]; metadata: Record<string, string>; fence: Fence },
 ): Promise<void> {
+  const { store } = target;
   if (store.transactFenced) return store.transactFenced(list, fence);
-  if (store.transact === undefined) throw new Error("the state store has no transactions");
+  const transact = requireTransactions(target);
+  requireRoom(target, list.length);
   if (!(await app.actors.isHeld(fence))) throw new Error("this host does not own the actor any more");
-  await store.transact(list, metadata);
+  await transact(list, metadata);
 }
 
 function storeOperation(
@@ -161,23 +163,6 @@ function storeOperation(
 
 function prefixOf({ principal }: AppScope, { type, id }: { type: string; id: string }): string {
   return [principal.appId, type, id, ""].join(separator);
-}
-
-/** The component with `actorStateStore`; the loader has refused a second one. */
-export function actorStore(app: AppScope): StateTarget {
-  const store = app.components
-    .list("state")
-    .find(({ properties }) => isOn(properties.get("actorstatestore")));
-  if (store === undefined) throw errors.ACTOR_RUNTIME_NOT_FOUND();
-  return stateTarget(app, store.name);
-}
-
-function isOn(value: string | undefined): boolean {
-  try {
-    return value !== undefined && parseFlag(value);
-  } catch {
-    return false;
-  }
 }
 
 function readOperations(body: string) {

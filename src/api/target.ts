@@ -11,7 +11,12 @@ export interface Target<K extends TargetKind> {
   readonly component: ComponentKinds[K];
   readonly loaded: LoadedComponent<K>;
   /** Calls the component inside the layers of the target side: a meter around all attempts, the policies around each. */
-  run<T>(operation: string, work: () => Promise<T>, call: Call, dispose?: (late: T) => void): Promise<T>;
+  run<T>(
+    operation: string,
+    work: () => Promise<T>,
+    call: Pick<Call, "signal">,
+    dispose?: (late: T) => void,
+  ): Promise<T>;
 }
 
 /** Kinds whose components apps call. */
@@ -82,7 +87,7 @@ function createTarget<K extends TargetKind>(app: AppScope, loaded: LoadedCompone
 function resilient<T>(
   policy: ResiliencePolicy,
   work: () => Promise<T>,
-  { signal }: Call,
+  { signal }: Pick<Call, "signal">,
   dispose: ((late: T) => void) | undefined,
 ): Promise<T> {
   return policy.run(work, { signal, isPermanent: isPermanentFailure, ...(dispose && { dispose }) });

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { AppScope, AppSettings, HealthTargets } from "../api/call.ts";
 import { operationsOf } from "../api/operations.ts";
 import { createConnectRetry, createInboundPolicy } from "../api/resilience.ts";
+import { instanceStoreOf } from "../api/workflow-store.ts";
 import { createAppChannel } from "../app/app-channel.ts";
 import type { AppChannel } from "../app/channel.ts";
 import { createInputBindings } from "../engine/bindings/input-bindings.ts";
@@ -280,6 +281,7 @@ class Runtime implements AppRuntime {
       telemetry: { ...telemetry, log: this.log.scope("dapr.runtime.wfengine") },
       messageBytesMax: options.maxBodyBytes,
       limits: () => (this.resources as RuntimeResources).configuration.workflow,
+      instanceStore: instanceStoreOf((this.resources as RuntimeResources).components, () => this.scope),
     });
     this.resources?.onConfiguration(() => workflows.limitsChanged());
     workflows.start();

@@ -7,8 +7,10 @@ import { ActivityRunner } from "./activity-runner.ts";
 import { Changes } from "./changes.ts";
 import { ClaimLoop } from "./claim-loop.ts";
 import { Commits } from "./commits.ts";
+import { ComponentHome } from "./component-home.ts";
 import { EngineHome } from "./engine-home.ts";
 import type { EngineParts, WorkflowLimits } from "./engine-parts.ts";
+import type { InstanceStore } from "./instance-store.ts";
 import { Instances } from "./instances.ts";
 import { WorkflowMeters } from "./meters.ts";
 import { type AppName, activityTopic, inboxTopic } from "./names.ts";
@@ -27,6 +29,8 @@ export interface WorkflowEngineOptions {
   telemetry: Telemetry;
   messageBytesMax: number;
   limits(): WorkflowLimits;
+  /** A state store of the user's that is to keep the instances; absent: the engine's own does. */
+  instanceStore?: InstanceStore | undefined;
 }
 
 /** Durable execution for one app: its instances in the store, its work for the workers connected here. */
@@ -61,13 +65,17 @@ class Engine implements WorkflowEngine {
   /** Loops start and stop one after the other. */
   #turning: Promise<void> = Promise.resolve();
 
-  constructor({ app, store, edges, telemetry, messageBytesMax, limits }: WorkflowEngineOptions) {
+  constructor(options: WorkflowEngineOptions) {
+    const { app, store, edges, telemetry, messageBytesMax, limits, instanceStore: instances } = options;
     const workers = new Workers(edges.clock);
     const meters = new WorkflowMeters(telemetry.metrics, app);
     const changes = new Changes(store, edges.clock, app);
     const commits = new Commits(store);
     const places = new Places({ app, store, edges, telemetry, limits });
-    const home = new EngineHome({ store, app, commits });
+    const home =
+      instances === undefined
+        ? new EngineHome({ store, app, commits })
+        : new ComponentHome({ store, app, commits, edges, log: telemetry.log, instances });
     this.#parts = {
       app,
       store,
@@ -109,7 +117,8 @@ class Engine implements WorkflowEngine {
   async serve(worker: WorkerStream, signal: AbortSignal): Promise<void> {
     const ended = AbortSignal.any([signal, this.#closing.signal]);
     if (ended.aborted) return;
-    const { commits, app, workers, telemetry } = this.#parts;
+    const { commits, app, workers, telemetry, home } = this.#parts;
+    await home.open?.();
     await commits.ensureGroup(inboxTopic(app));
     await commits.ensureGroup(activityTopic(app));
     if (ended.aborted) return;

@@ -32,6 +32,11 @@ export function limitSpace(app: AppName): string {
   return `workflow-limits:${scope(app)}`;
 }
 
+/** What the engine knows of the state store in which the app's instances are kept. */
+export function homeSpace(app: AppName): string {
+  return `workflow-home:${scope(app)}`;
+}
+
 export function timerSpace(app: AppName): string {
   return `workflow:${scope(app)}`;
 }

@@ -69,7 +69,7 @@ async function purgeOne(
   const space = timerSpace(app);
   const timers = await store.listTimers(space, { prefix: `${instanceId}|`, limit: timersMax });
   const mutations: Mutation[] = [
-    { kind: "delete", space: recordSpace(app), key: instanceId, etag: stored.etag },
+    { kind: "delete", space: recordSpace(app), key: instanceId, etag: stored.etag || undefined },
     { kind: "delete", space: inputSpace(app), key: instanceId },
     { kind: "historyDelete", instance: historyName(app, instanceId) },
     ...timers

@@ -1,7 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { errors } from "../../errors.ts";
 import {
-  ActivityRequestSchema,
   type HistoryEvent,
   OrchestrationStatus as Status,
   WorkflowInstanceSchema,
@@ -9,11 +8,11 @@ import {
 import type { Mutation } from "../store/store.ts";
 import { StoreConflict } from "../store/store.ts";
 import type { EngineParts } from "./engine-parts.ts";
-import { decodeEvent, dueMs, type EncodedEvent, encodeEvent, makeEvent } from "./events.ts";
+import { decodeEvent, type EncodedEvent, encodeEvent, makeEvent } from "./events.ts";
 import { factsOf } from "./instance.ts";
-import { timerSet, toActivities, toInbox } from "./messages.ts";
 import { historyName, inputSpace, recordSpace } from "./names.ts";
 import { encodeRecord, type InstanceRecord, isTerminal } from "./record.ts";
+import { stepAgain } from "./step-again.ts";
 
 export interface RerunRequest {
   sourceId: string;
@@ -134,52 +133,17 @@ class Copy {
     return encodeEvent(copy);
   }
 
-  #again({ eventId, eventType, router }: HistoryEvent): Mutation[] {
+  #again(event: HistoryEvent): Mutation[] {
     const { app, edges } = this.#parts;
-    const { newId } = this.#request;
     const { executionId, name } = this.#record;
-    const target = {
-      appId: router?.targetAppID ?? app.appId,
-      namespace: router?.targetAppNamespace ?? app.namespace,
-    };
-    if (eventType.case === "taskScheduled") {
-      const { name: activity, version, input, taskExecutionId } = eventType.value;
-      const request = create(ActivityRequestSchema, {
-        name: activity,
-        ...(version === undefined ? {} : { version }),
-        ...(input === undefined ? {} : { input }),
-        workflowInstance: { instanceId: newId, executionId },
-        taskId: eventId,
-        taskExecutionId,
-      });
-      return [toActivities({ target, parent: app, executionId, request })];
-    }
-    if (eventType.case === "timerCreated") {
-      const { fireAt } = eventType.value;
-      const at = dueMs(fireAt, this.#nowMs);
-      const value = { timerId: eventId, ...(fireAt === undefined ? {} : { fireAt }) };
-      const fired = makeEvent(Math.max(at, this.#nowMs), { case: "timerFired", value });
-      return [timerSet(app, { instanceId: newId, executionId, purpose: eventId }, at, fired.bytes)];
-    }
-    if (eventType.case !== "childWorkflowInstanceCreated") return [];
-    const { instanceId, name: child, version, input } = eventType.value;
-    const start = makeEvent(this.#nowMs, {
-      case: "executionStarted",
-      value: {
-        name: child,
-        ...(version === undefined ? {} : { version }),
-        ...(input === undefined ? {} : { input }),
-        workflowInstance: { instanceId, executionId: edges.random.uuid() },
-        parentInstance: {
-          taskScheduledId: eventId,
-          name,
-          workflowInstance: { instanceId: newId, executionId },
-          appID: app.appId,
-          appNamespace: app.namespace,
-        },
-      },
+    return stepAgain(event, {
+      app,
+      instanceId: this.#request.newId,
+      executionId,
+      name,
+      nowMs: this.#nowMs,
+      newId: () => edges.random.uuid(),
     });
-    return [toInbox(target, instanceId, start.bytes)];
   }
 }
 

@@ -15,7 +15,8 @@ import {
   type WorkflowResponse,
 } from "../../wire/orchestrator_service_pb.js";
 import type { Mutation } from "../store/store.ts";
-import { dueMs, type EncodedEvent, encodeEvent, failureDetails, failureRecord, makeEvent } from "./events.ts";
+import { childEnded } from "./child-ended.ts";
+import { dueMs, type EncodedEvent, encodeEvent, failureRecord, makeEvent } from "./events.ts";
 import type { Facts, OpenStep } from "./facts.ts";
 import { type Instance, liveStatus } from "./instance.ts";
 import { timerDelete, timerSet, toActivities, toInbox } from "./messages.ts";
@@ -293,22 +294,7 @@ class Turn {
   }
 
   #tellParent(): void {
-    const { parent, status, output, failure } = this.#record;
-    if (parent === undefined) return;
-    const { taskId: taskScheduledId } = parent;
-    const stopped = { errorType: Status[status] ?? "FAILED", errorMessage: output ?? "" };
-    const type =
-      status === Status.COMPLETED
-        ? {
-            case: "childWorkflowInstanceCompleted" as const,
-            value: { taskScheduledId, ...optional({ result: output }) },
-          }
-        : {
-            case: "childWorkflowInstanceFailed" as const,
-            value: { taskScheduledId, failureDetails: failureDetails(failure ?? stopped) },
-          };
-    const { bytes } = makeEvent(this.#request.nowMs, type);
-    this.#mutations.push(toInbox(parent, parent.instanceId, bytes, parent.executionId));
+    this.#mutations.push(...childEnded(this.#record, this.#request.nowMs));
   }
 
   #nextExecution({ result, newVersion, carryoverEvents }: CompleteWorkflowAction): EncodedEvent[] {

@@ -83,7 +83,7 @@ export async function openTracer(
   let current = await openExporting(request, tracing);
   let print = JSON.stringify(tracing);
   return {
-    start: (name, kind, parent) => current.start(name, kind, parent),
+    start: (name, kind, parent, options) => current.start(name, kind, parent, options),
     close: () => current.close(),
     async follow(changed) {
       if (JSON.stringify(changed) === print) return;

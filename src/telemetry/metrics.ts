@@ -11,6 +11,9 @@ const byteBuckets: readonly number[] = [
   4294967296,
 ];
 
+/** Of a size to the largest that is possible. */
+const ratioBuckets: readonly number[] = [0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1, 1.5, 2];
+
 /** More label sets than this of one metric go into one cell labelled `other`: labels come from outside. */
 const cellsMax = 2000;
 
@@ -104,14 +107,14 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     counter: (name, labels) => cell(name, "counter", labels, () => new CounterCell()),
     gauge: (name, labels) => cell(name, "gauge", labels, () => new GaugeCell()),
     histogram: (name, labels) =>
-      cell(
-        name,
-        "histogram",
-        labels,
-        () => new HistogramCell(name.includes("bytes") ? byteBuckets : latency),
-      ),
+      cell(name, "histogram", labels, () => new HistogramCell(bucketsOf(name, latency))),
     text: () => render(families, options.collect?.() ?? {}),
   };
+}
+
+function bucketsOf(name: string, latency: readonly number[]): readonly number[] {
+  if (name.includes("bytes")) return byteBuckets;
+  return name.endsWith("size_ratio") ? ratioBuckets : latency;
 }
 
 function labelText(labels: Record<string, string>): string {

@@ -56,10 +56,13 @@ export async function openOtelSink(options: SinkOptions): Promise<SpanSink> {
   });
   const tracer = provider.getTracer("mecha");
   return {
-    start(name, kind, parent) {
+    start(name, kind, parent, options) {
       const context =
         parent === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, remote(parent));
-      return recorded(tracer.startSpan(name, { kind: kinds[kind] }, context), parent?.traceState ?? "");
+      const startTime = options === undefined ? {} : { startTime: options.startMs };
+      const span = tracer.startSpan(name, { kind: kinds[kind], ...startTime }, context);
+      if (options?.spanId !== undefined) span.spanContext().spanId = options.spanId;
+      return recorded(span, parent?.traceState ?? "");
     },
     close() {
       const closed = provider.shutdown().catch(() => undefined);

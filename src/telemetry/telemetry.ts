@@ -53,12 +53,18 @@ export interface Span {
 
 export type SpanKind = "server" | "client" | "producer" | "consumer" | "internal";
 
+/** Of a span that began before, perhaps in another process. */
+export interface SpanOptions {
+  startMs: number;
+  spanId?: string;
+}
+
 export interface Tracer {
   /**
    * Continues `parent` or starts a trace. When it is not sampled the span only carries the context: no object is
    * kept and nothing is exported.
    */
-  start(name: string, kind: SpanKind, parent: SpanContext | undefined): Span;
+  start(name: string, kind: SpanKind, parent: SpanContext | undefined, options?: SpanOptions): Span;
   /** Exports what is left, within a bounded time, and lets go of the exporters. */
   close(): Promise<void>;
 }

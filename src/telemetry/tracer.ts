@@ -1,9 +1,9 @@
 import { randomHex } from "./propagation.ts";
-import type { Span, SpanContext, SpanKind, Tracer } from "./telemetry.ts";
+import type { Span, SpanContext, SpanKind, SpanOptions, Tracer } from "./telemetry.ts";
 
 /** Where sampled spans go. Both are opened only when tracing is configured. */
 export interface SpanSink {
-  start(name: string, kind: SpanKind, parent: SpanContext | undefined): Span;
+  start(name: string, kind: SpanKind, parent: SpanContext | undefined, options?: SpanOptions): Span;
   close(): Promise<void>;
 }
 
@@ -13,12 +13,12 @@ export interface SpanSink {
  */
 export function createTracer(samplingRate: number, sink: SpanSink | undefined): Tracer {
   return {
-    start(name, kind, parent) {
+    start(name, kind, parent, options) {
       const sampled =
         parent === undefined ? samplingRate > 0 && Math.random() < samplingRate : parent.sampled;
       if (sink === undefined) return new LightSpan(parent, sampled, parent);
       return sampled && samplingRate > 0
-        ? sink.start(name, kind, parent)
+        ? sink.start(name, kind, parent, options)
         : new LightSpan(parent, sampled, undefined);
     },
     close: () => sink?.close() ?? Promise.resolve(),

@@ -254,5 +254,15 @@ test("metrics count what ran", async () => {
   expect(text).toMatch(
     /dapr_runtime_workflow_execution_count\{.*status="success".*workflow_name="metered"\} 1/,
   );
+  for (const wanted of [
+    /activity_operation_count\{activity_name="step".*status="success"\} 1/,
+    /activity_operation_latency_count\{activity_name="step".*\} 1/,
+    /scheduling_latency_count\{.*workflow_name="metered"\} 1/,
+    /payload_size_ratio_bucket\{.*workflow_name="metered",le="0.1"\} 2/,
+    /activity_payload_size_ratio_count\{activity_name="step".*workflow_name="metered"\} 1/,
+    /operation_count\{.*operation="create_workflow".*status="success"\} 1/,
+  ]) {
+    expect(text).toMatch(new RegExp(`dapr_runtime_workflow_${wanted.source}`));
+  }
   expect(text).toMatch(/dapr_runtime_workflow_activity_execution_count\{activity_name="step".*"success"\} 1/);
 });

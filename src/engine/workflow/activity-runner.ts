@@ -13,6 +13,7 @@ import type { EngineParts } from "./engine-parts.ts";
 import { makeEvent } from "./events.ts";
 import { type ActivityHeaders, toInbox } from "./messages.ts";
 import type { AppName } from "./names.ts";
+import { describeActivity } from "./spans.ts";
 import { traceContext } from "./turn.ts";
 import { activityItem } from "./work-item.ts";
 import { activityKey, WorkerLost } from "./workers.ts";
@@ -62,11 +63,12 @@ export class ActivityRunner {
     const token = `${delivery.offset}.${delivery.claim}`;
     const parent = parseTraceparent(request.parentTraceContext?.traceParent);
     const span = telemetry.tracer.start(`activity||${request.name}`, "server", parent);
+    describeActivity(span, request);
     const data = span.context.sampled ? withParent(request, formatTraceparent(span.context)) : delivery.data;
     try {
       const key = activityKey({ instanceId: headers.i, taskId: request.taskId });
       const response = await places.run("activity", request.name, () =>
-        workers.runActivity(key, activityItem(data, token)),
+        workers.runActivity(key, activityItem(data, token), () => this.#handedOver(request.name, delivery)),
       );
       span.end(response.failureDetails && { code: 2, message: response.failureDetails.errorMessage });
       return response;
@@ -74,6 +76,12 @@ export class ActivityRunner {
       span.end({ code: 2, message: (error as Error).message });
       throw error;
     }
+  }
+
+  /** How long an activity waited for a worker to take it. */
+  #handedOver(name: string, { publishedAtMs }: Delivery): void {
+    const { meters, edges } = this.#parts;
+    meters.activityOperation(name, Math.max(0, edges.clock.now() - publishedAtMs));
   }
 
   async #commit(delivery: Delivery, response: ActivityResponse): Promise<void> {

@@ -7,6 +7,7 @@ import type { InstanceHome } from "./home.ts";
 import type { WorkflowMeters } from "./meters.ts";
 import type { AppName } from "./names.ts";
 import type { Places } from "./places.ts";
+import type { WorkflowSpans } from "./spans.ts";
 import type { Stalls } from "./stalls.ts";
 import type { Workers } from "./workers.ts";
 
@@ -40,6 +41,7 @@ export interface EngineParts {
   places: Places;
   stalls: Stalls;
   meters: WorkflowMeters;
+  spans: WorkflowSpans;
   /** Largest message that a worker can be sent. */
   messageBytesMax: number;
   limits(): WorkflowLimits;

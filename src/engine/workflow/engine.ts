@@ -17,6 +17,7 @@ import { type AppName, activityTopic, inboxTopic } from "./names.ts";
 import { Places } from "./places.ts";
 import { type PurgeRequest, purge } from "./purge.ts";
 import { type RerunRequest, rerun } from "./rerun.ts";
+import { WorkflowSpans } from "./spans.ts";
 import { Stalls } from "./stalls.ts";
 import { TimerPump } from "./timer-pump.ts";
 import { type WorkerStream, Workers } from "./workers.ts";
@@ -88,6 +89,7 @@ class Engine implements WorkflowEngine {
       places,
       stalls: new Stalls(edges.clock, workers),
       meters,
+      spans: new WorkflowSpans(telemetry.tracer),
       messageBytesMax,
       limits,
     };

@@ -1,5 +1,6 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { errors } from "../../errors.ts";
+import { formatTraceparent } from "../../telemetry/propagation.ts";
 import { OrchestrationStatus as Status } from "../../wire/orchestrator_service_pb.js";
 import type { Mutation } from "../store/store.ts";
 import { StoreConflict } from "../store/store.ts";
@@ -47,7 +48,9 @@ export class Instances {
 
   /** Resolves when the instance is stored, and, with a worker at hand, when it has left PENDING. */
   async start(request: StartRequest, signal: AbortSignal): Promise<void> {
-    const isScheduled = await this.#metered("create_workflow", () => this.#create(request));
+    const isScheduled = await this.#traced(request, (traced) =>
+      this.#metered("create_workflow", () => this.#create(traced)),
+    );
     if (isScheduled || this.#parts.workers.count === 0) return;
     const { executionId } = request;
     const isStarted = (record: InstanceRecord | undefined): boolean =>
@@ -111,6 +114,19 @@ export class Instances {
     const { home } = this.#parts;
     if ((await home.read(instanceId)) === undefined) throw errors.WORKFLOW_NOT_FOUND();
     return home.history(instanceId);
+  }
+
+  async #traced<T>(request: StartRequest, create: (request: StartRequest) => Promise<T>): Promise<T> {
+    const span = this.#parts.spans.creation(request);
+    if (span === undefined) return create(request);
+    try {
+      const result = await create({ ...request, traceParent: formatTraceparent(span.context) });
+      span.end();
+      return result;
+    } catch (error) {
+      span.end({ code: 2, message: (error as Error).message });
+      throw error;
+    }
   }
 
   async #create(request: StartRequest): Promise<boolean> {

@@ -17,7 +17,10 @@ export interface InstanceRecord {
   failure?: FailureRecord;
   parent?: ParentRecord;
   tags?: Record<string, string>;
+  /** The context that its steps are children of. */
   traceParent?: string;
+  /** When its trace is recorded: whose child its own span is, and when that began. */
+  trace?: { origin: string; sinceMs: number };
   /** Why it stands still, until a turn succeeds. */
   stalled?: string;
   home?: HomeMark;

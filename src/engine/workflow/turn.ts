@@ -309,7 +309,7 @@ class Turn {
         workflowInstance: { instanceId: instance.id, executionId },
         ...(parent === undefined ? {} : { parentInstance: parentInstance(parent) }),
         ...(tags === undefined ? {} : { tags }),
-        ...this.#traceContext(),
+        ...this.#traceContext(this.#record.trace?.origin),
       },
     });
     this.#record.executionId = executionId;
@@ -353,8 +353,7 @@ class Turn {
     return { appId: appId ?? app.appId, namespace: namespace ?? app.namespace };
   }
 
-  #traceContext() {
-    const { traceParent } = this.#record;
+  #traceContext(traceParent = this.#record.traceParent) {
     return traceParent === undefined ? {} : { parentTraceContext: traceContext(traceParent) };
   }
 }

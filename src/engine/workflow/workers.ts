@@ -79,8 +79,9 @@ export class Workers {
     return this.#run(this.#workflows, instanceId, item);
   }
 
-  runActivity(key: string, item: RawWorkItem): Promise<ActivityResponse> {
-    return this.#run(this.#activities, key, item);
+  /** `onSent`: the worker has it. */
+  runActivity(key: string, item: RawWorkItem, onSent: () => void): Promise<ActivityResponse> {
+    return this.#run(this.#activities, key, item, onSent);
   }
 
   /** False when nobody waits for it: the item was given to somebody else, or done. */
@@ -92,17 +93,28 @@ export class Workers {
     return complete(this.#activities, activityKey(response), response);
   }
 
-  async #run<R>(items: Map<string, Pending<R>>, key: string, item: RawWorkItem): Promise<R> {
+  async #run<R>(
+    items: Map<string, Pending<R>>,
+    key: string,
+    item: RawWorkItem,
+    onSent?: () => void,
+  ): Promise<R> {
     let stream = this.#leastBusy();
     while (stream !== undefined && stream.pending.size >= stream.itemsMax) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
       stream = this.#leastBusy();
     }
     if (stream === undefined) throw new WorkerLost("no worker is connected");
-    return this.#give(stream, items, key, item);
+    return this.#give(stream, items, key, item, onSent);
   }
 
-  #give<R>(stream: Stream, items: Map<string, Pending<R>>, key: string, item: RawWorkItem): Promise<R> {
+  #give<R>(
+    stream: Stream,
+    items: Map<string, Pending<R>>,
+    key: string,
+    item: RawWorkItem,
+    onSent?: () => void,
+  ): Promise<R> {
     const { promise, resolve, reject } = Promise.withResolvers<R>();
     const pending: Pending<R> = { key, token: item.completionToken, resolve, reject };
     items.set(key, pending);
@@ -111,7 +123,10 @@ export class Workers {
       reject(new WorkerLost("the worker does not read")),
     );
     stream.send(item).then(
-      () => timer.cancel(),
+      () => {
+        timer.cancel();
+        onSent?.();
+      },
       (error) => reject(new WorkerLost(`the item could not be sent: ${(error as Error).message}`)),
     );
     return promise.finally(() => {

@@ -27,6 +27,8 @@ const failedRetryMs = 1_000;
 
 /** What one turn adds to what the instance was before it. */
 interface TurnResult extends Decision {
+  /** Executions of the turn that went on as new. */
+  before?: InstanceRecord[];
   /** The history starts anew with `events`. */
   isNewHistory: boolean;
   /** Input of the execution that follows, when that starts from the inbox. */
@@ -164,14 +166,19 @@ export class WorkflowRunner {
 
   /** Runs the worker; a workflow that continues as new runs on within the turn. */
   async #execute(instance: Instance, facts: Facts, accepted: EncodedEvent[]): Promise<TurnResult> {
-    let current = instance;
+    const { edges, spans, meters } = this.#parts;
+    const starts = accepted.some(({ event }) => event.eventType.case === "executionStarted");
+    if (starts) meters.scheduling(instance.record.name, edges.clock.now() - wantedMs(instance.record));
+    let current = starts
+      ? { ...instance, record: spans.begun(instance.record, edges.clock.now()) }
+      : instance;
     let draft = facts;
     let events = accepted;
     let input: string | undefined;
     const left: Mutation[] = [];
+    const before: InstanceRecord[] = [];
     for (let restarts = 0; ; restarts++) {
-      const { clock } = this.#parts.edges;
-      const newEvents = [makeEvent(clock.now(), { case: "workflowStarted", value: {} }), ...events];
+      const newEvents = [makeEvent(edges.clock.now(), { case: "workflowStarted", value: {} }), ...events];
       const response = draft.isStarted
         ? await this.#ask(current, newEvents)
         : create(WorkflowResponseSchema, { instanceId: instance.id });
@@ -179,13 +186,17 @@ export class WorkflowRunner {
       left.push(...decision.mutations);
       const { restart } = decision;
       const isNewHistory = restarts > 0;
-      if (restart === undefined) return { ...decision, mutations: left, isNewHistory, input };
+      if (restart === undefined) return { ...decision, mutations: left, isNewHistory, input, before };
+      before.push(decision.record);
       input = inputOf(restart[0]);
-      if (restarts === restartsMax) return this.#postpone(instance.id, decision, restart, left, input);
+      if (restarts === restartsMax) {
+        return { ...this.#postpone(instance.id, decision, restart, left, input), before };
+      }
       events = restart;
       draft = new Facts();
       for (const { event } of restart) draft.note(event);
-      current = { ...instance, record: decision.record, history: [], facts: new Facts(), bytes: 0 };
+      const record = spans.begun(decision.record, edges.clock.now());
+      current = { ...instance, record, history: [], facts: new Facts(), bytes: 0 };
     }
   }
 
@@ -206,8 +217,9 @@ export class WorkflowRunner {
   }
 
   #ask(instance: Instance, newEvents: EncodedEvent[]): Promise<WorkflowResponse> {
-    const { workers, places, messageBytesMax } = this.#parts;
+    const { workers, places, meters, messageBytesMax } = this.#parts;
     const bytes = instance.bytes + bytesOf(newEvents.map((each) => each.bytes));
+    meters.workflowPayload(instance.record.name, bytes / messageBytesMax);
     if (bytes > messageBytesMax * 0.95) {
       throw new Stalled("PAYLOAD_SIZE_EXCEEDED", `${bytes} bytes of history and events`);
     }
@@ -251,7 +263,8 @@ export class WorkflowRunner {
     const { record } = result;
     const saved = await home.save({ instance, record, events, isNewHistory, deliveries, mutations });
     this.#remember(instance, result, events, saved);
-    this.#meter(record);
+    this.#meter(result);
+    this.#trace(instance, result);
     changes.notify(id, saved.record);
   }
 
@@ -266,11 +279,25 @@ export class WorkflowRunner {
     this.#cache.keep({ id: instance.id, ...saved, history, facts, bytes });
   }
 
-  #meter({ name, status, createdMs, completedMs }: InstanceRecord): void {
+  #trace(instance: Instance, { record, before = [], events }: TurnResult): void {
+    const { spans } = this.#parts;
+    spans.timers(instance, events);
+    for (const old of before) spans.ended(instance.id, old, Status.CONTINUED_AS_NEW);
+    if (isTerminal(record.status)) spans.ended(instance.id, record, record.status);
+  }
+
+  #meter({ record, events }: TurnResult): void {
+    const { meters, messageBytesMax } = this.#parts;
+    const { name, status, createdMs, completedMs } = record;
+    for (const { event, bytes } of events) {
+      const { eventType } = event;
+      if (eventType.case !== "taskScheduled") continue;
+      meters.activityPayload(name, eventType.value.name, bytes.byteLength / messageBytesMax);
+    }
     if (completedMs === undefined) return;
     const outcome =
       status === Status.COMPLETED ? "success" : status === Status.TERMINATED ? "terminated" : "failed";
-    this.#parts.meters.workflow(name, outcome, completedMs - createdMs);
+    meters.workflow(name, outcome, completedMs - createdMs);
   }
 
   /** Finished instances are purged by a timer when the Configuration says so. */
@@ -307,6 +334,10 @@ export class WorkflowRunner {
     // What can not be given back now comes back when its lease ends.
     await Promise.all(given).catch((error) => telemetry.log.warn({ error }, "work could not be given back"));
   }
+}
+
+function wantedMs({ createdMs, scheduledMs }: InstanceRecord): number {
+  return scheduledMs ?? createdMs;
 }
 
 /** Events that come before the start are kept for it. */

@@ -1,12 +1,13 @@
 import type { StateOperation } from "../component/state-store.ts";
-import type { Fence } from "../engine/actors/engine.ts";
+import type { ActorRef, Fence } from "../engine/actors/engine.ts";
 import { errors } from "../errors.ts";
 import { after } from "../kit/after.ts";
 import { JsonCursor } from "../kit/json-cursor.ts";
 import { Dapr } from "../wire/dapr/proto/runtime/v1/dapr_pb.js";
+import { FenceRow, NotOwner, takeValues, transactOwned } from "./actor-fence.ts";
 import { actorStore, requireRoom, requireTransactions } from "./actor-store.ts";
 import { actorOf, actorPath, actorsGroup as group } from "./actors.ts";
-import type { AppScope } from "./call.ts";
+import type { AppScope, Call } from "./call.ts";
 import { anyJson, failures, text, textMap } from "./docs.ts";
 import { operation } from "./operation.ts";
 import { jsonTextReply, noContent, pushMetadata } from "./reply.ts";
@@ -49,9 +50,11 @@ export const getActorState = operation(Dapr.method.getActorState, {
   async handle({ actorType, actorId, key }, call) {
     const actor = actorOf({ actorType, actorId });
     const target = actorStore(call.app);
-    call.app.actors.fence(actor);
-    const request = { key: prefixOf(call.app, actor) + key, metadata: {} };
+    const fence = call.app.actors.fence(actor);
+    const prefix = prefixOf(call.app, actor);
+    const request = { key: prefix + key, metadata: {} };
     try {
+      if (hasRow(call.app, target)) await takeValues(fence, new FenceRow(target, call, { actor, prefix }));
       const entry = await target.run("get", () => target.store.get(request), call);
       if (entry === undefined) return {};
       const data = target.cipher === undefined ? entry.value : target.cipher.decrypt(entry.value);
@@ -108,8 +111,7 @@ export const executeActorStateTransaction = operation(Dapr.method.executeActorSt
     const prefix = prefixOf(app, actor);
     try {
       const list = operations.map((one) => storeOperation(app, target, prefix, one));
-      const metadata = { partitionKey: prefix.slice(0, -separator.length) };
-      await target.run("transaction", () => commit(app, target, { list, metadata, fence }), call);
+      await commit(target, call, { actor, list, prefix, fence });
       return {};
     } catch (error) {
       throw errors.ACTOR_STATE_SAVE((error as Error).message, { cause: error });
@@ -126,18 +128,37 @@ interface ActorOperation {
   metadata: Record<string, string>;
 }
 
-/** In the engine's own store the commit checks the ownership; for others it is looked up right before. */
+interface ActorCommit {
+  actor: ActorRef;
+  list: StateOperation[];
+  /** What the keys of the actor begin with. */
+  prefix: string;
+  fence: Fence;
+}
+
+/** In the engine's own store the commit checks the ownership; in others a row of the actor does. */
 async function commit(
-  app: AppScope,
   target: StateTarget,
-  { list, metadata, fence }: { list: StateOperation[]; metadata: Record<string, string>; fence: Fence },
+  call: Call,
+  { actor, list, prefix, fence }: ActorCommit,
 ): Promise<void> {
   const { store } = target;
-  if (store.transactFenced) return store.transactFenced(list, fence);
+  if (store.transactFenced) {
+    await target.run("transaction", () => store.transactFenced?.(list, fence) ?? Promise.resolve(), call);
+    return;
+  }
+  if (hasRow(call.app, target))
+    return transactOwned(fence, new FenceRow(target, call, { actor, prefix }), list);
   const transact = requireTransactions(target);
   requireRoom(target, list.length);
-  if (!(await app.actors.isHeld(fence))) throw new Error("this host does not own the actor any more");
-  await transact(list, metadata);
+  if (!(await call.app.actors.isHeld(fence))) throw new NotOwner();
+  const metadata = { partitionKey: prefix.slice(0, -separator.length) };
+  await target.run("transaction", () => transact(list, metadata), call);
+}
+
+/** Under `mecha daprd` nothing is beside the values that daprd would not write: the lease is looked at before. */
+function hasRow({ settings }: AppScope, { store }: StateTarget): boolean {
+  return store.transactFenced === undefined && !settings.isStrict;
 }
 
 function storeOperation(

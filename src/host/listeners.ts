@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Sockets } from "../edges/sockets.ts";
 import { serveHttp2Request } from "../net/grpc/http2-request.ts";
-import { createGrpcServer, type GrpcLookup } from "../net/grpc/index.ts";
+import { createGrpcServer, type GrpcLookup, type GrpcServer } from "../net/grpc/index.ts";
 import { createHttpServer, type HttpHandler } from "../net/http1/index.ts";
 import { isPortTaken } from "./ports.ts";
 
@@ -16,6 +16,9 @@ export interface ListenerOptions {
   isH2cOff?: boolean;
   onError: (error: unknown) => void;
 }
+
+/** Never asked: a port without HTTP has no HTTP server before it. */
+const notHere: HttpHandler = () => ({ status: 404, headers: [] });
 
 /** A gRPC connection without calls is let go after this, as daprd does. */
 const idleGrpcMs = 180_000;
@@ -36,28 +39,27 @@ export function createListener(options: ListenerOptions): Listener {
     maxMessageBytes: options.maxBodyBytes,
     idleMs: idleGrpcMs,
     maxHeaderListBytes: Math.max(options.readBufferBytes, 64 << 10),
-    onOtherRequest:
-      http === undefined
-        ? undefined
-        : (stream, headers, raw) => serveHttp2Request(http, stream, headers, raw),
+    onOtherRequest: http === undefined ? undefined : (stream, head) => serveHttp2Request(http, stream, head),
   });
   const httpServer = createHttpServer({
-    handler: http ?? (() => ({ status: 404, headers: [] })),
+    handler: http ?? notHere,
     sockets,
     maxHeaderBytes: options.readBufferBytes,
     onHttp2: options.isH2cOff ? undefined : (socket) => grpcServer.handleSocket(socket),
     onHandlerError: options.onError,
   });
+  // Where there is no HTTP/1.1 to be told apart, the first bytes need no second look.
+  const front = http === undefined ? grpcServer : httpServer;
   return {
     async listen(hosts, port) {
       let bound = port;
-      for (const host of hosts) bound = await listenOn(httpServer, host, bound);
+      for (const host of hosts) bound = await listenOn(front, host, bound);
       return bound;
     },
     async listenSocket(folder, name) {
       mkdirSync(folder, { recursive: true, mode: 0o700 });
       const socketPath = join(folder, name);
-      await httpServer.listen({ socketPath });
+      await front.listen({ socketPath });
       return socketPath;
     },
     async close(graceMs) {
@@ -66,11 +68,7 @@ export function createListener(options: ListenerOptions): Listener {
   };
 }
 
-async function listenOn(
-  server: ReturnType<typeof createHttpServer>,
-  host: string,
-  port: number,
-): Promise<number> {
+async function listenOn(server: Pick<GrpcServer, "listen">, host: string, port: number): Promise<number> {
   try {
     const bound = await server.listen({ host, port });
     return "port" in bound ? bound.port : port;

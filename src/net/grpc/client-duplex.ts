@@ -32,6 +32,7 @@ export class ClientDuplex implements GrpcDuplex {
       this.#responses.encoding = this.call.encoding;
     });
     this.#responses.attach(stream);
+    stream.on("data", (chunk: Uint8Array) => this.#responses.receive(chunk));
     this.#stream = stream;
     this.#started.resolve(stream);
   }

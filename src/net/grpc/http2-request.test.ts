@@ -48,12 +48,12 @@ const handlers: Record<string, HttpHandler> = {
 
 const server = createGrpcServer({
   lookup: () => undefined,
-  onOtherRequest: (stream, headers, rawHeaders) => {
+  onOtherRequest: (stream, head) => {
     const handler: HttpHandler = (request) => {
       seen = request;
       return handlers[request.target]?.(request) ?? { status: 404, headers: [] };
     };
-    serveHttp2Request(handler, stream, headers, rawHeaders);
+    serveHttp2Request(handler, stream, head);
   },
 });
 let session: http2.ClientHttp2Session;

@@ -3,12 +3,15 @@ export const defaultMaxMessageBytes = 4 * 1024 * 1024;
 
 /**
  * Unread bytes one stream may hold: HTTP/2's own 64 KiB would throttle bulk transfers. The window of the connection is
- * the same size: Bun 1.4.5 grants a stream more only after half the *connection's* window, so a connection window above
- * twice the stream's stalls every upload for good. (It grants the connection's on receipt: a stopped reader holds up
- * nobody else.)
+ * the same size on the client's side: Bun 1.4.5 grants a stream more only after half the *connection's* window, so a
+ * connection window above twice the stream's stalls every upload for good. (The connection's is granted on receipt: a
+ * stopped reader holds up nobody else.)
  */
 export const streamWindowBytes = 256 * 1024;
 export const connectionWindowBytes = streamWindowBytes;
+
+/** Connections of one server; more are closed at once. */
+export const connectionsMax = 10_000;
 
 /** Node's defaults end a session after 1000 cancelled or 100 refused streams: a busy gRPC peer gets there. */
 const sessionLimits = {

@@ -1,4 +1,3 @@
-import type { Duplex } from "node:stream";
 import { inflateFrame } from "./compression.ts";
 import { FrameReader } from "./frame.ts";
 import { grpcCode } from "./status.ts";
@@ -12,12 +11,17 @@ interface Waiter {
   reject: (error: unknown) => void;
 }
 
+interface MessageSource {
+  pause(): unknown;
+  resume(): unknown;
+}
+
 /** The messages of an HTTP/2 stream, cut and inflated when the reader asks for them. For one reader. */
 export class MessageStream implements AsyncIterable<Uint8Array>, AsyncIterator<Uint8Array> {
   readonly #maxMessageBytes: number;
   readonly #reader: FrameReader;
   readonly #onLeave: (() => void) | undefined;
-  #stream: Duplex | undefined;
+  #source: MessageSource | undefined;
   #encoding: string | undefined;
   #waiter: Waiter | undefined;
   #failure: { error: unknown } | undefined;
@@ -32,9 +36,9 @@ export class MessageStream implements AsyncIterable<Uint8Array>, AsyncIterator<U
     this.#onLeave = onLeave;
   }
 
-  attach(stream: Duplex): void {
-    this.#stream = stream;
-    stream.on("data", (chunk: Uint8Array) => this.#receive(chunk));
+  /** What is held back while nobody reads. */
+  attach(source: MessageSource): void {
+    this.#source = source;
   }
 
   /** grpc-encoding of the peer's messages. */
@@ -81,13 +85,14 @@ export class MessageStream implements AsyncIterable<Uint8Array>, AsyncIterator<U
     return { done: true, value: undefined };
   }
 
-  #receive(chunk: Uint8Array): void {
+  /** Bytes of the stream, in order. */
+  receive(chunk: Uint8Array): void {
     if (this.#failure !== undefined) return;
     this.#reader.push(chunk);
     if (this.#waiter !== undefined) this.#serve();
     if (this.#waiter === undefined && this.#reader.rest >= pauseBytes) {
       this.#isPaused = true;
-      this.#stream?.pause();
+      this.#source?.pause();
     }
   }
 
@@ -127,6 +132,6 @@ export class MessageStream implements AsyncIterable<Uint8Array>, AsyncIterator<U
 
   #resume(): void {
     this.#isPaused = false;
-    this.#stream?.resume();
+    this.#source?.resume();
   }
 }

@@ -1,3 +1,4 @@
+import type { HeaderObject } from "../http2/header-encoder.ts";
 import type { Metadata } from "./types.ts";
 
 /** Set by the transport on its own, in both directions; never seen in metadata nor taken from it. */
@@ -20,7 +21,7 @@ const transportHeaders = new Set([
   "host",
 ]);
 
-export type HeaderObject = Record<string, string | string[] | number>;
+export type { HeaderObject };
 
 /** Raw header lines (name, value, name, value …) to metadata, in wire order and with duplicates. */
 export function readMetadata(rawHeaders: readonly string[]): Metadata {

@@ -35,13 +35,15 @@ class ProxiedCall {
 
   constructor(call: ServerCall) {
     this.#call = call;
-    call.onAbort = (reason) => this.#abandon(reason);
-    call.stream.on("drain", () => this.#upstream?.resume());
-    call.stream.on("data", (chunk: Uint8Array) => this.#forwardRequest(chunk));
-    call.stream.on("end", () => {
-      this.#isRequestEnded = true;
-      this.#upstream?.end();
-    });
+    call.onCancel = (reason) => this.#abandon(reason);
+    call.reader = {
+      onData: (chunk) => this.#forwardRequest(chunk),
+      onEnd: () => {
+        this.#isRequestEnded = true;
+        this.#upstream?.end();
+      },
+      onDrain: () => this.#upstream?.resume(),
+    };
   }
 
   async connect(target: GrpcProxyTarget): Promise<void> {
@@ -176,10 +178,10 @@ function upstreamHeaders(call: ServerCall, metadata: Metadata): HeaderObject {
     ":method": "POST",
     ":path": call.path,
     te: "trailers",
-    "content-type": call.headers["content-type"] ?? "application/grpc",
+    "content-type": call.head.header("content-type") ?? "application/grpc",
   };
-  const encoding = call.headers["grpc-encoding"];
-  const accepted = call.headers["grpc-accept-encoding"];
+  const encoding = call.head.header("grpc-encoding");
+  const accepted = call.head.header("grpc-accept-encoding");
   if (encoding !== undefined) headers["grpc-encoding"] = encoding;
   if (accepted !== undefined) headers["grpc-accept-encoding"] = accepted;
   if (call.deadlineMs !== undefined)

@@ -1,50 +1,44 @@
-import type {
-  IncomingHttpHeaders,
-  OutgoingHttpHeaders,
-  ServerHttp2Session,
-  ServerHttp2Stream,
-} from "node:http2";
+import { errorCode } from "../http2/frames.ts";
+import type { HeaderObject } from "../http2/header-encoder.ts";
+import type { RequestHead } from "../http2/request-head.ts";
+import type { ServerStream, StreamReceiver } from "../http2/server-stream.ts";
 import { acceptedEncodings, compressionMinBytes, deflate } from "./compression.ts";
 import { statusDetailsBytesMax, statusMessageCharsMax, timerMaxMs } from "./limits.ts";
 import { endWithMessage, writeMessage } from "./message-writer.ts";
-import { addMetadata, encodeBinaryMetadata, type HeaderObject, readMetadata } from "./metadata.ts";
+import { addMetadata, encodeBinaryMetadata, readMetadata } from "./metadata.ts";
 import { encodeGrpcMessage, grpcCode } from "./status.ts";
 import { encodeRpcStatus } from "./status-details.ts";
-import { stopUpload } from "./stop-upload.ts";
-import { breakStream } from "./stream-reset.ts";
 import { type GrpcContext, GrpcError, type Metadata } from "./types.ts";
 
-/** What is known of a connection; kept by the server, one per session. */
-export interface PeerConnection {
-  session: ServerHttp2Session;
-  peer: string;
-  /** Open streams: calls and other requests. */
-  openStreams: number;
-  calls: Set<ServerCall>;
+/** Who reads the request: the kind of method. */
+export interface CallReader {
+  onData(chunk: Uint8Array): void;
+  onEnd(): void;
+  /** There is room in the answer again. */
+  onDrain?(): void;
 }
 
-export const plainHeaders: OutgoingHttpHeaders = { ":status": 200, "content-type": "application/grpc" };
-export const respondOptions = { waitForTrailers: true, sendDate: false };
-const endOptions = { endStream: true, sendDate: false };
-const okTrailers: OutgoingHttpHeaders = { "grpc-status": "0" };
+const plainHeaders: HeaderObject = { ":status": 200, "content-type": "application/grpc" };
+const okTrailers: HeaderObject = { "grpc-status": "0" };
 const done = Promise.resolve();
 
 /** One call on the server's side: its state, its reply and its end. The kinds of method drive it. */
-export class ServerCall implements GrpcContext {
+export class ServerCall implements GrpcContext, StreamReceiver {
   readonly path: string;
-  readonly stream: ServerHttp2Stream;
-  readonly connection: PeerConnection;
+  readonly stream: ServerStream;
+  readonly peer: string;
   readonly metadata: Metadata;
   readonly deadlineMs: number | undefined;
-  readonly headers: IncomingHttpHeaders;
+  readonly head: RequestHead;
   /** grpc-encoding of the request; `undefined` for identity. */
   readonly requestEncoding: string | undefined;
   /** Runs when the call is over for another reason than its handler: cancel, deadline, lost connection. */
-  onAbort: ((reason: GrpcError) => void) | undefined;
+  onCancel: ((reason: GrpcError) => void) | undefined;
   isEnded = false;
+  /** Set before the first byte of the request is handed on. */
+  reader: CallReader | undefined;
   #replyHeaders: Metadata | undefined;
   #replyTrailers: Metadata | undefined;
-  #trailers: OutgoingHttpHeaders = okTrailers;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #controller: AbortController | undefined;
   #abortReason: GrpcError | undefined;
@@ -52,28 +46,49 @@ export class ServerCall implements GrpcContext {
   /** Messages are compressed aside; this keeps them in order. */
   #lastSend: Promise<void> | undefined;
 
+  /** The server takes the call off its list. */
+  onClose: () => void = ignore;
+
   constructor(
-    connection: PeerConnection,
-    stream: ServerHttp2Stream,
-    request: { headers: IncomingHttpHeaders; rawHeaders: readonly string[]; timeoutMs: number | undefined },
+    stream: ServerStream,
+    head: RequestHead,
+    { peer, timeoutMs }: { peer: string; timeoutMs: number | undefined },
   ) {
-    this.connection = connection;
     this.stream = stream;
-    this.headers = request.headers;
-    this.path = request.headers[":path"] ?? "";
-    this.metadata = readMetadata(request.rawHeaders);
-    const encoding = request.headers["grpc-encoding"] as string | undefined;
+    this.head = head;
+    this.peer = peer;
+    this.path = head.path;
+    this.metadata = readMetadata(head.lines);
+    const encoding = head.header("grpc-encoding");
     this.requestEncoding = encoding === "identity" ? undefined : encoding;
-    const { timeoutMs } = request;
     if (timeoutMs === undefined) this.deadlineMs = undefined;
     else {
       this.deadlineMs = Date.now() + timeoutMs;
       if (timeoutMs <= timerMaxMs) this.#timer = setTimeout(expire, timeoutMs, this);
     }
+    stream.receiver = this;
   }
 
-  get peer(): string {
-    return this.connection.peer;
+  onData(chunk: Uint8Array): void {
+    this.reader?.onData(chunk);
+  }
+
+  onEnd(): void {
+    this.reader?.onEnd();
+  }
+
+  onDrain(): void {
+    const drain = this.#drain;
+    this.#drain = undefined;
+    drain?.resolve();
+    this.reader?.onDrain?.();
+  }
+
+  /** The client reset the stream or its connection is gone: nothing can be sent any more. */
+  onAbort(): void {
+    if (this.isEnded) return;
+    this.#startEnding();
+    this.#tellHandler(new GrpcError(grpcCode.CANCELLED, "context canceled"));
   }
 
   get replyHeaders(): Metadata {
@@ -113,8 +128,13 @@ export class ServerCall implements GrpcContext {
   #replyPlain(message: Uint8Array, isCompressed: boolean): void {
     if (this.isEnded) return;
     this.#startEnding();
-    this.#trailers = this.#okTrailers();
-    if (this.#respond()) endWithMessage(this.stream, message, isCompressed);
+    if (!this.#respond()) return;
+    this.stream.trailers = this.#okTrailers();
+    try {
+      endWithMessage(this.stream, message, isCompressed);
+    } catch {
+      this.stream.reset(errorCode.internalError);
+    }
   }
 
   /** Sends one message of a stream; resolves when there is room for the next. */
@@ -134,7 +154,7 @@ export class ServerCall implements GrpcContext {
 
   #canCompress(message: Uint8Array): boolean {
     if (this.requestEncoding !== "gzip" || message.length <= compressionMinBytes) return false;
-    const accepted = this.headers["grpc-accept-encoding"] as string | undefined;
+    const accepted = this.head.header("grpc-accept-encoding");
     return accepted === undefined || accepted.includes("gzip");
   }
 
@@ -144,13 +164,8 @@ export class ServerCall implements GrpcContext {
     if (!this.stream.headersSent && !this.#respond()) return done;
     if (writeMessage(this.stream, message, isCompressed)) return done;
     if (this.#drain === undefined) {
-      const drain = Promise.withResolvers<void>();
-      drain.promise.catch(ignore);
-      this.#drain = drain;
-      this.stream.once("drain", () => {
-        this.#drain = undefined;
-        drain.resolve();
-      });
+      this.#drain = Promise.withResolvers<void>();
+      this.#drain.promise.catch(ignore);
     }
     return this.#drain.promise;
   }
@@ -169,19 +184,16 @@ export class ServerCall implements GrpcContext {
 
   /** Sends header lines of another server, as they are. */
   forwardHeaders(headers: HeaderObject): void {
-    if (!this.isEnded) this.#sendHeaders(headers, respondOptions);
+    if (!this.isEnded) this.#sendHeaders(headers, false);
   }
 
   /** Ends with the trailers of another server, or with its trailers-only answer. */
   forwardEnd(trailers: HeaderObject): void {
     if (this.isEnded) return;
     this.#startEnding();
-    if (this.stream.destroyed || this.stream.closed) return;
-    if (this.stream.headersSent) {
-      this.#trailers = trailers;
-      this.stream.end();
-    } else this.#sendHeaders(trailers, endOptions);
-    stopUpload(this.stream);
+    if (this.stream.headersSent) this.#sendTrailers(trailers);
+    else this.#sendHeaders(trailers, true);
+    this.stream.stopUpload();
   }
 
   /** Ends the call with the status of the error; anything that is no GrpcError is UNKNOWN. */
@@ -198,28 +210,10 @@ export class ServerCall implements GrpcContext {
     this.#tellHandler(reason);
   }
 
-  /** The client reset the stream or its connection is gone: nothing can be sent any more. */
-  lose(): void {
-    if (this.isEnded) return;
-    this.#startEnding();
-    this.#tellHandler(new GrpcError(grpcCode.CANCELLED, "context canceled"));
-  }
-
-  sendTrailers(): void {
-    const { stream } = this;
-    // After close(code) Bun still asks for trailers; answering would turn the reset into a success.
-    if (stream.aborted || stream.closed || stream.destroyed) return;
-    try {
-      stream.sendTrailers(this.#trailers);
-    } catch {
-      breakStream(stream);
-    }
-  }
-
   #tellHandler(reason: GrpcError): void {
     this.#abortReason = reason;
     this.#drain?.reject(reason);
-    this.onAbort?.(reason);
+    this.onCancel?.(reason);
     this.#controller?.abort(reason);
   }
 
@@ -228,7 +222,7 @@ export class ServerCall implements GrpcContext {
     if (this.#timer !== undefined) clearTimeout(this.#timer);
   }
 
-  #okTrailers(): OutgoingHttpHeaders {
+  #okTrailers(): HeaderObject {
     if (this.#replyTrailers === undefined || this.#replyTrailers.length === 0) return okTrailers;
     return addMetadata({ "grpc-status": "0" }, this.#replyTrailers);
   }
@@ -236,49 +230,52 @@ export class ServerCall implements GrpcContext {
   /** Sends the header block; false when there is nobody to send it to. */
   #respond(): boolean {
     const hasHeaders = this.#replyHeaders !== undefined && this.#replyHeaders.length > 0;
-    if (!hasHeaders && this.requestEncoding === undefined)
-      return this.#sendHeaders(plainHeaders, respondOptions);
-    const headers = { ...plainHeaders } as HeaderObject;
+    if (!hasHeaders && this.requestEncoding === undefined) return this.#sendHeaders(plainHeaders, false);
+    const headers: HeaderObject = { ...plainHeaders };
     if (this.requestEncoding === "gzip") headers["grpc-encoding"] = "gzip";
-    return this.#sendHeaders(addMetadata(headers, this.#replyHeaders ?? []), respondOptions);
+    return this.#sendHeaders(addMetadata(headers, this.#replyHeaders ?? []), false);
   }
 
   /** A header block HTTP/2 refuses breaks the stream: the client must not wait for an answer that cannot come. */
-  #sendHeaders(
-    headers: OutgoingHttpHeaders,
-    options: { waitForTrailers?: boolean; endStream?: boolean },
-  ): boolean {
+  #sendHeaders(headers: HeaderObject, isEnd: boolean): boolean {
     const { stream } = this;
-    if (stream.destroyed || stream.closed) return false;
+    if (!stream.isWritable) return false;
     try {
-      stream.respond(headers, options);
+      stream.respond(headers, isEnd);
       return true;
     } catch {
-      breakStream(stream);
+      stream.reset(errorCode.internalError);
       return false;
     }
   }
 
-  #endWith(trailers: OutgoingHttpHeaders): void {
+  #sendTrailers(trailers: HeaderObject): void {
+    this.stream.trailers = trailers;
+    try {
+      this.stream.end();
+    } catch {
+      this.stream.reset(errorCode.internalError);
+    }
+  }
+
+  #endWith(trailers: HeaderObject): void {
     const { stream } = this;
-    if (stream.destroyed || stream.closed) return;
+    if (!stream.isWritable) return;
     const hasHeaders = this.#replyHeaders !== undefined && this.#replyHeaders.length > 0;
     if (!stream.headersSent && hasHeaders) this.#respond();
-    if (stream.headersSent) {
-      this.#trailers = trailers;
-      stream.end();
-    } else this.#sendHeaders({ ...plainHeaders, ...trailers }, endOptions);
-    stopUpload(stream);
+    if (stream.headersSent) this.#sendTrailers(trailers);
+    else this.#sendHeaders({ ...plainHeaders, ...trailers }, true);
+    stream.stopUpload();
   }
 }
 
 /** Ends a stream that never became a call. */
-export function refuse(stream: ServerHttp2Stream, error: GrpcError): void {
-  stream.respond({ ...plainHeaders, ...statusTrailers(error) }, endOptions);
-  stopUpload(stream);
+export function refuse(stream: ServerStream, error: GrpcError): void {
+  stream.respond({ ...plainHeaders, ...statusTrailers(error) }, true);
+  stream.stopUpload();
 }
 
-export function statusTrailers(error: GrpcError, replyTrailers?: Metadata): OutgoingHttpHeaders {
+export function statusTrailers(error: GrpcError, replyTrailers?: Metadata): HeaderObject {
   const trailers: Record<string, string | string[]> = { "grpc-status": String(error.code) };
   if (error.message !== "") {
     trailers["grpc-message"] = encodeGrpcMessage(error.message.slice(0, statusMessageCharsMax));

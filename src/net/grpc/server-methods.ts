@@ -28,13 +28,13 @@ export function serveUnary(call: ServerCall, handle: UnaryHandler, maxMessageByt
       call.fail(error);
     }
   };
-  call.stream.on("data", receive);
-  call.stream.on("end", () => {
+  const end = () => {
     if (call.isEnded) return;
     if (sole !== undefined) answer(call, handle, sole);
     else if (frame === undefined) call.fail(missingMessage(reader?.rest ?? 0));
     else answerFrame(call, handle, frame, maxMessageBytes);
-  });
+  };
+  call.reader = { onData: receive, onEnd: end };
 }
 
 function answerFrame(call: ServerCall, handle: UnaryHandler, frame: Frame, maxMessageBytes: number): void {
@@ -81,8 +81,8 @@ export function serveStream(call: ServerCall, handle: StreamHandler, maxMessageB
   const requests = new MessageStream(maxMessageBytes);
   requests.encoding = call.requestEncoding;
   requests.attach(call.stream);
-  call.stream.on("end", () => requests.end());
-  call.onAbort = (reason) => requests.fail(reason);
+  call.reader = { onData: (chunk) => requests.receive(chunk), onEnd: () => requests.end() };
+  call.onCancel = (reason) => requests.fail(reason);
   const send = (message: Uint8Array) => call.send(message);
   runStream(call, handle, requests, send);
 }

@@ -1,20 +1,21 @@
-import http2, { type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { realSockets, type SocketListener, type Sockets } from "../../edges/sockets.ts";
-import { batched } from "./batched-socket.ts";
+import type { RequestHead } from "../http2/request-head.ts";
+import { type ConnectionHost, ServerConnection } from "../http2/server-connection.ts";
+import type { ServerStream } from "../http2/server-stream.ts";
 import { acceptedEncodings } from "./compression.ts";
 import {
   concurrentStreamsMax,
+  connectionsMax,
   connectionWindowBytes,
   defaultMaxMessageBytes,
-  sessionOptions,
   streamWindowBytes,
 } from "./limits.ts";
 import { parseGrpcTimeout } from "./metadata.ts";
 import { serveProxy } from "./proxy.ts";
-import { type PeerConnection, refuse, ServerCall } from "./server-call.ts";
+import { refuse, ServerCall } from "./server-call.ts";
 import { serveStream, serveUnary } from "./server-methods.ts";
-import { drainSession } from "./session-drain.ts";
 import { grpcCode } from "./status.ts";
 import { GrpcError, type GrpcLookup } from "./types.ts";
 
@@ -24,12 +25,10 @@ export interface GrpcServerOptions {
   sockets?: Sockets | undefined;
   /** Limit of one received message, after inflating; 4 MiB when absent. */
   maxMessageBytes?: number | undefined;
-  /** Announced limit of request metadata; 64 KiB when absent (Bun refuses single headers above that anyway). */
+  /** Limit of request metadata as HTTP/2 counts it; 64 KiB when absent. */
   maxHeaderListBytes?: number | undefined;
   /** Takes HTTP/2 requests that are not gRPC; without it they get 415. */
-  onOtherRequest?:
-    | ((stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[]) => void)
-    | undefined;
+  onOtherRequest?: ((stream: ServerStream, head: RequestHead) => void) | undefined;
   /** A connection without calls is closed after this time; never when absent. */
   idleMs?: number | undefined;
 }
@@ -49,35 +48,29 @@ export function createGrpcServer(options: GrpcServerOptions): GrpcServer {
   return new Http2GrpcServer(options);
 }
 
-class Http2GrpcServer implements GrpcServer {
+class Http2GrpcServer implements GrpcServer, ConnectionHost {
+  readonly settings: ConnectionHost["settings"];
   readonly #options: GrpcServerOptions;
   readonly #maxMessageBytes: number;
-  readonly #http2: http2.Http2Server;
   readonly #listeners = new Set<SocketListener>();
-  readonly #connections = new Map<ServerHttp2Session, PeerConnection>();
+  /** With the calls that run on each. */
+  readonly #connections = new Map<ServerConnection, Set<ServerCall>>();
   #isClosing = false;
 
   constructor(options: GrpcServerOptions) {
+    const { maxMessageBytes = defaultMaxMessageBytes, maxHeaderListBytes = 64 * 1024, idleMs } = options;
     this.#options = options;
-    this.#maxMessageBytes = options.maxMessageBytes ?? defaultMaxMessageBytes;
-    this.#http2 = http2.createServer({
-      ...sessionOptions,
-      settings: {
-        initialWindowSize: streamWindowBytes,
-        maxHeaderListSize: options.maxHeaderListBytes ?? 64 * 1024,
-        maxConcurrentStreams: concurrentStreamsMax,
-        enablePush: false,
-      },
-    } as http2.ServerOptions);
-    this.#http2.on("session", (session) => this.#adopt(session));
-    this.#http2.on("stream", (stream, headers, _flags, rawHeaders: string[]) => {
-      this.#accept(stream as ServerHttp2Stream, headers, rawHeaders);
-    });
-    this.#http2.on("sessionError", () => {});
+    this.#maxMessageBytes = maxMessageBytes;
+    this.settings = {
+      streamWindowBytes,
+      connectionWindowBytes,
+      concurrentStreamsMax,
+      maxHeaderListBytes,
+      idleMs,
+    };
   }
 
   async listen(address: ListenAddress): Promise<ListenAddress> {
-    // A plain listener: http2's own close() would send the final GOAWAY at once.
     const { sockets = realSockets } = this.#options;
     const listener = await sockets.listen(address, { onConnection: (socket) => this.handleSocket(socket) });
     this.#listeners.add(listener);
@@ -86,85 +79,45 @@ class Http2GrpcServer implements GrpcServer {
   }
 
   handleSocket(socket: Duplex): void {
-    if (this.#isClosing) socket.destroy();
-    else this.#http2.emit("connection", batched(socket));
+    if (this.#isClosing || this.#connections.size >= connectionsMax) {
+      socket.on("error", ignore);
+      socket.destroy();
+    } else this.#connections.set(new ServerConnection(socket as Socket, this), new Set());
   }
 
   async close({ graceMs = 0 }: { graceMs?: number } = {}): Promise<void> {
     this.#isClosing = true;
     const stopped = [...this.#listeners].map((listener) => listener.close());
     this.#listeners.clear();
-    const connections = [...this.#connections.values()];
-    await Promise.all(
-      connections.map((connection) => drainSession(connection.session, graceMs, () => giveUp(connection))),
+    const drained = [...this.#connections].map(([connection, calls]) =>
+      connection.drain(graceMs, () => giveUp(calls)),
     );
-    await Promise.all(stopped);
+    await Promise.all([...drained, ...stopped]);
   }
 
-  #adopt(session: ServerHttp2Session): void {
-    const { socket } = session;
-    const peer = socket.remoteAddress === undefined ? "unix" : `${socket.remoteAddress}:${socket.remotePort}`;
-    const connection: PeerConnection = { session, peer, openStreams: 0, calls: new Set() };
-    this.#connections.set(session, connection);
-    session.setLocalWindowSize(connectionWindowBytes);
-    session.on("close", () => this.#connections.delete(session));
-    const { idleMs } = this.#options;
-    if (idleMs === undefined) return;
-    session.setTimeout(idleMs, () => {});
-    session.on("timeout", () => {
-      if (connection.openStreams === 0 && !session.closed)
-        drainSession(session, 1000, () => giveUp(connection));
-    });
+  closed(connection: ServerConnection): void {
+    this.#connections.delete(connection);
   }
 
-  #accept(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[]): void {
-    stream.on("error", ignore);
-    const connection = this.#connections.get(stream.session as ServerHttp2Session);
-    if (connection === undefined) {
-      stream.destroy();
+  accept(stream: ServerStream, head: RequestHead, connection: ServerConnection): void {
+    if (!isGrpc(head.header("content-type"))) {
+      if (this.#options.onOtherRequest !== undefined) this.#options.onOtherRequest(stream, head);
+      else answerOther(stream, 415, "gRPC is spoken here: content-type application/grpc is expected");
       return;
     }
-    connection.openStreams++;
-    if (!isGrpc(headers["content-type"])) {
-      stream.on("close", () => connection.openStreams--);
-      this.#acceptOther(stream, headers, rawHeaders);
-      return;
-    }
-    const call = this.#startCall(connection, stream, headers, rawHeaders);
-    stream.on("close", () => {
-      connection.openStreams--;
-      if (call === undefined) return;
-      connection.calls.delete(call);
-      call.lose();
-    });
+    const call = this.#startCall(stream, head, connection);
     if (call === undefined) return;
-    connection.calls.add(call);
-    stream.on("aborted", () => call.lose());
-    stream.on("wantTrailers", () => call.sendTrailers());
+    this.#connections.get(connection)?.add(call);
     this.#dispatch(call);
   }
 
-  #acceptOther(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[]): void {
-    if (this.#options.onOtherRequest !== undefined) this.#options.onOtherRequest(stream, headers, rawHeaders);
-    else {
-      stream.respond({ ":status": 415 }, { endStream: true });
-      stream.resume();
-    }
-  }
-
   /** The checks of the request line; `undefined` when the stream has been answered. */
-  #startCall(
-    connection: PeerConnection,
-    stream: ServerHttp2Stream,
-    headers: IncomingHttpHeaders,
-    rawHeaders: string[],
-  ): ServerCall | undefined {
-    if (headers[":method"] !== "POST") {
-      stream.respond({ ":status": 405, allow: "POST" }, { endStream: true });
-      stream.resume();
+  #startCall(stream: ServerStream, head: RequestHead, connection: ServerConnection): ServerCall | undefined {
+    if (head.method !== "POST") {
+      answerOther(stream, 405, "gRPC calls are POSTs", { allow: "POST" });
       return undefined;
     }
-    const timeout = headers["grpc-timeout"] as string | undefined;
+    const timeout = head.header("grpc-timeout");
     const timeoutMs = timeout === undefined ? undefined : parseGrpcTimeout(timeout);
     if (timeout !== undefined && timeoutMs === undefined) {
       refuse(stream, new GrpcError(grpcCode.INTERNAL, `malformed grpc-timeout: ${timeout}`));
@@ -174,7 +127,9 @@ class Http2GrpcServer implements GrpcServer {
       refuse(stream, new GrpcError(grpcCode.DEADLINE_EXCEEDED, "context deadline exceeded"));
       return undefined;
     }
-    return new ServerCall(connection, stream, { headers, rawHeaders, timeoutMs });
+    const call = new ServerCall(stream, head, { peer: peerOf(connection), timeoutMs });
+    call.onClose = () => this.#connections.get(connection)?.delete(call);
+    return call;
   }
 
   #dispatch(call: ServerCall): void {
@@ -196,9 +151,30 @@ class Http2GrpcServer implements GrpcServer {
 }
 
 /** What still runs when the time is up ends with a status the client can act on. */
-function giveUp(connection: PeerConnection): void {
+function giveUp(calls: ReadonlySet<ServerCall>): void {
   const reason = new GrpcError(grpcCode.UNAVAILABLE, "the server is shutting down");
-  for (const call of connection.calls) call.abort(reason);
+  for (const call of [...calls]) call.abort(reason);
+}
+
+function answerOther(
+  stream: ServerStream,
+  status: number,
+  text: string,
+  headers: Record<string, string> = {},
+): void {
+  const body = Buffer.from(text);
+  stream.respond({
+    ":status": status,
+    "content-type": "text/plain",
+    "content-length": body.length,
+    ...headers,
+  });
+  stream.end(body);
+  stream.stopUpload();
+}
+
+function peerOf({ remoteAddress, remotePort }: ServerConnection): string {
+  return remoteAddress === undefined ? "unix" : `${remoteAddress}:${remotePort}`;
 }
 
 function isGrpc(contentType: string | undefined): boolean {

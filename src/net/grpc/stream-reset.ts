@@ -8,11 +8,6 @@ export function cancelStream(stream: Http2Stream): void {
   if (!stream.closed && !stream.destroyed) stream.destroy(cancelled());
 }
 
-/** RST_STREAM(INTERNAL_ERROR): what was sent is not complete. */
-export function breakStream(stream: Http2Stream): void {
-  if (!stream.closed && !stream.destroyed) stream.destroy(new Error("the stream cannot be completed"));
-}
-
 /** The error that makes Bun choose the code CANCEL. */
 function cancelled(): Error {
   return Object.assign(new Error("the call was cancelled"), { name: "AbortError", code: "ABORT_ERR" });

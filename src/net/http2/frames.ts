@@ -1,0 +1,105 @@
+/** Names and numbers of RFC 9113. */
+export const frameType = {
+  data: 0,
+  headers: 1,
+  priority: 2,
+  rstStream: 3,
+  settings: 4,
+  pushPromise: 5,
+  ping: 6,
+  goaway: 7,
+  windowUpdate: 8,
+  continuation: 9,
+} as const;
+
+export const flag = { endStream: 1, ack: 1, endHeaders: 4, padded: 8, priority: 0x20 } as const;
+
+export const errorCode = {
+  noError: 0,
+  protocolError: 1,
+  internalError: 2,
+  flowControlError: 3,
+  streamClosed: 5,
+  frameSizeError: 6,
+  refusedStream: 7,
+  cancel: 8,
+  compressionError: 9,
+  enhanceYourCalm: 11,
+} as const;
+
+export const setting = {
+  headerTableSize: 1,
+  enablePush: 2,
+  maxConcurrentStreams: 3,
+  initialWindowSize: 4,
+  maxFrameSize: 5,
+  maxHeaderListSize: 6,
+} as const;
+
+export const clientPreface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
+export const frameHeadBytes = 9;
+/** The largest frame that may be sent without the peer's leave, and the largest that is taken here. */
+export const frameBytesMax = 16_384;
+export const windowDefaultBytes = 65_535;
+export const windowBytesMax = 2 ** 31 - 1;
+export const streamIdMax = 2 ** 31 - 1;
+
+/** The connection can not go on. */
+export class ConnectionError extends Error {
+  readonly code: number;
+  constructor(code: number, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** A frame whose payload follows in buffers of its own. */
+export function frameHead(length: number, type: number, flags: number, streamId: number): Buffer {
+  const frame = Buffer.allocUnsafe(frameHeadBytes);
+  writeFrameHead(frame, length, type, flags, streamId);
+  return frame;
+}
+
+/** A frame around a payload. */
+export function frame(type: number, flags: number, streamId: number, payload: Uint8Array): Buffer {
+  const whole = Buffer.allocUnsafe(frameHeadBytes + payload.length);
+  writeFrameHead(whole, payload.length, type, flags, streamId);
+  whole.set(payload, frameHeadBytes);
+  return whole;
+}
+
+/** A frame around one number of 32 bits. */
+export function numberFrame(type: number, streamId: number, value: number): Buffer {
+  const whole = Buffer.allocUnsafe(frameHeadBytes + 4);
+  writeFrameHead(whole, 4, type, 0, streamId);
+  whole.writeUInt32BE(value, frameHeadBytes);
+  return whole;
+}
+
+export function settingsFrame(settings: readonly (readonly [id: number, value: number])[]): Buffer {
+  const payload = Buffer.allocUnsafe(settings.length * 6);
+  for (const [index, [id, value]] of settings.entries()) {
+    payload.writeUInt16BE(id, index * 6);
+    payload.writeUInt32BE(value, index * 6 + 2);
+  }
+  return frame(frameType.settings, 0, 0, payload);
+}
+
+export function goawayFrame(lastStreamId: number, code: number): Buffer {
+  const payload = Buffer.allocUnsafe(8);
+  payload.writeUInt32BE(lastStreamId, 0);
+  payload.writeUInt32BE(code, 4);
+  return frame(frameType.goaway, 0, 0, payload);
+}
+
+function writeFrameHead(out: Buffer, length: number, type: number, flags: number, streamId: number): void {
+  out[0] = length >>> 16;
+  out[1] = length >>> 8;
+  out[2] = length;
+  out[3] = type;
+  out[4] = flags;
+  out[5] = streamId >>> 24;
+  out[6] = streamId >>> 16;
+  out[7] = streamId >>> 8;
+  out[8] = streamId;
+}

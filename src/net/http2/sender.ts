@@ -1,0 +1,215 @@
+import type { Socket } from "node:net";
+import { Outlet } from "../http1/outlet.ts";
+import {
+  ConnectionError,
+  errorCode,
+  flag,
+  frame,
+  frameBytesMax,
+  frameHead,
+  frameType,
+  numberFrame,
+  setting,
+  windowBytesMax,
+  windowDefaultBytes,
+} from "./frames.ts";
+import { HeaderEncoder, type HeaderObject } from "./header-encoder.ts";
+import type { ServerStream } from "./server-stream.ts";
+
+/** Beyond this a turn's frames go out at once. */
+const batchBytesMax = 64 * 1024;
+/** What one stream may send before others that wait have their turn. */
+const turnBytesMax = 64 * 1024;
+/** Frames that wait because the peer does not read: beyond this it is given up. */
+const heldBytesMax = 4 * 1024 * 1024;
+
+/** The way out of a connection: frames of a turn leave in one write, DATA as the windows and the socket let it. */
+export class Sender {
+  /** What the peer announced for each stream. */
+  initialWindow = windowDefaultBytes;
+  readonly #encoder = new HeaderEncoder();
+  readonly #outlet: Outlet;
+  #window = windowDefaultBytes;
+  #batch: Uint8Array[] = [];
+  #batchBytes = 0;
+  #isScheduled = false;
+  #isBatching = false;
+  #isBlocked = false;
+  #isOver = false;
+  /** Streams with something to send that the connection has no room for, first come first served. */
+  readonly #waiting = new Set<ServerStream>();
+  readonly #onRoom: () => void;
+
+  /** `onRoom`: the peer reads again. */
+  constructor(socket: Socket, onRoom: () => void) {
+    this.#onRoom = onRoom;
+    this.#outlet = new Outlet(socket, () => this.drained());
+  }
+
+  /** The peer does not read what was written. */
+  get isBlocked(): boolean {
+    return this.#isBlocked;
+  }
+
+  /** Frames until `endBatch` leave together. */
+  beginBatch(): void {
+    this.#isBatching = true;
+  }
+
+  endBatch(): void {
+    this.#isBatching = false;
+    this.flush();
+  }
+
+  push(bytes: Uint8Array): void {
+    if (this.#isOver) return;
+    this.#batch.push(bytes);
+    this.#batchBytes += bytes.length;
+    if (this.#isBlocked) {
+      if (this.#batchBytes > heldBytesMax)
+        throw new ConnectionError(errorCode.enhanceYourCalm, "the peer does not read its answers");
+    } else if (this.#batchBytes >= batchBytesMax) this.flush();
+    else if (!this.#isBatching && !this.#isScheduled) {
+      this.#isScheduled = true;
+      setImmediate(flushLater, this);
+    }
+  }
+
+  flush(): void {
+    if (this.#isBlocked || this.#batch.length === 0) return;
+    const batch = this.#batch;
+    this.#batch = [];
+    this.#batchBytes = 0;
+    const bytes = batch.length === 1 ? (batch[0] as Uint8Array) : Buffer.concat(batch);
+    this.#isBlocked = !this.#outlet.write(bytes);
+  }
+
+  /** Called by the timer of `push`. */
+  flushScheduled(): void {
+    this.#isScheduled = false;
+    this.flush();
+  }
+
+  /** The socket has taken everything. */
+  drained(): void {
+    if (!this.#isBlocked) return;
+    this.#isBlocked = false;
+    this.flush();
+    this.pumpWaiting();
+    if (!this.#isBlocked) this.#onRoom();
+  }
+
+  /** Everything written leaves, then the socket is closed. */
+  end(): void {
+    this.#isBlocked = false;
+    this.flush();
+    this.#isOver = true;
+    this.#outlet.endAndDestroy();
+  }
+
+  headers(stream: ServerStream, headers: HeaderObject, isEnd: boolean): void {
+    const block = this.#encoder.encode(headers);
+    const end = isEnd ? flag.endStream : 0;
+    if (block.length <= frameBytesMax) {
+      this.push(frame(frameType.headers, flag.endHeaders | end, stream.id, block));
+      return;
+    }
+    for (let from = 0; from < block.length; from += frameBytesMax) {
+      const part = block.subarray(from, from + frameBytesMax);
+      const last = from + part.length === block.length ? flag.endHeaders : 0;
+      const [type, flags] = from === 0 ? [frameType.headers, last | end] : [frameType.continuation, last];
+      this.push(frame(type, flags, stream.id, part));
+    }
+  }
+
+  /** A setting of the peer. A window may become negative: nothing is sent until it is positive again. */
+  set(id: number, value: number, streams: Iterable<ServerStream>): void {
+    if (id === setting.headerTableSize) this.#encoder.limitTable(value);
+    else if (id === setting.enablePush && value > 1)
+      throw new ConnectionError(errorCode.protocolError, "ENABLE_PUSH is 0 or 1");
+    else if (id === setting.maxFrameSize && (value < frameBytesMax || value > 0xffffff))
+      throw new ConnectionError(errorCode.protocolError, `no frame size can be ${value}`);
+    else if (id === setting.initialWindowSize) this.#resizeWindows(value, streams);
+  }
+
+  #resizeWindows(bytes: number, streams: Iterable<ServerStream>): void {
+    const change = bytes - this.initialWindow;
+    this.initialWindow = bytes;
+    let largest = bytes;
+    for (const stream of streams) {
+      stream.sendWindow += change;
+      largest = Math.max(largest, stream.sendWindow);
+    }
+    if (largest > windowBytesMax)
+      throw new ConnectionError(errorCode.flowControlError, "a window is too large");
+  }
+
+  windowUpdate(streamId: number, bytes: number): void {
+    this.push(numberFrame(frameType.windowUpdate, streamId, bytes));
+  }
+
+  /** The peer grants the connection more. */
+  grant(bytes: number): void {
+    this.#window += bytes;
+    if (this.#window > windowBytesMax)
+      throw new ConnectionError(errorCode.flowControlError, "the window of the connection is too large");
+    this.pumpWaiting();
+  }
+
+  /** Streams that wait for the connection send in turn. */
+  pumpWaiting(): void {
+    while (this.#waiting.size > 0 && !this.#isBlocked && this.#window > 0) {
+      const [stream] = this.#waiting;
+      this.#waiting.delete(stream as ServerStream);
+      this.pump(stream as ServerStream);
+    }
+  }
+
+  forget(stream: ServerStream): void {
+    this.#waiting.delete(stream);
+  }
+
+  /** Sends what a stream has, as far as there is room; its end after the last byte. */
+  pump(stream: ServerStream): void {
+    let turn = turnBytesMax;
+    while (stream.pending.length > 0) {
+      if (this.#isBlocked || this.#window <= 0 || turn <= 0) {
+        this.#waiting.add(stream);
+        return;
+      }
+      const piece = stream.pending[0] as Uint8Array;
+      const sent = Math.min(piece.length, frameBytesMax, this.#window, stream.sendWindow);
+      if (sent <= 0) return;
+      this.#data(stream, piece, sent);
+      turn -= sent;
+    }
+    if (stream.isEnding && !stream.isLocalEnded) this.#end(stream);
+    else if (stream.awaitsDrain && !stream.isClosed) {
+      stream.awaitsDrain = false;
+      stream.receiver.onDrain();
+    }
+  }
+
+  #data(stream: ServerStream, piece: Uint8Array, sent: number): void {
+    const isWhole = sent === piece.length;
+    if (isWhole) stream.pending.shift();
+    else stream.pending[0] = piece.subarray(sent);
+    stream.pendingBytes -= sent;
+    stream.sendWindow -= sent;
+    this.#window -= sent;
+    const isLast = stream.isEnding && stream.trailers === undefined && stream.pending.length === 0;
+    this.push(frameHead(sent, frameType.data, isLast ? flag.endStream : 0, stream.id));
+    this.push(isWhole ? piece : piece.subarray(0, sent));
+    if (isLast) stream.localEnd();
+  }
+
+  #end(stream: ServerStream): void {
+    if (stream.trailers !== undefined) this.headers(stream, stream.trailers, true);
+    else this.push(frameHead(0, frameType.data, flag.endStream, stream.id));
+    stream.localEnd();
+  }
+}
+
+function flushLater(sender: Sender): void {
+  sender.flushScheduled();
+}

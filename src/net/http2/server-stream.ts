@@ -1,0 +1,239 @@
+import { errorCode } from "./frames.ts";
+import type { HeaderObject } from "./header-encoder.ts";
+
+/** Who gets what arrives on a stream. */
+export interface StreamReceiver {
+  onData(chunk: Uint8Array): void;
+  /** The request is complete. */
+  onEnd(): void;
+  /** There is room again after `write` answered false. */
+  onDrain(): void;
+  /** The peer reset the stream, or the connection is gone: nothing can be sent any more. Before `onClose`. */
+  onAbort(): void;
+  /** The stream is over, in whichever way. Called once. */
+  onClose(): void;
+}
+
+/** The connection as its streams see it. */
+export interface StreamOwner {
+  readonly remoteAddress: string | undefined;
+  sendHeaders(stream: ServerStream, headers: HeaderObject, isEnd: boolean): void;
+  /** Sends what the stream has, as far as the windows let it. */
+  pump(stream: ServerStream): void;
+  /** The receiver has taken this much. */
+  consumed(stream: ServerStream, bytes: number): void;
+  reset(stream: ServerStream, code: number): void;
+  /** Both sides have ended. */
+  finished(stream: ServerStream): void;
+}
+
+/** How long a request may go on after its answer. */
+const stopMs = 100;
+
+/** Unsent bytes of one stream beyond which `write` asks to wait. */
+const highWaterBytes = 64 * 1024;
+
+/** One request and its answer. */
+export class ServerStream {
+  readonly id: number;
+  readonly owner: StreamOwner;
+  receiver: StreamReceiver = nobody;
+  /** Sent behind the last byte of the answer. */
+  trailers: HeaderObject | undefined;
+  /** The request did not end with its headers. */
+  readonly hasBody: boolean;
+  headersSent = false;
+  /** The request has been received whole. */
+  isRemoteEnded = false;
+  /** The answer has been handed to the connection whole. */
+  isLocalEnded = false;
+  /** Over, by its end or a reset. */
+  isClosed = false;
+  /** The peer reset it, or the connection went away. */
+  isAborted = false;
+
+  // ---- for the connection
+  sendWindow: number;
+  receiveWindow: number;
+  ungrantedBytes = 0;
+  pending: Uint8Array[] = [];
+  pendingBytes = 0;
+  isEnding = false;
+  awaitsDrain = false;
+  /** What the request's content-length leaves to come. */
+  bodyBytesLeft: number | undefined;
+  #buffered: Uint8Array[] = [];
+  #isPaused = false;
+  #isEndDelivered = false;
+
+  constructor(
+    id: number,
+    owner: StreamOwner,
+    start: { hasBody: boolean; sendWindow: number; receiveWindow: number },
+  ) {
+    this.id = id;
+    this.owner = owner;
+    this.hasBody = start.hasBody;
+    this.sendWindow = start.sendWindow;
+    this.receiveWindow = start.receiveWindow;
+  }
+
+  /** Whether anything can still be sent. */
+  get isWritable(): boolean {
+    return !this.isClosed && !this.isEnding;
+  }
+
+  /** Sends the header block. Throws for headers that HTTP/2 can not carry. */
+  respond(headers: HeaderObject, isEnd = false): void {
+    if (!this.isWritable) return;
+    this.owner.sendHeaders(this, headers, isEnd);
+    this.headersSent = true;
+    if (isEnd) this.localEnd();
+  }
+
+  /** An interim answer, such as 100. */
+  inform(status: number): void {
+    if (this.isWritable) this.owner.sendHeaders(this, { ":status": status }, false);
+  }
+
+  /** False when the next piece should wait for `onDrain`. */
+  write(chunk: Uint8Array): boolean {
+    if (!this.isWritable) return true;
+    if (chunk.length > 0) {
+      this.pending.push(chunk);
+      this.pendingBytes += chunk.length;
+      this.owner.pump(this);
+    }
+    this.awaitsDrain = this.pendingBytes >= highWaterBytes;
+    return !this.awaitsDrain;
+  }
+
+  /** Ends the answer, with `trailers` where there are some. */
+  end(chunk?: Uint8Array): void {
+    if (!this.isWritable) return;
+    if (chunk !== undefined && chunk.length > 0) {
+      this.pending.push(chunk);
+      this.pendingBytes += chunk.length;
+    }
+    this.isEnding = true;
+    this.owner.pump(this);
+  }
+
+  /** RST_STREAM: nothing more comes, and nothing more is taken. */
+  reset(code: number = errorCode.cancel): void {
+    if (!this.isClosed) this.owner.reset(this, code);
+  }
+
+  /** Tells a client that still sends to stop, a while after the answer: RST_STREAM(NO_ERROR). */
+  stopUpload(): void {
+    this.receiver = new Unread(this.receiver);
+    this.resume();
+    if (this.isLocalEnded) this.#stopLater();
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  /** What was held back comes later, never within this call: a reader may be in the middle of its own step. */
+  resume(): void {
+    this.#isPaused = false;
+    if (this.#buffered.length > 0 || this.isRemoteEnded) queueMicrotask(() => this.#flow());
+  }
+
+  #flow(): void {
+    while (!this.#isPaused && this.#buffered.length > 0) this.#deliver(this.#buffered.shift() as Uint8Array);
+    this.#deliverEnd();
+  }
+
+  // ---- from the connection
+
+  receive(chunk: Uint8Array): void {
+    if (this.#isPaused || this.#buffered.length > 0) this.#buffered.push(chunk);
+    else this.#deliver(chunk);
+  }
+
+  remoteEnd(): void {
+    this.isRemoteEnded = true;
+    this.#deliverEnd();
+    if (this.isLocalEnded && !this.isClosed) this.owner.finished(this);
+  }
+
+  localEnd(): void {
+    this.isLocalEnded = true;
+    this.isEnding = true;
+    if (this.isRemoteEnded) this.owner.finished(this);
+    else if (this.receiver instanceof Unread) this.#stopLater();
+  }
+
+  /** It is over; `isAbort`: not as both sides wanted. */
+  close(isAbort: boolean): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.pending = [];
+    this.pendingBytes = 0;
+    this.#buffered = [];
+    if (isAbort) {
+      this.isAborted = true;
+      this.receiver.onAbort();
+    }
+    this.receiver.onClose();
+  }
+
+  #deliver(chunk: Uint8Array): void {
+    try {
+      this.receiver.onData(chunk);
+    } catch {
+      // A receiver that fails is no reason to end the other streams of the connection.
+      this.reset(errorCode.internalError);
+    }
+    this.owner.consumed(this, chunk.length);
+  }
+
+  #deliverEnd(): void {
+    if (!this.isRemoteEnded || this.#isEndDelivered || this.isClosed) return;
+    if (this.#isPaused || this.#buffered.length > 0) return;
+    this.#isEndDelivered = true;
+    try {
+      this.receiver.onEnd();
+    } catch {
+      this.reset(errorCode.internalError);
+    }
+  }
+
+  /** A request whose end is on its way is let through: some clients take the reset for a failure. */
+  #stopLater(): void {
+    if (!this.isRemoteEnded) setTimeout(stop, stopMs, this).unref();
+  }
+}
+
+function stop(stream: ServerStream): void {
+  if (!stream.isRemoteEnded) stream.reset(errorCode.noError);
+}
+
+/** What still comes is dropped; how it ends is still of interest. */
+class Unread implements StreamReceiver {
+  readonly #receiver: StreamReceiver;
+  constructor(receiver: StreamReceiver) {
+    this.#receiver = receiver;
+  }
+  onData(): void {}
+  onEnd(): void {}
+  onDrain(): void {}
+  onAbort(): void {
+    this.#receiver.onAbort();
+  }
+  onClose(): void {
+    this.#receiver.onClose();
+  }
+}
+
+function nothing(): void {}
+
+const nobody: StreamReceiver = {
+  onData: nothing,
+  onEnd: nothing,
+  onDrain: nothing,
+  onAbort: nothing,
+  onClose: nothing,
+};

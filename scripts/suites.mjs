@@ -35,6 +35,8 @@ export const suites = [
   },
   // Receivers of traces: builds a collector with Go and gets a Zipkin from Maven.
   { name: "otel", files: ["test/otel"], timeoutS: 1200, testTimeoutS: 60 },
+  // The conformance suite of HTTP/2 servers, a Go program.
+  { name: "http2", files: ["test/http2"], timeoutS: 900, testTimeoutS: 120 },
   { name: "wire", files: ["test/wire"], timeoutS: 300, testTimeoutS: 60 },
   { name: "fault", files: ["test/fault"], each: true, timeoutS: 900, testTimeoutS: 600 },
   { name: "fuzz", files: ["test/fuzz"], timeoutS: 600, testTimeoutS: 300 },

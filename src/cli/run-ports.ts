@@ -1,23 +1,18 @@
-import { choosePorts } from "../host/node.ts";
-import type { RuntimeOptions } from "../host/options.ts";
+import { choosePorts, portFlags } from "../host/node.ts";
+import type { MovablePort, RuntimeOptions } from "../host/options.ts";
 import { type FlagValues, UsageError } from "./flags.ts";
 import type { RunFile } from "./run-file.ts";
 
 /** Ports and who has them. */
 export type TakenPorts = Map<number, string>;
 
-const portFields = {
-  httpPort: "dapr-http-port",
-  grpcPort: "dapr-grpc-port",
-  metricsPort: "metrics-port",
-} as const;
-type PortField = keyof typeof portFields;
+const portNames = Object.keys(portFlags) as MovablePort[];
 
 /** The ports that a run file asks for: those of the others are chosen round them. */
 export function givenPorts(file: RunFile): TakenPorts {
   const taken: TakenPorts = new Map();
   for (const { appId, flags } of file.apps) {
-    for (const flag of [...Object.values(portFields), "dapr-internal-grpc-port"]) {
+    for (const flag of [...Object.values(portFlags), "dapr-internal-grpc-port"]) {
       const port = Number(flags.get(flag) ?? 0);
       if (!(port > 0)) continue;
       const other = taken.get(port);
@@ -36,7 +31,7 @@ export async function chooseUntakenPorts(
   values: FlagValues,
   taken: TakenPorts,
 ): Promise<RuntimeOptions> {
-  const free = (Object.keys(portFields) as PortField[]).filter((name) => !values.isGiven(portFields[name]));
+  const free = portNames.filter((name) => !values.isGiven(portFlags[name]));
   const anyPort = Object.fromEntries(free.map((name) => [name, 0]));
   const has = (flag: string): boolean => values.isGiven(flag);
   let options = await choosePorts(wanted, { has });
@@ -49,13 +44,13 @@ export async function chooseUntakenPorts(
 /** For an app that is started later, maybe: its ports are whatever is free then, and its own is chosen now. */
 export async function leaveOpenPorts(wanted: RuntimeOptions, values: FlagValues): Promise<RuntimeOptions> {
   const { appPort } = await choosePorts(wanted, { has: () => true });
-  const free = (Object.keys(portFields) as PortField[]).filter((name) => !values.isGiven(portFields[name]));
+  const free = portNames.filter((name) => !values.isGiven(portFlags[name]));
   return { ...wanted, appPort, ...Object.fromEntries(free.map((name) => [name, 0])) };
 }
 
 /** Flags that say what was chosen. */
 export function portWords(options: RuntimeOptions, values: FlagValues): string[] {
-  return (Object.keys(portFields) as PortField[])
-    .filter((name) => !values.isGiven(portFields[name]))
-    .map((name) => `--${portFields[name]}=${options[name]}`);
+  return portNames
+    .filter((name) => !values.isGiven(portFlags[name]))
+    .map((name) => `--${portFlags[name]}=${options[name]}`);
 }

@@ -24,9 +24,9 @@ import { createHealthTargets } from "./health-targets.ts";
 import type { Host } from "./host.ts";
 import { openIdempotency } from "./idempotency.ts";
 import { createListener, type Listener } from "./listeners.ts";
-import type { RuntimeOptions } from "./options.ts";
+import type { MovablePort, RuntimeOptions } from "./options.ts";
 import { openPipeline, type Pipeline, type PipelineRequest } from "./pipelines.ts";
-import { internalPortOf, isPortTaken } from "./ports.ts";
+import { internalPortOf, listenNear } from "./ports.ts";
 import { principalOf } from "./principal.ts";
 import { openResources, type RuntimeResources } from "./resources.ts";
 import { openSingletons } from "./singletons.ts";
@@ -326,10 +326,10 @@ class Runtime implements AppRuntime {
   private async listenApi(http: ListenHttp, grpc: ListenGrpc): Promise<void> {
     const hosts = this.options.listenAddresses.length > 0 ? this.options.listenAddresses : ["::"];
     const grpcListener = this.listener({ grpc });
-    this.ports.grpc = await grpcListener.listen(hosts, this.options.grpcPort);
+    this.ports.grpc = await this.bind("grpcPort", (port) => grpcListener.listen(hosts, port));
     this.log.info({}, `API gRPC server is running on port ${this.ports.grpc}`);
     const httpListener = this.listener({ http });
-    this.ports.http = await httpListener.listen(hosts, this.options.httpPort);
+    this.ports.http = await this.bind("httpPort", (port) => httpListener.listen(hosts, port));
     this.log.info({}, `HTTP server is running on port ${this.ports.http}`);
   }
 
@@ -358,10 +358,8 @@ class Runtime implements AppRuntime {
         return { status: 200, headers, body: telemetry.metrics.text() };
       },
     });
-    this.ports.metrics = await listener.listen(
-      [options.metricsListenAddress || "0.0.0.0"],
-      options.metricsPort,
-    );
+    const address = options.metricsListenAddress || "0.0.0.0";
+    this.ports.metrics = await this.bind("metricsPort", (port) => listener.listen([address], port));
     this.log.info({}, `metrics server started on ${options.metricsListenAddress}:${this.ports.metrics}`);
   }
 
@@ -392,12 +390,13 @@ class Runtime implements AppRuntime {
   private async listenInternal(listener: Listener, address: string): Promise<number> {
     const { internalGrpcPort, appId } = this.options;
     if (internalGrpcPort > 0) return listener.listen([address], internalGrpcPort);
-    try {
-      return await listener.listen([address], internalPortOf(appId));
-    } catch (error) {
-      if (!isPortTaken(error) && !isPortTaken((error as Error).cause)) throw error;
-      return listener.listen([address], 0);
-    }
+    return listenNear(internalPortOf(appId), (port) => listener.listen([address], port));
+  }
+
+  /** A port that was chosen, not asked for, may have been taken since. */
+  private bind(name: MovablePort, listen: (port: number) => Promise<number>): Promise<number> {
+    const port = this.options[name];
+    return this.options.movablePorts.includes(name) ? listenNear(port, listen) : listen(port);
   }
 
   private listener(handlers: { http?: ListenHttp; grpc?: ListenGrpc }): Listener {

@@ -6,7 +6,7 @@ import { type AppRuntime, openAppRuntime } from "./app-runtime.ts";
 import { choosePort } from "./free-port.ts";
 import { type Host, openHost } from "./host.ts";
 import { describeRuntime, type InstanceApp, removeInstance, startTicks, writeInstance } from "./instances.ts";
-import type { RuntimeOptions } from "./options.ts";
+import type { MovablePort, RuntimeOptions } from "./options.ts";
 import { type Probes, type Probing, startProbing } from "./probe.ts";
 import { SingletonApp, stopTimeoutOf } from "./singleton-app.ts";
 import { type RestartPolicy, type Supervised, supervise } from "./supervise.ts";
@@ -325,18 +325,29 @@ export async function choosePorts(
   options: RuntimeOptions,
   given: { has(flag: string): boolean },
 ): Promise<RuntimeOptions> {
-  const pick = async (flag: string, wanted: number): Promise<number> => {
-    if (given.has(flag) && wanted > 0) return wanted;
-    return choosePort(given.has(flag) ? 0 : wanted);
+  const movablePorts = (Object.keys(portFlags) as MovablePort[]).filter(
+    (name) => !given.has(portFlags[name]) || options[name] === 0,
+  );
+  const pick = async (name: MovablePort): Promise<number> => {
+    if (!movablePorts.includes(name)) return options[name];
+    return choosePort(given.has(portFlags[name]) ? 0 : options[name]);
   };
   return {
     ...options,
     appPort: options.appPort === -1 ? await choosePort(0) : options.appPort,
-    httpPort: await pick("dapr-http-port", options.httpPort),
-    grpcPort: await pick("dapr-grpc-port", options.grpcPort),
-    metricsPort: options.enableMetrics ? await pick("metrics-port", options.metricsPort) : 0,
+    httpPort: await pick("httpPort"),
+    grpcPort: await pick("grpcPort"),
+    metricsPort: options.enableMetrics ? await pick("metricsPort") : 0,
+    movablePorts,
   };
 }
+
+/** The flags by which ports are asked for. */
+export const portFlags: Readonly<Record<MovablePort, string>> = {
+  httpPort: "dapr-http-port",
+  grpcPort: "dapr-grpc-port",
+  metricsPort: "metrics-port",
+};
 
 /** Dependencies first; the file's order otherwise. A cycle is broken where it closes. */
 function inOrder(apps: readonly NodeApp[]): NodeApp[] {

@@ -1,6 +1,8 @@
 import type { LogLevel } from "../telemetry/log.ts";
 
 /** Everything one app's runtime is started with: what daprd's flags and environment say (dapr-api.md §1). */
+export type MovablePort = "httpPort" | "grpcPort" | "metricsPort";
+
 export interface RuntimeOptions {
   appId: string;
   namespace: string;
@@ -40,6 +42,8 @@ export interface RuntimeOptions {
   enableGrpcReflection: boolean;
   enableMetrics: boolean;
   metricsPort: number;
+  /** Those that nobody asked for: when such a port is taken, another one does. */
+  movablePorts: readonly MovablePort[];
   metricsListenAddress: string;
   /** `mecha daprd`: no extensions, no implicit components. */
   isStrict: boolean;
@@ -92,6 +96,7 @@ export const runtimeDefaults: RuntimeOptions = {
   enableGrpcReflection: false,
   enableMetrics: true,
   metricsPort: 9090,
+  movablePorts: [],
   metricsListenAddress: "0.0.0.0",
   isStrict: false,
   apiLimit: undefined,

@@ -9,6 +9,16 @@ export function internalPortOf(appId: string): number {
   return internalPortFirst + (hash % (internalPortCount - 2));
 }
 
+/** Listens on the port, or on any one when somebody has just taken it. */
+export async function listenNear(port: number, listen: (port: number) => Promise<number>): Promise<number> {
+  try {
+    return await listen(port);
+  } catch (error) {
+    if (port === 0 || (!isPortTaken(error) && !isPortTaken((error as Error).cause))) throw error;
+    return listen(0);
+  }
+}
+
 /** Whether a listen error only says that the address is taken. */
 export function isPortTaken(error: unknown): boolean {
   return (error as NodeJS.ErrnoException | undefined)?.code === "EADDRINUSE";

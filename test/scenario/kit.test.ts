@@ -56,3 +56,14 @@ spec: { type: state.in-memory, version: v1, metadata: [] }
   await mecha.restart();
   expect((await mecha.http("a", "GET /v1.0/state/statestore/colour")).status).toBe(204);
 });
+
+test("a port that nobody asked for gives way to whoever has taken it meanwhile", async () => {
+  const taken = keep(await fakeApp());
+  const apps = (movablePorts: readonly "httpPort"[]) => [
+    { appId: "a", options: { httpPort: taken.port, movablePorts } },
+  ];
+  await expect(startMecha({ apps: apps([]) })).rejects.toThrow(`port ${taken.port}`);
+  const mecha = keep(await startMecha({ apps: apps(["httpPort"]) }));
+  expect(mecha.ports("a").http).not.toBe(taken.port);
+  expect((await mecha.http("a", "GET /v1.0/healthz")).status).toBe(204);
+});

@@ -281,6 +281,7 @@ class Runtime implements AppRuntime {
       telemetry: { ...telemetry, log: this.log.scope("dapr.runtime.wfengine") },
       messageBytesMax: options.maxBodyBytes,
       limits: () => (this.resources as RuntimeResources).configuration.workflow,
+      access: () => (this.resources as RuntimeResources).workflowAccess,
       instanceStore: instanceStoreOf((this.resources as RuntimeResources).components, () => this.scope),
     });
     this.resources?.onConfiguration(() => workflows.limitsChanged());

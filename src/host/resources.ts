@@ -2,6 +2,7 @@ import { definitionsOf } from "../component/definitions.ts";
 import { createComponents, type ReloadableComponents } from "../component/loader.ts";
 import { engineComponents, implicitComponents } from "../engine/defaults/engine-components.ts";
 import type { ExternalEndpoint } from "../peer/target.ts";
+import { WorkflowAccess } from "../policy/workflow-access.ts";
 import { mergeConfigurations } from "../resource/configuration.ts";
 import { isSameResources } from "../resource/diff.ts";
 import { type LoadOptions, loadResources, type ResourceSet } from "../resource/load.ts";
@@ -29,6 +30,8 @@ export interface RuntimeResources {
   readonly idempotencies: readonly IdempotencyResource[];
   readonly schedules: readonly ScheduleResource[];
   readonly singletons: readonly SingletonResource[];
+  /** What other apps may do with this one's workflows; `undefined`: nothing says. */
+  readonly workflowAccess: WorkflowAccess | undefined;
   /** HTTPEndpoints and Resiliencies, for the metadata API. */
   readonly listed: readonly Resource[];
   endpoint(name: string): ExternalEndpoint | undefined;
@@ -65,6 +68,7 @@ class Resources implements RuntimeResources {
   idempotencies: readonly IdempotencyResource[] = [];
   schedules: readonly ScheduleResource[] = [];
   singletons: readonly SingletonResource[] = [];
+  workflowAccess: WorkflowAccess | undefined;
   listed: readonly Resource[] = [];
   private set: ResourceSet;
   private endpoints = new Map<string, ExternalEndpoint>();
@@ -182,6 +186,8 @@ class Resources implements RuntimeResources {
     this.subscriptions = set.subscriptions.filter((resource) => this.isVisible(resource));
     this.idempotencies = set.idempotencies.filter((resource) => this.isVisible(resource));
     this.schedules = set.schedules.filter((resource) => this.isVisible(resource));
+    const policies = set.workflowAccessPolicies.filter((resource) => this.isVisible(resource));
+    this.workflowAccess = policies.length === 0 ? undefined : new WorkflowAccess(policies);
     this.singletons = set.singletons.filter((resource) => this.isVisible(resource));
     this.listed = [...endpoints, ...set.resiliencies.filter((resource) => this.isVisible(resource))];
   }

@@ -7,6 +7,7 @@ import { readResiliency } from "./resiliency-kind.ts";
 import { readSchedule } from "./schedule-kind.ts";
 import { readSingleton } from "./singleton-kind.ts";
 import { readSubscription } from "./subscription-kind.ts";
+import { readWorkflowAccessPolicy } from "./workflow-access-policy-kind.ts";
 
 export interface KindReader {
   versions: readonly string[];
@@ -22,7 +23,7 @@ export const kinds: Readonly<Record<string, KindReader>> = {
   Resiliency: { versions: ["v1alpha1"], read: readResiliency },
   HTTPEndpoint: { versions: ["v1alpha1"], read: readHttpEndpoint },
   MCPServer: { versions: ["v1alpha1"], read: withoutEffect("MCPServer") },
-  WorkflowAccessPolicy: { versions: ["v1alpha1"], read: withoutEffect("WorkflowAccessPolicy") },
+  WorkflowAccessPolicy: { versions: ["v1alpha1"], read: readWorkflowAccessPolicy },
 };
 
 /** mecha's own kinds, of the group `mecha.run`. */

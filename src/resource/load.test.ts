@@ -329,6 +329,27 @@ test("loadResources() reads the limits of workflows, for all and by name", async
   expect((await errorsOf(nameless)).join()).toContain("workflowConcurrencyLimits.0.name is missing");
 });
 
+test("loadResources() reads who may use workflows, and refuses a policy that says it wrongly", async () => {
+  const policy = (rules: string) =>
+    `apiVersion: dapr.io/v1alpha1\nkind: WorkflowAccessPolicy\nmetadata: { name: p }\nspec:\n  rules: ${rules}\n`;
+  const good = "[{ callers: [{ appID: a }], workflows: [{ name: 'w*', operations: [schedule, purge] }] }]";
+  const { workflowAccessPolicies } = await load(policy(good));
+  const [rule] = workflowAccessPolicies[0]?.spec.rules ?? [];
+  expect([rule?.callers, rule?.workflows[0]?.operations]).toEqual([["a"], ["schedule", "purge"]]);
+  expect(rule?.workflows[0]?.name.test("work")).toBe(true);
+  const wrong = {
+    "[{ activities: [{ name: a }] }]": "names at least one caller",
+    "[{ callers: [{ appID: a }] }]": "names at least one workflow or activity",
+    "[{ callers: [{ appID: a }], workflows: [{ name: w, operations: [start] }] }]":
+      '"start" is none of schedule',
+    "[{ callers: [{ appID: a }], workflows: [{ name: w }] }]": "at least one operation",
+    "[{ callers: [{ appID: a }], activities: [{ name: '[' }] }]": '"[" is not a pattern',
+    "[{ callers: [{ app: a }], activities: [{ name: a }] }]": "appID",
+  };
+  for (const [rules, why] of Object.entries(wrong))
+    expect((await errorsOf(policy(rules))).join()).toContain(why);
+});
+
 test("loadResources() refuses protection that it can not give in strict mode too", async () => {
   const text = configuration("  mtls: { enabled: true }\n");
   const errors = ["a.yaml:5:3: spec.mtls is not implemented; remove it, nothing would enforce it"];

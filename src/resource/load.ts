@@ -14,6 +14,7 @@ import type {
   ScheduleResource,
   SingletonResource,
   SubscriptionResource,
+  WorkflowAccessPolicyResource,
 } from "./resource.ts";
 
 export interface LoadOptions {
@@ -35,6 +36,7 @@ export interface ResourceSet {
   configurations: ConfigurationResource[];
   schedules: ScheduleResource[];
   singletons: SingletonResource[];
+  workflowAccessPolicies: WorkflowAccessPolicyResource[];
   /** Accepted kinds without effect. */
   others: Resource[];
   /** Of the contents they were read from: tells a watch what is known already. */
@@ -96,6 +98,7 @@ function emptyResources(): Omit<ResourceSet, "print"> {
     configurations: [],
     schedules: [],
     singletons: [],
+    workflowAccessPolicies: [],
     others: [],
   };
 }
@@ -186,6 +189,7 @@ function sorted(resources: readonly Resource[], print: string): ResourceSet {
     Configuration: set.configurations,
     Schedule: set.schedules,
     Singleton: set.singletons,
+    WorkflowAccessPolicy: set.workflowAccessPolicies,
   };
   for (const resource of resources) (lists[resource.kind] ?? set.others).push(resource);
   return set;

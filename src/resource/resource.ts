@@ -133,6 +133,31 @@ export interface SingletonSpec {
   onLose?: Destination | undefined;
 }
 
+export const workflowOperations = [
+  "schedule",
+  "terminate",
+  "raise",
+  "pause",
+  "resume",
+  "purge",
+  "get",
+  "rerun",
+] as const;
+export type WorkflowOperation = (typeof workflowOperations)[number];
+
+export interface WorkflowAccessRule {
+  /** App ids. */
+  callers: string[];
+  workflows: { name: RegExp; operations: WorkflowOperation[] }[];
+  /** Names of activities that may be scheduled. */
+  activities: RegExp[];
+}
+
+export interface WorkflowAccessPolicySpec {
+  rules: WorkflowAccessRule[];
+}
+
+export type WorkflowAccessPolicyResource = Resource<"WorkflowAccessPolicy", WorkflowAccessPolicySpec>;
 export type ScheduleResource = Resource<"Schedule", ScheduleSpec>;
 export type SingletonResource = Resource<"Singleton", SingletonSpec>;
 export type ComponentResource = Resource<"Component", ComponentSpec>;

@@ -100,7 +100,7 @@ class SdkRun {
     const other = hasOtherApp ? `  - appID: other\n    appDirPath: ${folder}\n` : "";
     writeFileSync(
       join(this.folder, "mecha.yaml"),
-      `version: 1\ncommon:\n  resourcesPath: ${resources}\n  appLogDestination: console\n  daprdLogDestination: console\napps:\n${text}  - appID: client\n    appDirPath: ${folder}\n${other}`,
+      `version: 1\ncommon:\n${anyPorts}  resourcesPath: ${resources}\n  appLogDestination: console\n  daprdLogDestination: console\napps:\n${text}  - appID: client\n    appDirPath: ${folder}\n${other}`,
     );
   }
 
@@ -196,6 +196,9 @@ class SdkRun {
     throw new Error(`waited ${deadlineMs / 1000} s for the ${what}`);
   }
 }
+
+/** The usual ones may be taken, or wanted by another test at the same moment. */
+const anyPorts = "  daprHTTPPort: 0\n  daprGRPCPort: 0\n  metricsPort: 0\n";
 
 function appEntry(role: string, command: string[], folder: string, healthCheck: boolean): string {
   return `  - appID: ${role}-app

@@ -10,9 +10,11 @@ import {
 import type { Delivery, Mutation } from "../store/store.ts";
 import { StoreConflict } from "../store/store.ts";
 import type { EngineParts } from "./engine-parts.ts";
-import { makeEvent } from "./events.ts";
-import { type ActivityHeaders, toInbox } from "./messages.ts";
+import { failureDetails, makeEvent } from "./events.ts";
+import { denial } from "./gate.ts";
+import { type ActivityHeaders, callerOf, toInbox } from "./messages.ts";
 import type { AppName } from "./names.ts";
+import type { FailureRecord } from "./record.ts";
 import { describeActivity } from "./spans.ts";
 import { traceContext } from "./turn.ts";
 import { activityItem } from "./work-item.ts";
@@ -57,9 +59,11 @@ export class ActivityRunner {
   }
 
   async #ask(delivery: Delivery, request: ActivityRequest): Promise<ActivityResponse> {
-    const { workers, places, telemetry, messageBytesMax } = this.#parts;
+    const { workers, places, gate, telemetry, messageBytesMax } = this.#parts;
     const headers = delivery.headers as Record<string, string> & ActivityHeaders;
     if (delivery.data.byteLength > messageBytesMax * 0.95) return tooLarge(request, delivery.data.byteLength);
+    const asked = { kind: "activity" as const, operation: "schedule" as const, name: request.name };
+    if (!gate.admits(callerOf(headers), asked)) return failed(request, denial);
     const token = `${delivery.offset}.${delivery.claim}`;
     const parent = parseTraceparent(request.parentTraceContext?.traceParent);
     const span = telemetry.tracer.start(`activity||${request.name}`, "server", parent);
@@ -125,14 +129,12 @@ function withParent(request: ActivityRequest, traceParent: string): Uint8Array {
 }
 
 /** An activity that no worker can be sent has failed. */
-function tooLarge({ workflowInstance, taskId }: ActivityRequest, bytes: number): ActivityResponse {
-  return create(ActivityResponseSchema, {
-    instanceId: workflowInstance?.instanceId ?? "",
-    taskId,
-    failureDetails: {
-      errorType: "PAYLOAD_SIZE_EXCEEDED",
-      errorMessage: `the input of the activity has ${bytes} bytes, more than a worker can be sent`,
-      isNonRetriable: true,
-    },
-  });
+function tooLarge(request: ActivityRequest, bytes: number): ActivityResponse {
+  const errorMessage = `the input of the activity has ${bytes} bytes, more than a worker can be sent`;
+  return failed(request, { errorType: "PAYLOAD_SIZE_EXCEEDED", errorMessage, isNonRetriable: true });
+}
+
+function failed({ workflowInstance, taskId }: ActivityRequest, why: FailureRecord): ActivityResponse {
+  const instanceId = workflowInstance?.instanceId ?? "";
+  return create(ActivityResponseSchema, { instanceId, taskId, failureDetails: failureDetails(why) });
 }

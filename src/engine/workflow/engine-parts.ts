@@ -3,6 +3,7 @@ import type { Telemetry } from "../../telemetry/telemetry.ts";
 import type { Store } from "../store/store.ts";
 import type { Changes } from "./changes.ts";
 import type { Commits } from "./commits.ts";
+import type { Gate } from "./gate.ts";
 import type { InstanceHome } from "./home.ts";
 import type { WorkflowMeters } from "./meters.ts";
 import type { AppName } from "./names.ts";
@@ -39,6 +40,7 @@ export interface EngineParts {
   changes: Changes;
   workers: Workers;
   places: Places;
+  gate: Gate;
   stalls: Stalls;
   meters: WorkflowMeters;
   spans: WorkflowSpans;

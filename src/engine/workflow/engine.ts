@@ -1,5 +1,6 @@
 import type { Edges } from "../../edges/edges.ts";
 import { errors } from "../../errors.ts";
+import type { WorkflowAccess } from "../../policy/workflow-access.ts";
 import type { Telemetry } from "../../telemetry/telemetry.ts";
 import type { ActivityResponse, WorkflowResponse } from "../../wire/orchestrator_service_pb.js";
 import type { Store } from "../store/store.ts";
@@ -10,12 +11,13 @@ import { Commits } from "./commits.ts";
 import { ComponentHome } from "./component-home.ts";
 import { EngineHome } from "./engine-home.ts";
 import type { EngineParts, WorkflowLimits } from "./engine-parts.ts";
+import { Gate } from "./gate.ts";
 import type { InstanceStore } from "./instance-store.ts";
 import { Instances } from "./instances.ts";
 import { WorkflowMeters } from "./meters.ts";
 import { type AppName, activityTopic, inboxTopic } from "./names.ts";
 import { Places } from "./places.ts";
-import { type PurgeRequest, purge } from "./purge.ts";
+import { type PurgeRequest, purge, purgeByTimer } from "./purge.ts";
 import { type RerunRequest, rerun } from "./rerun.ts";
 import { WorkflowSpans } from "./spans.ts";
 import { Stalls } from "./stalls.ts";
@@ -30,6 +32,8 @@ export interface WorkflowEngineOptions {
   telemetry: Telemetry;
   messageBytesMax: number;
   limits(): WorkflowLimits;
+  /** What other apps may do here; `undefined`: everything. Asked anew each time. */
+  access(): WorkflowAccess | undefined;
   /** A state store of the user's that is to keep the instances; absent: the engine's own does. */
   instanceStore?: InstanceStore | undefined;
 }
@@ -87,6 +91,7 @@ class Engine implements WorkflowEngine {
       changes,
       workers,
       places,
+      gate: new Gate(app, telemetry, options.access),
       stalls: new Stalls(edges.clock, workers),
       meters,
       spans: new WorkflowSpans(telemetry.tracer),
@@ -98,10 +103,9 @@ class Engine implements WorkflowEngine {
     this.#activities = new ActivityRunner(this.#parts);
     this.#pump = new TimerPump({
       parts: this.#parts,
-      purge: async (instanceId, executionId) => {
-        const request = { instanceId, executionId, recursive: true, force: false };
-        await purge(this.#parts, request).catch((error) => {
-          telemetry.log.debug({ error, instanceId }, "a finished workflow was not purged");
+      purge: async (name, data) => {
+        await purgeByTimer(this.#parts, name, data).catch((error) => {
+          telemetry.log.debug({ error, ...name }, "a finished workflow was not purged");
         });
       },
     });

@@ -1,12 +1,14 @@
 import { toBinary } from "@bufbuild/protobuf";
 import { type ActivityRequest, ActivityRequestSchema } from "../../wire/orchestrator_service_pb.js";
 import type { Mutation } from "../store/store.ts";
-import { type AppName, activityTopic, inboxTopic, timerSpace } from "./names.ts";
+import { type AppName, activityTopic, inboxTopic, isSameApp, timerSpace } from "./names.ts";
 
-/** Headers of an inbox message. `x` is absent when the event is for whatever execution runs. */
+/** Headers of an inbox message. `x` is absent when the event is for whatever execution runs; `a`, `n`: another app's. */
 export interface InboxHeaders {
   i: string;
   x?: string;
+  a?: string;
+  n?: string;
 }
 
 /** Headers of an activity message: instance, execution and task it belongs to, and whose app waits for the result. */
@@ -28,6 +30,28 @@ export function toInbox(app: AppName, instanceId: string, event: Uint8Array, exe
     topic: inboxTopic(app),
     message: { data: event, orderKey: instanceId, headers },
   };
+}
+
+export interface Request {
+  from: AppName;
+  target: AppName;
+  instanceId: string;
+  event: Uint8Array;
+  notBeforeMs?: number;
+}
+
+/** The same on behalf of an app: another one that is asked looks whether it may. */
+export function ask({ from, target, instanceId, event, notBeforeMs }: Request): Mutation {
+  const headers: Record<string, string> = { i: instanceId };
+  if (!isSameApp(from, target)) Object.assign(headers, { a: from.appId, n: from.namespace });
+  const message = { data: event, orderKey: instanceId, headers };
+  const delayed = notBeforeMs === undefined ? message : { ...message, notBeforeMs };
+  return { kind: "append", topic: inboxTopic(target), message: delayed };
+}
+
+/** Whose message it is, when it is not the own app's. */
+export function callerOf({ a, n }: Record<string, string>): AppName | undefined {
+  return a === undefined || n === undefined ? undefined : { appId: a, namespace: n };
 }
 
 export interface ActivityCall {

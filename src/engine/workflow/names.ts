@@ -45,6 +45,10 @@ export function historyName(app: AppName, instanceId: string): string {
   return `workflow:${scope(app)}:${instanceId}`;
 }
 
+export function isSameApp(one: AppName, other: AppName): boolean {
+  return scope(one) === scope(other);
+}
+
 /** Colons in a name would let two apps meet. */
 function scope({ namespace, appId }: AppName): string {
   return `${encodeURIComponent(namespace || "default")}:${encodeURIComponent(appId)}`;

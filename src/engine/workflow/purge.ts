@@ -3,8 +3,8 @@ import { type Mutation, StoreConflict } from "../store/store.ts";
 import { type ChildName, childrenOf } from "./children.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import { readRecord } from "./instance.ts";
-import { timerSet } from "./messages.ts";
-import { type AppName, historyName, inputSpace, recordSpace, timerSpace } from "./names.ts";
+import { type TimerName, timerSet } from "./messages.ts";
+import { type AppName, historyName, inputSpace, isSameApp, recordSpace, timerSpace } from "./names.ts";
 import { type InstanceRecord, isTerminal } from "./record.ts";
 
 export interface PurgeRequest {
@@ -60,12 +60,11 @@ async function purgeOne(
   force: boolean,
 ): Promise<boolean> {
   const { store, commits, changes, home } = parts;
-  const isOwn = isSame(app, parts.app);
+  const isOwn = isSameApp(app, parts.app);
   const stored = await (isOwn ? home.settle(instanceId) : readRecord(store, app, instanceId));
   if (stored === undefined || !(force || isTerminal(stored.record.status))) return false;
-  if (!isOwn && stored.record.home !== undefined)
-    return purgeThere(parts, { app, instanceId }, stored.record);
-  if (isOwn) await home.remove(instanceId);
+  if (!isOwn) return purgeThere(parts, { app, instanceId }, stored.record, force);
+  await home.remove(instanceId);
   const space = timerSpace(app);
   const timers = await store.listTimers(space, { prefix: `${instanceId}|`, limit: timersMax });
   const mutations: Mutation[] = [
@@ -82,29 +81,41 @@ async function purgeOne(
   return true;
 }
 
-/** Another app's instance in a state store of its own: its runtime purges it, and what belongs to it. */
+/** Another app's instance: its runtime purges it when this app may ask for that, and what belongs to it. */
 async function purgeThere(
-  { commits, edges }: EngineParts,
-  { app, instanceId }: ChildName,
-  { executionId, status }: InstanceRecord,
+  { app, commits, edges }: EngineParts,
+  child: ChildName,
+  { executionId }: InstanceRecord,
+  isForced: boolean,
 ): Promise<boolean> {
-  if (!isTerminal(status)) return false;
-  const nowMs = edges.clock.now();
-  await commits.commit([timerSet(app, { instanceId, executionId, purpose: "purge" }, nowMs)]);
+  const name = { instanceId: child.instanceId, executionId, purpose: "purge" as const };
+  const order: PurgeOrder = { appId: app.appId, namespace: app.namespace, isForced };
+  const data = new TextEncoder().encode(JSON.stringify(order));
+  await commits.commit([timerSet(child.app, name, edges.clock.now(), data)]);
   return true;
 }
 
-/** Other apps' histories are read when they are in the engine's store. */
-async function childrenIn({ app, store, home }: EngineParts, name: ChildName): Promise<ChildName[]> {
-  const { instanceId } = name;
-  const history = isSame(name.app, app)
-    ? await home.history(instanceId)
-    : await store.readHistory(historyName(name.app, instanceId), 0);
-  return childrenOf(name.app, history);
+/** What the timer of another app's purge says. */
+interface PurgeOrder extends AppName {
+  isForced: boolean;
 }
 
-function isSame(one: AppName, other: AppName): boolean {
-  return recordSpace(one) === recordSpace(other);
+/** Purges what a timer names: its time is over, or another app wants it. */
+export async function purgeByTimer(parts: EngineParts, name: TimerName, data: Uint8Array): Promise<void> {
+  const { instanceId, executionId } = name;
+  const order =
+    data.byteLength === 0 ? undefined : (JSON.parse(new TextDecoder().decode(data)) as PurgeOrder);
+  if (order !== undefined) {
+    const stored = await parts.home.read(instanceId);
+    const asked = { kind: "workflow" as const, operation: "purge" as const, name: stored?.record.name ?? "" };
+    if (!parts.gate.admits(order, asked)) return;
+  }
+  await purge(parts, { instanceId, executionId, recursive: true, force: order?.isForced === true });
+}
+
+/** Children of other apps have theirs purged by their own runtime. */
+async function childrenIn({ app, home }: EngineParts, name: ChildName): Promise<ChildName[]> {
+  return isSameApp(name.app, app) ? childrenOf(app, await home.history(name.instanceId)) : [];
 }
 
 /** Timers of one instance; more than these are recognised as orphans when they fire. */

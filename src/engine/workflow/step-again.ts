@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { ActivityRequestSchema, type HistoryEvent } from "../../wire/orchestrator_service_pb.js";
 import type { Mutation } from "../store/store.ts";
 import { dueMs, makeEvent } from "./events.ts";
-import { timerSet, toActivities, toInbox } from "./messages.ts";
+import { ask, timerSet, toActivities } from "./messages.ts";
 import type { AppName } from "./names.ts";
 
 export interface StepOwner {
@@ -71,5 +71,5 @@ function childAgain(eventId: number, child: Child, target: AppName, owner: StepO
       },
     },
   });
-  return toInbox(target, child.instanceId, start.bytes);
+  return ask({ from: app, target, instanceId: child.instanceId, event: start.bytes });
 }

@@ -15,7 +15,7 @@ const lookMs = 60_000;
 export interface TimerPumpOptions {
   parts: EngineParts;
   /** Purges an instance whose time is over, when it still is the same execution. */
-  purge(instanceId: string, executionId: string): Promise<void>;
+  purge(name: TimerName, data: Uint8Array): Promise<void>;
 }
 
 /** Puts the events of timers that are due into the inboxes. Without timers it sleeps until the store tells of one. */
@@ -95,7 +95,7 @@ export class TimerPump {
     const name = parseTimerName(timer.id);
     const done: Mutation = { kind: "timerDone", timer };
     try {
-      if (name?.purpose === "purge") await this.#options.purge(name.instanceId, name.executionId);
+      if (name?.purpose === "purge") await this.#options.purge(name, timer.data);
       const messages = name === undefined || name.purpose === "purge" ? [] : [this.#message(name, timer)];
       await commits.commit([done, ...messages]);
     } catch (error) {

@@ -19,8 +19,8 @@ import { childEnded } from "./child-ended.ts";
 import { dueMs, type EncodedEvent, encodeEvent, failureRecord, makeEvent } from "./events.ts";
 import type { Facts, OpenStep } from "./facts.ts";
 import { type Instance, liveStatus } from "./instance.ts";
-import { timerDelete, timerSet, toActivities, toInbox } from "./messages.ts";
-import type { AppName } from "./names.ts";
+import { ask, timerDelete, timerSet, toActivities, toInbox } from "./messages.ts";
+import { type AppName, isSameApp } from "./names.ts";
 import { type InstanceRecord, isTerminal } from "./record.ts";
 
 /** What a turn comes to. Nothing of it has happened before it is committed. */
@@ -206,11 +206,11 @@ class Turn {
         ...this.#traceContext(),
       },
     });
-    this.#mutations.push(toInbox(this.#target(router), instanceId, start.bytes));
+    this.#ask(this.#target(router), instanceId, start.bytes);
   }
 
   #createDetached(id: number, action: CreateDetachedWorkflowAction, router: TaskRouter | undefined): void {
-    const { newId, nowMs } = this.#request;
+    const { app, newId, nowMs } = this.#request;
     const { name, version, input, tags, scheduledStartTimestamp } = action;
     const instanceId = action.instanceId || newId();
     this.#add(id, { case: "detachedWorkflowInstanceCreated", value: { instanceId } }, router);
@@ -229,11 +229,11 @@ class Turn {
     });
     const at = dueMs(scheduledStartTimestamp, nowMs);
     const target = this.#target(router);
-    this.#mutations.push(
-      at <= nowMs
-        ? toInbox(target, instanceId, start.bytes)
-        : timerSet(target, { instanceId, executionId, purpose: "start" }, at, start.bytes),
-    );
+    const isLater = at > nowMs;
+    if (isLater && isSameApp(target, app)) {
+      const name = { instanceId, executionId, purpose: "start" as const };
+      this.#mutations.push(timerSet(target, name, at, start.bytes));
+    } else this.#ask(target, instanceId, start.bytes, isLater ? at : undefined);
   }
 
   #sendEvent(id: number, instanceId: string, name: string, data: string | undefined): void {
@@ -337,7 +337,12 @@ class Turn {
   }
 
   #send(instanceId: string, type: Parameters<typeof makeEvent>[1], app = this.#request.app): void {
-    this.#mutations.push(toInbox(app, instanceId, makeEvent(this.#request.nowMs, type).bytes));
+    this.#ask(app, instanceId, makeEvent(this.#request.nowMs, type).bytes);
+  }
+
+  #ask(target: AppName, instanceId: string, event: Uint8Array, notBeforeMs?: number): void {
+    const later = notBeforeMs === undefined ? {} : { notBeforeMs };
+    this.#mutations.push(ask({ from: this.#request.app, target, instanceId, event, ...later }));
   }
 
   #target(router: TaskRouter | undefined): AppName {

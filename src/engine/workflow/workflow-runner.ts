@@ -8,11 +8,12 @@ import { type Delivery, type Mutation, StoreConflict } from "../store/store.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import { decodeEvent, type EncodedEvent, failureDetails, makeEvent } from "./events.ts";
 import { Facts } from "./facts.ts";
+import { denial, operationOf } from "./gate.ts";
 import type { Saved } from "./home.ts";
 import { bytesOf, type Instance, putInput, putRecord } from "./instance.ts";
 import { InstanceCache } from "./instance-cache.ts";
-import { timerSet, toInbox } from "./messages.ts";
-import { type InstanceRecord, isTerminal } from "./record.ts";
+import { callerOf, timerSet, toInbox } from "./messages.ts";
+import { type FailureRecord, type InstanceRecord, isTerminal } from "./record.ts";
 import { parentOf, recordOf } from "./start-event.ts";
 import { type Decision, decide, isTermination, Stalled } from "./turn.ts";
 import { workflowItem } from "./work-item.ts";
@@ -105,6 +106,11 @@ export class WorkflowRunner {
       if (unacked?.includes(delivery.offset)) continue;
       const encoded = decodeEvent(delivery.data);
       const { eventType } = encoded.event;
+      if (!this.#isAdmitted(delivery, encoded, instance)) {
+        if (eventType.case === "executionStarted")
+          mutations.push(...this.#refuse(eventType.value, nowMs, denial));
+        continue;
+      }
       if (eventType.case === "executionStarted") {
         const start = eventType.value;
         const executionId = start.workflowInstance?.executionId ?? "";
@@ -112,7 +118,9 @@ export class WorkflowRunner {
           const isOld = instance?.record.executionId === executionId;
           if (!isOld) instance = this.#begin(instance, instanceId, recordOf(start, app, nowMs));
         } else if (instance.record.executionId !== executionId) {
-          mutations.push(...this.#refuse(start, instanceId, nowMs));
+          const errorMessage = `an active workflow with ID '${instanceId}' already exists`;
+          const taken = { errorType: "AlreadyExists", errorMessage, isNonRetriable: true };
+          mutations.push(...this.#refuse(start, nowMs, taken));
           continue;
         }
       }
@@ -131,16 +139,20 @@ export class WorkflowRunner {
     return { id, record: { ...record, home: before.record.home }, etag, stored, ...nothing };
   }
 
-  /** A child whose id is taken by another instance that still runs has failed to start. */
-  #refuse(start: Parameters<typeof recordOf>[0], instanceId: string, nowMs: number): Mutation[] {
+  #isAdmitted({ headers }: Delivery, { event }: EncodedEvent, instance: Instance | undefined): boolean {
+    const caller = callerOf(headers);
+    const operation = caller && operationOf(event);
+    if (operation === undefined) return true;
+    const { eventType } = event;
+    const name = eventType.case === "executionStarted" ? eventType.value.name : instance?.record.name;
+    return this.#parts.gate.admits(caller, { kind: "workflow", operation, name: name ?? "" });
+  }
+
+  /** A child that may not be, or whose id another instance has that still runs, has failed to start. */
+  #refuse(start: Parameters<typeof recordOf>[0], nowMs: number, why: FailureRecord): Mutation[] {
     const parent = parentOf(start, this.#parts.app);
     if (parent === undefined) return [];
-    const details = failureDetails({
-      errorType: "AlreadyExists",
-      errorMessage: `an active workflow with ID '${instanceId}' already exists`,
-      isNonRetriable: true,
-    });
-    const value = { taskScheduledId: parent.taskId, failureDetails: details };
+    const value = { taskScheduledId: parent.taskId, failureDetails: failureDetails(why) };
     const failed = makeEvent(nowMs, { case: "childWorkflowInstanceFailed", value });
     return [toInbox(parent, parent.instanceId, failed.bytes, parent.executionId)];
   }

@@ -63,7 +63,12 @@ export interface ActivityCall {
   request: ActivityRequest;
 }
 
-export function toActivities({ target, parent, executionId, request }: ActivityCall): Mutation {
+export function toActivities({
+  target,
+  parent,
+  executionId,
+  request,
+}: ActivityCall): Extract<Mutation, { kind: "append" }> {
   const { workflowInstance, taskId, taskExecutionId } = request;
   const headers: Record<string, string> & ActivityHeaders = {
     i: workflowInstance?.instanceId ?? "",

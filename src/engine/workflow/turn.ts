@@ -43,6 +43,8 @@ export interface TurnRequest {
   /** WorkflowStarted first, then what was in the inbox. */
   newEvents: readonly EncodedEvent[];
   response: WorkflowResponse;
+  /** Largest request of an activity that its worker can be sent. */
+  activityBytesMax?: number;
   nowMs: number;
   newId(): string;
 }
@@ -148,7 +150,7 @@ class Turn {
   }
 
   #schedule(id: number, action: ScheduleTaskAction, router: TaskRouter | undefined): void {
-    const { app, instance } = this.#request;
+    const { app, instance, activityBytesMax = Number.POSITIVE_INFINITY } = this.#request;
     const { name, version, input, taskExecutionId } = action;
     const { traceParent, executionId } = this.#record;
     const context = traceParent === undefined ? {} : { parentTraceContext: traceContext(traceParent) };
@@ -156,7 +158,12 @@ class Turn {
     this.#add(id, { case: "taskScheduled", value: said }, router);
     const workflowInstance = { instanceId: instance.id, executionId };
     const request = create(ActivityRequestSchema, { ...said, workflowInstance, taskId: id });
-    this.#mutations.push(toActivities({ target: this.#target(router), parent: app, executionId, request }));
+    const call = toActivities({ target: this.#target(router), parent: app, executionId, request });
+    const { byteLength } = call.message.data;
+    if (byteLength > activityBytesMax) {
+      throw new Stalled("PAYLOAD_SIZE_EXCEEDED", `the request of activity ${name} has ${byteLength} bytes`);
+    }
+    this.#mutations.push(call);
   }
 
   #createTimer(id: number, { fireAt, name, origin }: CreateTimerAction): void {

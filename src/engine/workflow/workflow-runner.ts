@@ -21,6 +21,8 @@ import { WorkerLost } from "./workers.ts";
 
 /** Executions that continue as new within one turn; more of them go through the inbox. */
 const restartsMax = 20;
+/** Of the largest message: what is round a payload needs room too. */
+const payloadShare = 0.95;
 const stalledRetryMs = 5_000;
 /** So many stalled instances are tried again as soon as something changes; more of them after their time only. */
 const stalledMax = 200;
@@ -232,7 +234,7 @@ export class WorkflowRunner {
     const { workers, places, meters, messageBytesMax } = this.#parts;
     const bytes = instance.bytes + bytesOf(newEvents.map((each) => each.bytes));
     meters.workflowPayload(instance.record.name, bytes / messageBytesMax);
-    if (bytes > messageBytesMax * 0.95) {
+    if (bytes > messageBytesMax * payloadShare) {
       throw new Stalled("PAYLOAD_SIZE_EXCEEDED", `${bytes} bytes of history and events`);
     }
     const token = `${instance.record.executionId}.${this.#items++}`;
@@ -242,9 +244,10 @@ export class WorkflowRunner {
   }
 
   #apply(instance: Instance, facts: Facts, newEvents: EncodedEvent[], response: WorkflowResponse): Decision {
-    const { app, edges } = this.#parts;
+    const { app, edges, messageBytesMax } = this.#parts;
     return decide({
       app,
+      activityBytesMax: messageBytesMax * payloadShare,
       instance,
       facts,
       newEvents,

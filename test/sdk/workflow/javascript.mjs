@@ -192,7 +192,7 @@ await check("purge", async () => {
   same(await client.getWorkflowState(id, false), undefined);
 });
 await check("delayed-start", async () => {
-  const startAt = new Date(Date.now() + 300);
+  const startAt = new Date(Date.now() + 1500);
   const id = await client.scheduleNewWorkflow(chain, 1, undefined, startAt);
   same((await client.getWorkflowState(id, false)).runtimeStatus, 6);
   same((await end(id)).output, 8);

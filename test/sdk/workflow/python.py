@@ -343,7 +343,7 @@ def _():
 
 @check("delayed-start")
 def _():
-    start_at = datetime.now(timezone.utc) + timedelta(milliseconds=500)
+    start_at = datetime.now(timezone.utc) + timedelta(milliseconds=1500)
     instance_id = client.schedule_new_workflow(chain, input=1, start_at=start_at)
     same(client.get_workflow_state(instance_id).runtime_status.name, "PENDING")
     same(end(instance_id)[1], 8)

@@ -144,7 +144,7 @@ func (p *program) checkVerbs() {
 }
 
 func (p *program) checkIds() {
-	at := time.Now().Add(500 * time.Millisecond)
+	at := time.Now().Add(1500 * time.Millisecond)
 	id := p.start("chain", 1, workflow.WithStartTime(at))
 	before := p.status(id)
 	output, err := p.end(id)

@@ -139,7 +139,7 @@ public final class Program {
 
   private void checkIds() {
     check("delayed-start", () -> {
-      Instant at = Instant.now().plusMillis(500);
+      Instant at = Instant.now().plusMillis(1500);
       NewWorkflowOptions options = new NewWorkflowOptions().setInput(1).setStartTime(at);
       String id = client.scheduleNewWorkflow("chain", options);
       same(status(id), "PENDING");

@@ -1,5 +1,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
@@ -26,15 +35,27 @@ export interface CrashReport {
   faults: string[];
 }
 
-/** Kills the runtime at random moments while workflows run, then compares what the worker did with the histories. */
-export async function runWorkflowCrash(options: {
+export interface CrashOptions {
   workflows: number;
   steps: number;
   kills: number;
   seed: number;
-}): Promise<CrashReport> {
+  /** Longest pause before a kill, beside the 300 ms that each has. */
+  pauseMaxMs?: number;
+  /** A state store of the user's: its resource, and what is done round each kill. */
+  home?: {
+    resource(folder: string): string;
+    /** Resolves at the moment to kill. */
+    beforeKill(folder: string): Promise<void>;
+    /** Nothing runs now. */
+    afterKill(folder: string): void;
+  };
+}
+
+/** Kills the runtime at random moments while workflows run, then compares what the worker did with the histories. */
+export async function runWorkflowCrash(options: CrashOptions): Promise<CrashReport> {
   const folder = mkdtempSync(join(tmpdir(), "mecha-workflow-crash-"));
-  const run = new CrashRun(folder, options.seed);
+  const run = new CrashRun(folder, options);
   try {
     return await run.execute(options);
   } finally {
@@ -52,13 +73,15 @@ class CrashRun {
   #runtime: ChildProcess | undefined;
   #worker: ChildProcess | undefined;
 
-  constructor(folder: string, seed: number) {
+  constructor(folder: string, { seed, home }: CrashOptions) {
     this.#folder = folder;
     this.#journal = join(folder, "journal");
     this.#seed = seed;
+    mkdirSync(join(folder, "resources"));
+    if (home !== undefined) writeFileSync(join(folder, "resources", "home.yaml"), home.resource(folder));
   }
 
-  async execute(options: { workflows: number; steps: number; kills: number }): Promise<CrashReport> {
+  async execute(options: CrashOptions): Promise<CrashReport> {
     [this.#httpPort, this.#grpcPort] = [await freePort(), await freePort()];
     this.#startRuntime();
     const python = await pythonVenv(join(root, "test/sdk/python/requirements.txt"));
@@ -69,9 +92,11 @@ class CrashRun {
     const ids = Array.from({ length: options.workflows }, (_, index) => `w${index}`);
     const started = Promise.all(ids.map((id) => this.#start(id, options.steps)));
     for (let kill = 0; kill < options.kills; kill++) {
-      await Bun.sleep(300 + this.#random() * 2500);
+      await Bun.sleep(300 + this.#random() * (options.pauseMaxMs ?? 2500));
+      await options.home?.beforeKill(this.#folder);
       this.#runtime?.kill("SIGKILL");
       await ended(this.#runtime);
+      options.home?.afterKill(this.#folder);
       this.#startRuntime();
     }
     await started;
@@ -94,6 +119,8 @@ class CrashRun {
       "crash",
       "--data-dir",
       join(this.#folder, "data"),
+      "--resources-path",
+      join(this.#folder, "resources"),
       "--log-level",
       "error",
     ];

@@ -1,5 +1,11 @@
 import type { Components } from "../component/components.ts";
-import type { BulkEntry, StateEntry } from "../component/state-store.ts";
+import type {
+  BulkEntry,
+  KeysLikeRequest,
+  KeysLikeResult,
+  StateEntry,
+  StateStore,
+} from "../component/state-store.ts";
 import { engineState } from "../engine/defaults/state.ts";
 import type { InstanceStore } from "../engine/workflow/instance-store.ts";
 import { actorStore, actorStoreIn, requireTransactions } from "./actor-store.ts";
@@ -48,13 +54,12 @@ export function instanceStoreOf(components: Components, app: () => AppScope): In
         return requireTransactions(target)(sealed, metadata);
       });
     },
-    async keysLike(request) {
-      return run("keys_like", async ({ store }) => {
-        if (store.keysLike !== undefined) return store.keysLike(request);
-        throw new Error("the state store can not list its keys");
-      });
-    },
+    keysLike: store.keysLike && ((request) => run("keys_like", ({ store: now }) => keysLike(now, request))),
   };
+}
+
+async function keysLike(store: StateStore, request: KeysLikeRequest): Promise<KeysLikeResult> {
+  return (await store.keysLike?.(request)) ?? { keys: [] };
 }
 
 type Requests = Parameters<InstanceStore["bulkGet"]>[0];

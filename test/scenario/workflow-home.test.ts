@@ -1,6 +1,6 @@
 import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
@@ -244,6 +244,24 @@ test("an app's children in another app's store end and are purged there", async 
   expect(rowsOf("kid", "other").size).toBeGreaterThan(3);
   expect((await post(mecha, "a/purge")).status).toBe(202);
   await until(() => rowsOf("kid", "other").size === 0, "the child to be purged by its own runtime");
+}, 30_000);
+
+test("finished workflows are purged when their time is over", async () => {
+  const config = join(folder, "config.yaml");
+  const retention = `
+apiVersion: dapr.io/v1alpha1
+kind: Configuration
+metadata: { name: brief }
+spec: { workflow: { stateRetentionPolicy: { completed: 1s } } }
+`;
+  writeFileSync(config, retention);
+  const apps = [{ appId: "app", options: { configPaths: [config] } }];
+  const mecha = await start({ apps, resources: sqlite() });
+  await work(mecha, { workflow: () => [complete(1, '"done"')] });
+  await begin(mecha, "a");
+  await until(() => rowsOf("a").size > 3, "the rows");
+  await until(() => rowsOf("a").size === 0, "the rows to go");
+  expect((await mecha.http("app", "GET /v1.0/workflows/dapr/a")).status).toBe(404);
 }, 30_000);
 
 const at = timestampFromMs(Date.UTC(2026, 0, 1));

@@ -50,10 +50,17 @@ export class Adoption {
       putRecord(app, { id: instanceId, etag }, own),
       putInput(app, instanceId, inputOf([...history, ...inbox])),
       ...inbox.map((bytes) => toInbox(app, instanceId, bytes, executionOf(bytes, record))),
-      ...(isTerminal(record.status) ? [] : await this.#openSteps(instanceId, record, history)),
+      ...(isTerminal(record.status)
+        ? this.#ended(record, row)
+        : await this.#openSteps(instanceId, record, history)),
     ];
     await commits.commit(mutations);
     log.info({ instanceId }, "a workflow was taken over from the state store");
+  }
+
+  /** Its parent may not have been told; of daprd's the parent asks when it is taken over. */
+  #ended(record: InstanceRecord, { note }: FoundRow): Mutation[] {
+    return note === undefined ? [] : childEnded(record, this.#options.edges.clock.now());
   }
 
   async #openSteps(

@@ -22,7 +22,7 @@ import type { TurnSave } from "./home.ts";
 import type { Instance } from "./instance.ts";
 import type { InstanceStore } from "./instance-store.ts";
 import { decodeMetadata, encodeMetadata } from "./metadata-row.ts";
-import { activityTopic, inboxTopic, workers } from "./names.ts";
+import { activityTopic, inboxTopic, recordSpace, workers } from "./names.ts";
 import type { InstanceRecord } from "./record.ts";
 import { Stalled } from "./turn.ts";
 
@@ -291,4 +291,21 @@ test("lengths that can not be are refused", () => {
   expect(() => decodeMetadata(row)).toThrow("tells of 2000000 rows");
   const old = new TextEncoder().encode('{"InboxLength":1,"HistoryLength":2,"Generation":3}');
   expect(decodeMetadata(old)).toMatchObject({ inboxLength: 1, historyLength: 2, generation: 3 });
+});
+
+test("an engine's store that was set back gets the open steps again", async () => {
+  const scheduled = (id: number) =>
+    makeEvent(1, { case: "taskScheduled", value: { name: "work" } }, { eventId: id }).bytes;
+  const start = makeEvent(1, { case: "executionStarted", value: { name: "steps" } }).bytes;
+  const home = homeOn(store);
+  await home.save(turn(started(), [], { events: [start], mutations: [] }));
+  const space = recordSpace(app);
+  const before = await store.get(space, "a");
+  for (const id of [1, 2]) {
+    const instance = (await home.load("a")) as Instance;
+    await home.save(turn(instance, [], { events: [scheduled(id)], mutations: [] }));
+  }
+  await store.commit([{ kind: "put", space, key: "a", value: before?.value ?? new Uint8Array(0) }]);
+  expect((await home.load("a"))?.history.length).toBe(3);
+  expect(await activities()).toBe(2);
 });

@@ -42,6 +42,7 @@ export class ComponentHome implements InstanceHome {
   readonly #adoption: Adoption;
   #engineId: Promise<string> | undefined;
   #opening: Promise<void> | undefined;
+  #isClosed = false;
 
   constructor(options: ComponentHomeOptions) {
     this.#options = options;
@@ -50,12 +51,19 @@ export class ComponentHome implements InstanceHome {
   }
 
   /** Workflows that daprd has left in the store go on here, once. */
-  open(): Promise<void> {
+  open(): void {
+    const { log, instances } = this.#options;
     this.#opening ??= this.#adoptAll().catch((error) => {
+      if (this.#isClosed) return;
+      log.warn({ error }, `workflows in the state store ${instances.name} could not all be taken over`);
+      // The next worker asks again.
       this.#opening = undefined;
-      throw error;
     });
-    return this.#opening;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#opening;
   }
 
   async read(instanceId: string): Promise<StoredRecord | undefined> {
@@ -97,6 +105,7 @@ export class ComponentHome implements InstanceHome {
     const offsets = deliveries.map(({ offset }) => offset);
     const note: TurnNote = {
       turn: edges.random.uuid(),
+      before: home?.turn,
       engine: await this.#engine(),
       record,
       handled: [...new Set([...earlier, ...offsets])],
@@ -170,7 +179,9 @@ export class ComponentHome implements InstanceHome {
     }
     if (home?.turn === turnOf(row)) return found;
     const { note } = row;
-    if (note?.engine === (await this.#engine())) return this.#carryOut(instanceId, stored, note);
+    const isOwn = note?.engine === (await this.#engine());
+    if (isOwn && note.before === home?.turn) return this.#carryOut(instanceId, stored, note);
+    // Otherwise another engine's, or this one's from before its store was set back: turns in between are lost.
     if (!takesOver) {
       const view = await this.#viewOf(instanceId, stored, row);
       if (view !== undefined && !isTerminal(view.record.status)) return { stored: view, row };
@@ -202,16 +213,12 @@ export class ComponentHome implements InstanceHome {
     const [space, key] = [homeSpace(app), `adopted:${instances.name}`];
     if ((await store.get(space, key)) !== undefined) return;
     let adopted = 0;
-    try {
-      for await (const instanceId of this.#rows.ids()) {
-        const { row } = await this.#find(instanceId);
-        if (row === undefined || row.note !== undefined) continue;
-        await this.#settled(instanceId, true);
-        adopted += 1;
-      }
-    } catch (error) {
-      log.warn({ error }, `workflows in the state store ${instances.name} could not all be taken over`);
-      return;
+    for await (const instanceId of this.#rows.ids()) {
+      if (this.#isClosed) return;
+      const { row } = await this.#find(instanceId);
+      if (row === undefined || row.note !== undefined) continue;
+      await this.#settled(instanceId, true);
+      adopted += 1;
     }
     if (adopted > 0)
       log.info({}, `${adopted} workflows of daprd taken over from the state store ${instances.name}`);

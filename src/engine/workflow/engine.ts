@@ -124,7 +124,7 @@ class Engine implements WorkflowEngine {
     const ended = AbortSignal.any([signal, this.#closing.signal]);
     if (ended.aborted) return;
     const { commits, app, workers, telemetry, home } = this.#parts;
-    await home.open?.();
+    home.open?.();
     await commits.ensureGroup(inboxTopic(app));
     await commits.ensureGroup(activityTopic(app));
     if (ended.aborted) return;
@@ -166,6 +166,7 @@ class Engine implements WorkflowEngine {
     await Promise.all(this.#loops.map((loop) => loop.close()));
     await this.#parts.places.close();
     await this.#pump.close();
+    await this.#parts.home.close?.();
     this.#parts.changes.close();
   }
 

@@ -24,8 +24,9 @@ export type Saved = Pick<Instance, "record" | "etag">;
  * histories are there too, or in a state store of the user's.
  */
 export interface InstanceHome {
-  /** Called before the first work is claimed. */
-  open?(): Promise<void>;
+  /** Called when a worker has come. */
+  open?(): void;
+  close?(): Promise<void>;
   /** The record as clients see it. */
   read(instanceId: string): Promise<StoredRecord | undefined>;
   /** The same, once all has been carried out that the last turn decided: whoever changes an instance begins here. */

@@ -120,13 +120,15 @@ export class InstanceRows {
     }
   }
 
-  /** All instances that have rows. Rejects when the store can not list keys. */
+  /** All instances that have rows; none when the store can not list. */
   async *ids(): AsyncGenerator<string> {
+    const { keysLike } = this.#store;
+    if (keysLike === undefined) return;
     const ending = "||metadata";
     const pattern = `${this.#prefix.replace(/[%_\\]/g, "\\$&")}%${ending}`;
     let token: string | undefined;
     do {
-      const page = await this.#store.keysLike({ pattern, limit: readMax, token });
+      const page = await keysLike({ pattern, limit: readMax, token });
       for (const key of page.keys) yield key.slice(this.#prefix.length, -ending.length);
       token = page.token;
     } while (token !== undefined && token !== "");

@@ -17,5 +17,6 @@ export interface InstanceStore {
   bulkGet(requests: readonly GetRequest[]): Promise<BulkEntry[]>;
   /** All or nothing. Rejects with `EtagMismatch`. */
   transact(operations: readonly StateOperation[], metadata: Record<string, string>): Promise<void>;
-  keysLike(request: KeysLikeRequest): Promise<KeysLikeResult>;
+  /** Absent: it can not list. */
+  keysLike: ((request: KeysLikeRequest) => Promise<KeysLikeResult>) | undefined;
 }

@@ -20,6 +20,8 @@ export interface MetadataRow {
  */
 export interface TurnNote {
   turn: string;
+  /** The turn that the record had before. */
+  before?: string | undefined;
   /** The engine's store that belongs to it. */
   engine: string;
   record: InstanceRecord;

@@ -34,6 +34,7 @@ test("mecha workflow runs, lists, shows, raises, reruns and purges", async () =>
   expect(shown.input).toBe('"plain text"');
   expect(shown.timeline.map(({ kind }) => kind)).toContain("activity");
   expect((await cli("show", "a")).output).toMatch(/1 +activity +step +"stepped"/);
+  expect((await cli("show", "a")).output).toMatch(/^\+0\.000s +start +job/m);
   expect((await cli("history", "a")).output).toContain('"taskScheduled"');
   expect(await cli("rerun", "a", "1", "--id", "b")).toMatchObject({ code: 0, output: "b\n" });
   expect((await cli("terminate", "b", "--output", "enough")).code).toBe(0);

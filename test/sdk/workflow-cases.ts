@@ -28,6 +28,7 @@ export const workflowCases = [
   "reuse",
   "patch",
   "version",
+  "stalled",
   "list",
   "history",
   "rerun",

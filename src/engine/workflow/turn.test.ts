@@ -65,6 +65,10 @@ test("a timer that is due already fires into the inbox, one without an end never
   expect(mutations.map(({ kind }) => kind)).toEqual(["append", "timerSet"]);
 });
 
+test("a completion with the status of a stalled workflow is none: the version is missing", () => {
+  expect(() => turn({ actions: [complete(Status.STALLED)] })).toThrow(Stalled);
+});
+
 test("the end of a workflow deletes its open timers and tells its parent", () => {
   const created = makeEvent(0, { case: "timerCreated", value: {} }, { eventId: 4 });
   const parent = { instanceId: "p", executionId: "y", name: "p", taskId: 2, appId: "other", namespace: "" };

@@ -144,7 +144,7 @@ class Turn {
         this.#complete(id, type.value);
         break;
       case "workflowVersionNotAvailable":
-        throw new Stalled("VERSION_NOT_AVAILABLE", "no worker has the version of this workflow");
+        throw new Stalled("VERSION_NOT_AVAILABLE", versionMissing);
       default:
     }
   }
@@ -251,6 +251,8 @@ class Turn {
 
   #complete(id: number, action: CompleteWorkflowAction): void {
     const { workflowStatus, result, failureDetails: details } = action;
+    // How the Java SDK says that it has no such version: nothing has ended.
+    if (workflowStatus === Status.STALLED) throw new Stalled("VERSION_NOT_AVAILABLE", versionMissing);
     if (workflowStatus === Status.CONTINUED_AS_NEW) {
       if (this.#request.newEvents.some(isTermination)) return;
       this.#restart = this.#nextExecution(action);
@@ -369,6 +371,8 @@ class Turn {
     return traceParent === undefined ? {} : { parentTraceContext: traceContext(traceParent) };
   }
 }
+
+const versionMissing = "no worker has the version of this workflow";
 
 export function isTermination({ event }: EncodedEvent): boolean {
   return event.eventType.case === "executionTerminated";

@@ -228,6 +228,7 @@ for (const [name, reason] of Object.entries({
   "multi-app-child": "a call of a child takes no app",
   patch: "the context knows no patches",
   version: "a worker registers no versions",
+  stalled: "a worker registers no versions",
   list: "the client does not list",
   history: "the client reads no histories",
   rerun: "the client does not rerun",

@@ -29,17 +29,18 @@ def copy(function):
     return FunctionType(function.__code__, function.__globals__, function.__name__)
 
 
-def worker(port=None, latest="one"):
-    """A runtime that has everything, and of the workflow `evolving` the versions up to the latest."""
+def worker(port=None, versions=("one",)):
+    """A runtime that has everything, and of the workflow `evolving` these versions; the last is the latest."""
     runtime = wf.WorkflowRuntime(port=port)
     for each in workflows:
         runtime.register_workflow(copy(each))
     for each in activities:
         runtime.register_activity(copy(each))
-    versions = [evolving_one] if latest == "one" else [evolving_one, evolving_two]
-    for each in versions:
+    for version in versions:
+        function = copy({"one": evolving_one, "two": evolving_two}[version])
+        is_latest = version == versions[-1]
         runtime.register_versioned_workflow(
-            copy(each), name="evolving", version_name=each.__name__, is_latest=each is versions[-1]
+            function, name="evolving", version_name=version, is_latest=is_latest
         )
     runtime.start()
     runtime.wait_for_worker_ready()
@@ -392,11 +393,28 @@ def _():
     old = client.schedule_new_workflow("evolving")
     client.wait_for_workflow_start(old)
     runtime.shutdown()
-    runtime = worker(latest="two")
+    runtime = worker(versions=["one", "two"])
     new = client.schedule_new_workflow("evolving")
     for instance_id in [old, new]:
         client.raise_workflow_event(instance_id, "go")
     same([end(old)[1], end(new)[1]], ["one", "two"])
+
+
+@check("stalled")
+def _():
+    """No worker has the version: the instance stands still, until one has it."""
+    global runtime
+    runtime.shutdown()
+    runtime = worker()
+    instance_id = client.schedule_new_workflow("evolving")
+    client.wait_for_workflow_start(instance_id)
+    runtime.shutdown()
+    runtime = worker(versions=["two"])
+    client.raise_workflow_event(instance_id, "go")
+    until(lambda: client.get_workflow_state(instance_id).runtime_status.name == "STALLED")
+    runtime.shutdown()
+    runtime = worker(versions=["one", "two"])
+    same(end(instance_id)[1], "one")
 
 
 client.close()

@@ -201,14 +201,14 @@ func (p *program) checkWorkers() {
 	id := p.start("numbers", nil)
 	p.stop()
 	p.raise(id, 1, 2)
-	p.work(registry(false))
+	p.work(registry("one"))
 	check("reconnect", `3`)(p.end(id))
 
 	// An instance goes on with the version that it began with.
 	older := p.start("evolving", nil)
 	_, err := p.wf.WaitForWorkflowStart(p.ctx, older)
 	must(err)
-	p.work(registry(true))
+	p.work(registry("one", "two"))
 	newer := p.start("evolving", nil)
 	must(p.wf.RaiseEvent(p.ctx, older, "go"))
 	must(p.wf.RaiseEvent(p.ctx, newer, "go"))
@@ -216,6 +216,19 @@ func (p *program) checkWorkers() {
 	must(err)
 	two, err := p.end(newer)
 	check("version", `"one" "two"`)(one+" "+two, err)
+
+	// No worker has the version: the instance stands still, until one has it.
+	p.work(registry("one"))
+	id = p.start("evolving", nil)
+	_, err = p.wf.WaitForWorkflowStart(p.ctx, id)
+	must(err)
+	p.work(registry("two"))
+	must(p.wf.RaiseEvent(p.ctx, id, "go"))
+	until(func() bool { return p.status(id) == "STALLED" })
+	before := p.status(id)
+	p.work(registry("one", "two"))
+	output, err := p.end(id)
+	check("stalled", `STALLED "one"`)(before+" "+output, err)
 }
 
 func until(reached func() bool) {

@@ -240,11 +240,11 @@ func main() {
 func run(ctx context.Context) int {
 	other, err := client.NewClientWithPort(os.Getenv("OTHER_GRPC_PORT"))
 	must(err)
-	must(workflow.NewClient(other.GrpcClientConn()).StartWorker(ctx, registry(false)))
+	must(workflow.NewClient(other.GrpcClientConn()).StartWorker(ctx, registry("one")))
 	wf, err := client.NewWorkflowClient()
 	must(err)
 	program := &program{ctx: ctx, wf: wf}
-	program.work(registry(false))
+	program.work(registry("one"))
 	program.checkPatterns()
 	program.checkVerbs()
 	program.checkIds()
@@ -253,8 +253,8 @@ func run(ctx context.Context) int {
 	return 0
 }
 
-// Everything, and of the workflow `evolving` the versions up to the latest.
-func registry(isNew bool) *workflow.Registry {
+// Everything, and of the workflow `evolving` these versions; the last is the latest.
+func registry(versions ...string) *workflow.Registry {
 	registry := workflow.NewRegistry()
 	for _, each := range []workflow.Workflow{
 		chain, fan, monitor, approval, parent, broken, spin, saga, retried, numbers, collect, holder, patched,
@@ -265,9 +265,9 @@ func registry(isNew bool) *workflow.Registry {
 	for _, each := range []workflow.Activity{double, refuse, flaky, undo} {
 		must(registry.AddActivity(each))
 	}
-	must(registry.AddVersionedWorkflow("evolving", !isNew, evolvingOne))
-	if isNew {
-		must(registry.AddVersionedWorkflow("evolving", true, evolvingTwo))
+	for index, version := range versions {
+		evolving := map[string]workflow.Workflow{"one": evolvingOne, "two": evolvingTwo}[version]
+		must(registry.AddVersionedWorkflowN("evolving", version, index == len(versions)-1, evolving))
 	}
 	return registry
 }

@@ -5,11 +5,17 @@ import io.dapr.workflows.client.DaprWorkflowClient;
 import io.dapr.workflows.client.NewWorkflowOptions;
 import io.dapr.workflows.client.WorkflowState;
 import io.dapr.workflows.runtime.WorkflowRuntimeBuilder;
+import java.io.IOException;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.function.BooleanSupplier;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 
@@ -27,14 +33,14 @@ public final class Program {
   public static void main(String[] args) throws Exception {
     Logger.getLogger("").setLevel(Level.WARNING);
     if (args.length == 2 && args[0].equals("worker")) {
-      worker(args[1].equals("new"));
+      worker(List.of(args[1].split(",")));
       // Until the client is gone, whose pipe this is.
       System.in.read();
       System.exit(0);
     }
-    Process other = spawn(System.getenv("OTHER_GRPC_PORT"), "old");
+    Process other = spawn(System.getenv("OTHER_GRPC_PORT"), "one");
     Program program = new Program();
-    program.connect("old");
+    program.connect("one");
     program.checkPatterns();
     program.checkVerbs();
     program.checkIds();
@@ -50,13 +56,15 @@ public final class Program {
     System.exit(0);
   }
 
-  /** Has everything, and of the workflow `evolving` the versions up to the latest. */
-  private static void worker(boolean isNew) {
+  /** Has everything, and of the workflow `evolving` these versions; the last is the latest. */
+  private static void worker(List<String> versions) {
     WorkflowRuntimeBuilder builder = new WorkflowRuntimeBuilder();
     Workflows.all.forEach((name, workflow) -> builder.registerWorkflow(name, workflow, null, null));
     Workflows.activities.forEach(builder::registerActivity);
-    builder.registerWorkflow("evolving", one, "one", !isNew);
-    if (isNew) builder.registerWorkflow("evolving", two, "two", true);
+    for (String version : versions) {
+      boolean isLatest = version.equals(versions.get(versions.size() - 1));
+      builder.registerWorkflow("evolving", version.equals("one") ? one : two, version, isLatest);
+    }
     builder.build().start(false);
   }
 
@@ -171,7 +179,7 @@ public final class Program {
       String id = start("numbers", null);
       worker.destroyForcibly().waitFor();
       raise(id, 1, 2);
-      connect("old");
+      connect("one");
       same(end(id), "3");
     });
     check("version", () -> {
@@ -179,10 +187,25 @@ public final class Program {
       String older = start("evolving", null);
       client.waitForWorkflowStart(older, Duration.ofSeconds(20), false);
       worker.destroyForcibly().waitFor();
-      connect("new");
+      connect("one,two");
       String newer = start("evolving", null);
       for (String id : List.of(older, newer)) client.raiseEvent(id, "go", null);
       same(end(older) + end(newer), "\"one\"\"two\"");
+    });
+    check("stalled", () -> {
+      // No worker has the version: the instance stands still, until one has it.
+      worker.destroyForcibly().waitFor();
+      connect("one");
+      String id = start("evolving", null);
+      client.waitForWorkflowStart(id, Duration.ofSeconds(20), false);
+      worker.destroyForcibly().waitFor();
+      connect("two");
+      client.raiseEvent(id, "go", null);
+      // The states of the SDK's client know none of that name: it is seen over HTTP.
+      until(() -> read("/v1.0/workflows/dapr/" + id).contains("\"STALLED\""));
+      worker.destroyForcibly().waitFor();
+      connect("one,two");
+      same(end(id), "\"one\"");
     });
   }
 
@@ -208,6 +231,23 @@ public final class Program {
 
   private void raise(String id, int... numbers) {
     for (int number : numbers) client.raiseEvent(id, "number", number);
+  }
+
+  private static String read(String path) {
+    URI uri = URI.create("http://127.0.0.1:" + System.getenv("DAPR_HTTP_PORT") + path);
+    try {
+      HttpRequest request = HttpRequest.newBuilder(uri).build();
+      return HttpClient.newHttpClient().send(request, HttpResponse.BodyHandlers.ofString()).body();
+    } catch (IOException | InterruptedException error) {
+      throw new IllegalStateException(error);
+    }
+  }
+
+  private static void until(BooleanSupplier reached) throws InterruptedException {
+    for (int tries = 0; !reached.getAsBoolean(); tries++) {
+      if (tries == 400) throw new AssertionError("waited in vain");
+      Thread.sleep(50);
+    }
   }
 
   private interface Work {

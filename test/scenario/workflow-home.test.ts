@@ -1,6 +1,6 @@
 import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
@@ -89,6 +89,7 @@ const story: Script = {
     if (count(events, "eventRaised") > 0) return [complete(4, '"done"')];
     if (count(events, "childWorkflowInstanceCompleted") > 0) return [];
     if (count(events, "taskCompleted") === 2) return [child(3, "kid", { instanceId: `kid-${instanceId}` })];
+    if (count(events, "taskScheduled") > count(events, "taskCompleted")) return [];
     return [schedule(count(events, "taskCompleted") + 1, "step")];
   },
   activity: () => '"ok"',
@@ -219,6 +220,48 @@ test("workflows of the engine's store move with their next turn, and are refused
   expect(refused.text).toContain("kept in the state store mine, which is not the actor state store now");
   expect(rowsOf("a").size).toBeGreaterThan(0);
 }, 60_000);
+
+test("workflows outlive the loss of mecha's own store", async () => {
+  const lost = await startMecha({ apps: [{ appId: "app" }], resources: sqlite() });
+  const silent = new ScriptedWorker(lost.ports("app").grpc, {
+    workflow: story.workflow,
+    activity: ({ taskId }) => (taskId === 1 ? '"ok"' : new Promise(() => undefined)),
+  });
+  await lost.http("app", "POST /v1.0/workflows/dapr/wf/start?instanceID=a", { body: "1" });
+  await until(() => silent.activities.length === 2, "the second step to run");
+  silent.leave();
+  silent.close();
+  await lost.stop();
+  // Its data are gone with it: another folder, the same state store.
+  const mecha = await start({ resources: sqlite() });
+  const worker = await work(mecha, story);
+  expect((await stateOf(mecha, "a")).runtimeStatus).toBe("RUNNING");
+  expect((await begin(mecha, "a")).status).toBe(500);
+  expect(worker.activities.length).toBe(0);
+  await post(mecha, "a/resume");
+  await until(async () => (await stateOf(mecha, "kid-a")).runtimeStatus === "COMPLETED", "the child");
+  await post(mecha, "a/raiseEvent/go");
+  expect((await ended(mecha, "a")).properties["dapr.workflow.input"]).toBe("1");
+  // The step with a result did not run again.
+  expect(worker.activities.map(({ taskId }) => taskId)).toEqual([2]);
+}, 30_000);
+
+test("the store can not be changed under way", async () => {
+  const resources = join(folder, "resources");
+  const resource = join(resources, "home.yaml");
+  mkdirSync(resources);
+  writeFileSync(resource, sqlite());
+  const options = { resourcesPaths: [resources] };
+  const mecha = await start({ apps: [{ appId: "app", options }] });
+  await work(mecha, story);
+  await begin(mecha, "a");
+  writeFileSync(resource, sqlite({ connectionString: join(folder, "other.db") }));
+  await until(() => mecha.log().includes("Aborting to hot-reload a state store component"), "the refusal");
+  rmSync(resource);
+  await post(mecha, "a/raiseEvent/go");
+  await ended(mecha, "a");
+  expect(historyIn(rowsOf("a")).at(-1)?.eventType.case).toBe("executionCompleted");
+}, 30_000);
 
 test("values are encrypted when the component says so", async () => {
   const mecha = await start({ resources: sqlite({ primaryEncryptionKey: "00".repeat(32) }) });

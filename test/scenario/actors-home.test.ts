@@ -3,7 +3,7 @@ import { afterEach, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fakeApp, startMecha, type TestMecha } from "../../src/testing/index.ts";
+import { fakeApp, startMecha, type TestApp, type TestMecha } from "../../src/testing/index.ts";
 
 const closers: (() => Promise<void> | void)[] = [];
 
@@ -11,7 +11,10 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-async function start(more = ""): Promise<{ mecha: TestMecha; file: string }> {
+async function start(
+  more = "",
+  options: TestApp["options"] = {},
+): Promise<{ mecha: TestMecha; file: string }> {
   const folder = mkdtempSync(join(tmpdir(), "mecha-actors-home-"));
   closers.push(() => rmSync(folder, { recursive: true, force: true }));
   const file = join(folder, "state.db");
@@ -29,7 +32,7 @@ ${more}
 `;
   const app = await fakeApp({ config: { entities: ["Cat"] }, otherwise: () => ({}) });
   closers.push(() => app.close());
-  const mecha = await startMecha({ apps: [{ appId: "home", app }], resources });
+  const mecha = await startMecha({ apps: [{ appId: "home", app, options }], resources });
   closers.push(() => mecha.stop());
   return { mecha, file };
 }
@@ -100,4 +103,12 @@ test("another activation takes the values over, and encryption reaches them", as
   expect(owner()).not.toBe(before);
   const mood = rowsIn(file).find(({ key }) => key.endsWith("mood"))?.value ?? "";
   expect(Buffer.from(mood, "base64").toString()).toMatch(/^[A-Za-z0-9+/=]+\|\|[0-9a-f]{16}$/);
+}, 30_000);
+
+test("under mecha daprd nothing is in the store but what daprd would write", async () => {
+  const { mecha, file } = await start("", { isStrict: true, placementHostAddresses: ["127.0.0.1:50005"] });
+  await mecha.http("home", "POST /v1.0/actors/Cat/tom/method/wake");
+  expect((await mecha.http("home", `POST ${state}`, { body: [upsert("mood", "good")] })).status).toBe(204);
+  expect((await mecha.http("home", `GET ${state}/mood`)).text).toBe('"good"');
+  expect(rowsIn(file).map(({ key }) => key)).toEqual(["home||Cat||tom||mood"]);
 }, 30_000);

@@ -1,25 +1,24 @@
 import { Database } from "bun:sqlite";
-import { expect, test } from "bun:test";
+import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pythonVenv } from "./toolchain.ts";
+import { decodeMetadata } from "../../src/engine/workflow/metadata-row.ts";
+import { goBuild, pythonVenv } from "./toolchain.ts";
 import { expectWorkflows } from "./workflow-cases.ts";
 
 // The program of the Python SDK once more, with its workflows in a state store of the user's.
 
+const files = mkdtempSync(join(tmpdir(), "mecha-sdk-home-"));
+afterAll(() => rmSync(files, { recursive: true, force: true }));
+
 async function runIn(type: string, items: Record<string, string>): Promise<void> {
   const folder = import.meta.dirname;
-  const files = mkdtempSync(join(tmpdir(), "mecha-sdk-home-"));
-  try {
-    const resource = join(files, "home.yaml");
-    writeFileSync(resource, component(type, items));
-    const python = await pythonVenv(join(folder, "python/requirements.txt"));
-    const program = { language: "python", folder: join(folder, "workflow"), resources: [resource] };
-    await expectWorkflows(program, [python, join(folder, "workflow/python.py")]);
-  } finally {
-    rmSync(files, { recursive: true, force: true });
-  }
+  const resource = join(files, `${type}.yaml`);
+  writeFileSync(resource, component(type, items));
+  const python = await pythonVenv(join(folder, "python/requirements.txt"));
+  const program = { language: "python", folder: join(folder, "workflow"), resources: [resource] };
+  await expectWorkflows(program, [python, join(folder, "workflow/python.py")]);
 }
 
 function component(type: string, items: Record<string, string>): string {
@@ -35,24 +34,64 @@ ${metadata.map(([name, value]) => `    - { name: ${name}, value: "${value}" }`).
 `;
 }
 
-test("workflows of the Python SDK in state.sqlite", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "mecha-sdk-home-"));
-  const file = join(folder, "state.db");
-  try {
-    await runIn("state.sqlite", { connectionString: file });
-    const db = new Database(file);
-    const count = (kind: string, app: string): number => {
-      const like = `${app}||dapr.internal.default.${app}.workflow||%||${kind}`;
-      const select = db.query<{ n: number }, [string]>("SELECT count(*) AS n FROM state WHERE key LIKE ?");
-      return select.get(like)?.n ?? 0;
-    };
-    for (const app of ["client", "other"]) {
-      expect(count("metadata", app)).toBeGreaterThan(0);
-      expect(count("history-000000", app)).toBe(count("metadata", app));
-      expect(count("customStatus", app)).toBe(count("metadata", app));
+interface Rows {
+  metadata: string;
+  customStatus: string;
+  history: string[];
+}
+
+/** The rows of an app's workflows by instance, values in base64 as the file has them. */
+function rowsIn(file: string, app: string): Record<string, Rows> {
+  const db = new Database(file, { readonly: true });
+  const prefix = `${app}||dapr.internal.default.${app}.workflow||`;
+  const select = db.query<{ key: string; value: string }, [number, string]>(
+    "SELECT key, value FROM state WHERE substr(key, 1, ?) = ? ORDER BY key",
+  );
+  const found: Record<string, Rows> = {};
+  for (const { key, value } of select.all(prefix.length, prefix)) {
+    const [instanceId = "", name = ""] = key.slice(prefix.length).split("||");
+    found[instanceId] ??= { metadata: "", customStatus: "", history: [] };
+    const rows = found[instanceId];
+    if (name === "metadata" || name === "customStatus") rows[name] = value;
+    else rows.history.push(value);
+  }
+  db.close();
+  return found;
+}
+
+interface Read {
+  inbox: number;
+  history: number;
+  generation: number;
+  name: string;
+  status: number;
+  output: string;
+  metadata: string;
+}
+
+/** What Dapr's own code makes of them. */
+async function readByDapr(rows: Record<string, Rows>): Promise<Record<string, Read>> {
+  const program = await goBuild(join(import.meta.dirname, "workflow/rows"));
+  const child = Bun.spawn([program], { stdin: "pipe", stdout: "pipe", stderr: "inherit" });
+  child.stdin.write(JSON.stringify(rows));
+  child.stdin.end();
+  return (await new Response(child.stdout).json()) as Record<string, Read>;
+}
+
+test("workflows of the Python SDK in state.sqlite, whose rows Dapr's own code reads", async () => {
+  const file = join(files, "state.db");
+  await runIn("state.sqlite", { connectionString: file });
+  for (const app of ["client", "other"]) {
+    const rows = rowsIn(file, app);
+    const read = await readByDapr(rows);
+    expect(Object.keys(read).length).toBeGreaterThan(0);
+    for (const [instanceId, { metadata, history }] of Object.entries(rows)) {
+      const { note } = decodeMetadata(Buffer.from(metadata, "base64"));
+      const { name, output = "", status } = note?.record ?? {};
+      expect(read[instanceId]).toMatchObject({ inbox: 0, history: history.length, name, status, output });
+      const theirs = decodeMetadata(Buffer.from(read[instanceId]?.metadata ?? "", "base64"));
+      const { generation } = read[instanceId] ?? {};
+      expect(theirs).toMatchObject({ inboxLength: 0, historyLength: history.length, generation });
     }
-    db.close();
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
   }
 }, 300_000);

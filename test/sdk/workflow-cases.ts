@@ -23,6 +23,7 @@ export const workflowCases = [
   "reconnect",
   "multi-app-activity",
   "multi-app-child",
+  "handed-history",
   "delayed-start",
   "duplicate",
   "reuse",

@@ -6,6 +6,7 @@ import { expectWorkflows } from "./workflow-cases.ts";
 const absent = {
   "terminate-recursive": "the client ends the instance alone",
   "purge-recursive": "the client purges the instance alone",
+  "handed-history": "the context hands no history on",
   list: "the client does not list",
   history: "the client reads no histories",
   rerun: "the client does not rerun",

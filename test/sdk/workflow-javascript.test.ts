@@ -8,6 +8,7 @@ const absent = {
   retry: "a call of an activity takes no retry policy",
   "multi-app-activity": "a call of an activity takes no app",
   "multi-app-child": "a call of a child takes no app",
+  "handed-history": "the context hands no history on",
   patch: "the context knows no patches",
   version: "a worker registers no versions",
   stalled: "a worker registers no versions",

@@ -3,12 +3,16 @@ import { type ActivityRequest, ActivityRequestSchema } from "../../wire/orchestr
 import type { Mutation } from "../store/store.ts";
 import { type AppName, activityTopic, inboxTopic, isSameApp, timerSpace } from "./names.ts";
 
-/** Headers of an inbox message. `x` is absent when the event is for whatever execution runs; `a`, `n`: another app's. */
+/**
+ * Headers of an inbox message. `x` is absent when the event is for whatever execution runs; `a`, `n`: it is another
+ * app's; `h`: a history is handed on with it.
+ */
 export interface InboxHeaders {
   i: string;
   x?: string;
   a?: string;
   n?: string;
+  h?: string;
 }
 
 /** Headers of an activity message: instance, execution and task it belongs to, and whose app waits for the result. */
@@ -38,11 +42,13 @@ export interface Request {
   instanceId: string;
   event: Uint8Array;
   notBeforeMs?: number;
+  handsOn?: boolean;
 }
 
 /** The same on behalf of an app: another one that is asked looks whether it may. */
-export function ask({ from, target, instanceId, event, notBeforeMs }: Request): Mutation {
+export function ask({ from, target, instanceId, event, notBeforeMs, handsOn }: Request): Mutation {
   const headers: Record<string, string> = { i: instanceId };
+  if (handsOn === true) headers.h = "1";
   if (!isSameApp(from, target)) Object.assign(headers, { a: from.appId, n: from.namespace });
   const message = { data: event, orderKey: instanceId, headers };
   const delayed = notBeforeMs === undefined ? message : { ...message, notBeforeMs };

@@ -27,6 +27,11 @@ export function inputSpace(app: AppName): string {
   return `workflow-input:${scope(app)}`;
 }
 
+/** Histories that executions were handed by their parents. */
+export function propagatedSpace(app: AppName): string {
+  return `workflow-propagated:${scope(app)}`;
+}
+
 /** Who holds how many places of the app's concurrency limits. */
 export function limitSpace(app: AppName): string {
   return `workflow-limits:${scope(app)}`;

@@ -5,6 +5,7 @@ import type { EngineParts } from "./engine-parts.ts";
 import { readRecord } from "./instance.ts";
 import { type TimerName, timerSet } from "./messages.ts";
 import { type AppName, historyName, inputSpace, isSameApp, recordSpace, timerSpace } from "./names.ts";
+import { dropPropagated, propagatedKey } from "./propagation.ts";
 import { type InstanceRecord, isTerminal } from "./record.ts";
 
 export interface PurgeRequest {
@@ -71,6 +72,9 @@ async function purgeOne(
     { kind: "delete", space: recordSpace(app), key: instanceId, etag: stored.etag || undefined },
     { kind: "delete", space: inputSpace(app), key: instanceId },
     { kind: "historyDelete", instance: historyName(app, instanceId) },
+    ...(stored.record.propagated === true
+      ? [dropPropagated(app, propagatedKey(instanceId, stored.record.executionId))]
+      : []),
     ...timers
       // The timer that purges is ended by the pump.
       .filter(({ id }) => !id.endsWith("|purge"))

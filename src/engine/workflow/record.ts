@@ -16,6 +16,8 @@ export interface InstanceRecord {
   output?: string;
   failure?: FailureRecord;
   parent?: ParentRecord;
+  /** Its parent handed it a history, which each of its turns is shown. */
+  propagated?: true;
   tags?: Record<string, string>;
   /** The context that its steps are children of. */
   traceParent?: string;

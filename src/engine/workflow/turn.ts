@@ -7,7 +7,9 @@ import {
   type CreateDetachedWorkflowAction,
   type CreateTimerAction,
   type HistoryEvent,
+  type PropagatedHistory,
   type ScheduleTaskAction,
+  HistoryPropagationScope as Scope,
   OrchestrationStatus as Status,
   type TaskRouter,
   TaskRouterSchema,
@@ -21,6 +23,7 @@ import type { Facts, OpenStep } from "./facts.ts";
 import { type Instance, liveStatus } from "./instance.ts";
 import { ask, timerDelete, timerSet, toActivities, toInbox } from "./messages.ts";
 import { type AppName, isSameApp } from "./names.ts";
+import { dropPropagated, handOn, keepPropagated, propagatedKey } from "./propagation.ts";
 import { type InstanceRecord, isTerminal } from "./record.ts";
 
 /** What a turn comes to. Nothing of it has happened before it is committed. */
@@ -33,6 +36,8 @@ export interface Decision {
   mutations: Mutation[];
   /** The workflow goes on as a new execution, whose first events these are. */
   restart?: EncodedEvent[];
+  /** What that execution is handed, when this one was handed something. */
+  handed?: PropagatedHistory;
 }
 
 export interface TurnRequest {
@@ -43,6 +48,8 @@ export interface TurnRequest {
   /** WorkflowStarted first, then what was in the inbox. */
   newEvents: readonly EncodedEvent[];
   response: WorkflowResponse;
+  /** What the execution was handed by its parent. */
+  received?: PropagatedHistory | undefined;
   /** Largest request of an activity that its worker can be sent. */
   activityBytesMax?: number;
   nowMs: number;
@@ -151,13 +158,18 @@ class Turn {
 
   #schedule(id: number, action: ScheduleTaskAction, router: TaskRouter | undefined): void {
     const { app, instance, activityBytesMax = Number.POSITIVE_INFINITY } = this.#request;
-    const { name, version, input, taskExecutionId } = action;
+    const { name, version, input, taskExecutionId, historyPropagationScope: scope } = action;
     const { traceParent, executionId } = this.#record;
     const context = traceParent === undefined ? {} : { parentTraceContext: traceContext(traceParent) };
     const said = { name, ...optional({ version, input }), ...context, taskExecutionId };
-    this.#add(id, { case: "taskScheduled", value: said }, router);
-    const workflowInstance = { instanceId: instance.id, executionId };
-    const request = create(ActivityRequestSchema, { ...said, workflowInstance, taskId: id });
+    this.#add(id, { case: "taskScheduled", value: { ...said, ...scopeOf(scope) } }, router);
+    const propagatedHistory = this.#handOn(scope);
+    const request = create(ActivityRequestSchema, {
+      ...said,
+      workflowInstance: { instanceId: instance.id, executionId },
+      taskId: id,
+      ...(propagatedHistory === undefined ? {} : { propagatedHistory }),
+    });
     const call = toActivities({ target: this.#target(router), parent: app, executionId, request });
     const { byteLength } = call.message.data;
     if (byteLength > activityBytesMax) {
@@ -190,11 +202,15 @@ class Turn {
 
   #createChild(id: number, action: CreateChildWorkflowAction, router: TaskRouter | undefined): void {
     const { app, instance, newId, nowMs } = this.#request;
-    const { name, version, input } = action;
+    const { name, version, input, historyPropagationScope: scope } = action;
+    const executionId = newId();
     const instanceId = action.instanceId || `${instance.id}:${id.toString(16).padStart(4, "0")}`;
     this.#add(
       id,
-      { case: "childWorkflowInstanceCreated", value: { instanceId, name, ...optional({ version, input }) } },
+      {
+        case: "childWorkflowInstanceCreated",
+        value: { instanceId, name, ...optional({ version, input }), ...scopeOf(scope) },
+      },
       router,
     );
     const start = makeEvent(nowMs, {
@@ -202,7 +218,7 @@ class Turn {
       value: {
         name,
         ...optional({ version, input }),
-        workflowInstance: { instanceId, executionId: newId() },
+        workflowInstance: { instanceId, executionId },
         parentInstance: {
           taskScheduledId: id,
           name: this.#record.name,
@@ -213,7 +229,12 @@ class Turn {
         ...this.#traceContext(),
       },
     });
-    this.#ask(this.#target(router), instanceId, start.bytes);
+    const target = this.#target(router);
+    const handed = this.#handOn(scope);
+    if (handed !== undefined) {
+      this.#mutations.push(keepPropagated(target, propagatedKey(instanceId, executionId), handed));
+    }
+    this.#ask(target, instanceId, start.bytes, { handsOn: handed !== undefined });
   }
 
   #createDetached(id: number, action: CreateDetachedWorkflowAction, router: TaskRouter | undefined): void {
@@ -240,7 +261,7 @@ class Turn {
     if (isLater && isSameApp(target, app)) {
       const name = { instanceId, executionId, purpose: "start" as const };
       this.#mutations.push(timerSet(target, name, at, start.bytes));
-    } else this.#ask(target, instanceId, start.bytes, isLater ? at : undefined);
+    } else this.#ask(target, instanceId, start.bytes, isLater ? { notBeforeMs: at } : {});
   }
 
   #sendEvent(id: number, instanceId: string, name: string, data: string | undefined): void {
@@ -292,6 +313,9 @@ class Turn {
   #end(status: Status, output: string | undefined): void {
     const { app, instance, nowMs } = this.#request;
     const record = this.#record;
+    if (record.propagated) {
+      this.#mutations.push(dropPropagated(app, propagatedKey(instance.id, record.executionId)));
+    }
     record.status = status;
     record.completedMs = nowMs;
     if (output !== undefined) record.output = output;
@@ -330,10 +354,18 @@ class Turn {
   #restarted(restart: EncodedEvent[]): Decision {
     const { app, instance } = this.#request;
     const { executionId } = instance.record;
-    const mutations = [...instance.facts.open].flatMap(([id, { kind }]) =>
+    const mutations: Mutation[] = [...instance.facts.open].flatMap(([id, { kind }]) =>
       kind === "timer" ? [timerDelete(app, { instanceId: instance.id, executionId, purpose: id })] : [],
     );
-    return { events: this.#events, facts: this.#facts, record: this.#record, mutations, restart };
+    const decision = { events: this.#events, facts: this.#facts, record: this.#record, mutations, restart };
+    const handed = this.#handOn(this.#request.received?.scope);
+    if (handed === undefined) return decision;
+    const next = propagatedKey(instance.id, this.#record.executionId);
+    mutations.push(
+      dropPropagated(app, propagatedKey(instance.id, executionId)),
+      keepPropagated(app, next, handed),
+    );
+    return { ...decision, handed };
   }
 
   #add(eventId: number, type: Parameters<typeof makeEvent>[1], router?: TaskRouter): void {
@@ -349,9 +381,21 @@ class Turn {
     this.#ask(app, instanceId, makeEvent(this.#request.nowMs, type).bytes);
   }
 
-  #ask(target: AppName, instanceId: string, event: Uint8Array, notBeforeMs?: number): void {
-    const later = notBeforeMs === undefined ? {} : { notBeforeMs };
-    this.#mutations.push(ask({ from: this.#request.app, target, instanceId, event, ...later }));
+  #ask(
+    target: AppName,
+    instanceId: string,
+    event: Uint8Array,
+    options: { notBeforeMs?: number; handsOn?: boolean } = {},
+  ): void {
+    this.#mutations.push(ask({ from: this.#request.app, target, instanceId, event, ...options }));
+  }
+
+  /** The history so far, for a step that is to see it. */
+  #handOn(scope: Scope | undefined): PropagatedHistory | undefined {
+    if (scope === undefined || scope === Scope.NONE) return undefined;
+    const { app, instance, received } = this.#request;
+    const events = [...instance.history, ...this.#events.map(({ bytes }) => bytes)];
+    return handOn({ scope, received, app, instanceId: instance.id, name: this.#record.name, events });
   }
 
   #target(router: TaskRouter | undefined): AppName {
@@ -399,6 +443,10 @@ function parentInstance(parent: NonNullable<InstanceRecord["parent"]>) {
 
 export function traceContext(traceParent: string): { traceParent: string; spanID: string } {
   return { traceParent, spanID: traceParent.split("-")[2] ?? "" };
+}
+
+function scopeOf(scope: Scope | undefined): { historyPropagationScope?: Scope } {
+  return scope === undefined ? {} : { historyPropagationScope: scope };
 }
 
 /** Only the fields that are there. */

@@ -16,6 +16,7 @@ export function workflowItem(
   { id, history, record }: Pick<Instance, "id" | "history" | "record">,
   newEvents: readonly EncodedEvent[],
   completionToken: string,
+  propagated?: Uint8Array,
 ): RawWorkItem {
   const request = new BinaryWriter();
   request.tag(1, WireType.LengthDelimited).string(id);
@@ -23,6 +24,7 @@ export function workflowItem(
   request.tag(1, WireType.LengthDelimited).string(record.executionId).join();
   for (const event of history) request.tag(3, WireType.LengthDelimited).bytes(event);
   for (const { bytes } of newEvents) request.tag(4, WireType.LengthDelimited).bytes(bytes);
+  if (propagated !== undefined) request.tag(8, WireType.LengthDelimited).bytes(propagated);
   return item(workflowField, request.finish(), completionToken);
 }
 

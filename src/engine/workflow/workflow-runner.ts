@@ -1,5 +1,7 @@
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import {
+  type PropagatedHistory,
+  PropagatedHistorySchema,
   OrchestrationStatus as Status,
   type WorkflowResponse,
   WorkflowResponseSchema,
@@ -13,6 +15,8 @@ import type { Saved } from "./home.ts";
 import { bytesOf, type Instance, putInput, putRecord } from "./instance.ts";
 import { InstanceCache } from "./instance-cache.ts";
 import { callerOf, timerSet, toInbox } from "./messages.ts";
+import { propagatedSpace } from "./names.ts";
+import { decodePropagated, dropPropagated, propagatedKey } from "./propagation.ts";
 import { type FailureRecord, type InstanceRecord, isTerminal } from "./record.ts";
 import { parentOf, recordOf } from "./start-event.ts";
 import { type Decision, decide, isTermination, Stalled } from "./turn.ts";
@@ -118,7 +122,9 @@ export class WorkflowRunner {
         const executionId = start.workflowInstance?.executionId ?? "";
         if (instance === undefined || isTerminal(instance.record.status)) {
           const isOld = instance?.record.executionId === executionId;
-          if (!isOld) instance = this.#begin(instance, instanceId, recordOf(start, app, nowMs));
+          const record = recordOf(start, app, nowMs);
+          if (delivery.headers.h !== undefined) record.propagated = true;
+          if (!isOld) instance = this.#begin(instance, instanceId, record);
         } else if (instance.record.executionId !== executionId) {
           const errorMessage = `an active workflow with ID '${instanceId}' already exists`;
           const taken = { errorType: "AlreadyExists", errorMessage, isNonRetriable: true };
@@ -152,11 +158,16 @@ export class WorkflowRunner {
 
   /** A child that may not be, or whose id another instance has that still runs, has failed to start. */
   #refuse(start: Parameters<typeof recordOf>[0], nowMs: number, why: FailureRecord): Mutation[] {
-    const parent = parentOf(start, this.#parts.app);
+    const { app } = this.#parts;
+    const parent = parentOf(start, app);
     if (parent === undefined) return [];
+    const { instanceId = "", executionId = "" } = start.workflowInstance ?? {};
     const value = { taskScheduledId: parent.taskId, failureDetails: failureDetails(why) };
     const failed = makeEvent(nowMs, { case: "childWorkflowInstanceFailed", value });
-    return [toInbox(parent, parent.instanceId, failed.bytes, parent.executionId)];
+    return [
+      dropPropagated(app, propagatedKey(instanceId, executionId)),
+      toInbox(parent, parent.instanceId, failed.bytes, parent.executionId),
+    ];
   }
 
   async #decide(
@@ -191,17 +202,19 @@ export class WorkflowRunner {
     let input: string | undefined;
     const left: Mutation[] = [];
     const before: InstanceRecord[] = [];
+    let received = await this.#received(instance);
     for (let restarts = 0; ; restarts++) {
       const newEvents = [makeEvent(edges.clock.now(), { case: "workflowStarted", value: {} }), ...events];
       const response = draft.isStarted
-        ? await this.#ask(current, newEvents)
+        ? await this.#ask(current, newEvents, received)
         : create(WorkflowResponseSchema, { instanceId: instance.id });
-      const decision = this.#apply(current, draft, newEvents, response);
+      const decision = this.#apply(current, draft, newEvents, response, received);
       left.push(...decision.mutations);
       const { restart } = decision;
       const isNewHistory = restarts > 0;
       if (restart === undefined) return { ...decision, mutations: left, isNewHistory, input, before };
       before.push(decision.record);
+      received = decision.handed;
       input = inputOf(restart[0]);
       if (restarts === restartsMax) {
         return { ...this.#postpone(instance.id, decision, restart, left, input), before };
@@ -230,20 +243,40 @@ export class WorkflowRunner {
     return { events: [], facts: new Facts(), record, mutations, isNewHistory: true, input };
   }
 
-  #ask(instance: Instance, newEvents: EncodedEvent[]): Promise<WorkflowResponse> {
+  /** What the parent of the instance has handed it. */
+  async #received({ id, record }: Instance): Promise<PropagatedHistory | undefined> {
+    if (record.propagated !== true) return undefined;
+    const { store, app } = this.#parts;
+    const entry = await store.get(propagatedSpace(app), propagatedKey(id, record.executionId));
+    return entry && decodePropagated(entry.value);
+  }
+
+  #ask(
+    instance: Instance,
+    newEvents: EncodedEvent[],
+    received: PropagatedHistory | undefined,
+  ): Promise<WorkflowResponse> {
     const { workers, places, meters, messageBytesMax } = this.#parts;
-    const bytes = instance.bytes + bytesOf(newEvents.map((each) => each.bytes));
+    const handed = received && toBinary(PropagatedHistorySchema, received);
+    const own = instance.bytes + bytesOf(newEvents.map((each) => each.bytes));
+    const bytes = own + (handed?.byteLength ?? 0);
     meters.workflowPayload(instance.record.name, bytes / messageBytesMax);
     if (bytes > messageBytesMax * payloadShare) {
       throw new Stalled("PAYLOAD_SIZE_EXCEEDED", `${bytes} bytes of history and events`);
     }
     const token = `${instance.record.executionId}.${this.#items++}`;
     return places.run("workflow", instance.record.name, () =>
-      workers.runWorkflow(instance.id, workflowItem(instance, newEvents, token)),
+      workers.runWorkflow(instance.id, workflowItem(instance, newEvents, token, handed)),
     );
   }
 
-  #apply(instance: Instance, facts: Facts, newEvents: EncodedEvent[], response: WorkflowResponse): Decision {
+  #apply(
+    instance: Instance,
+    facts: Facts,
+    newEvents: EncodedEvent[],
+    response: WorkflowResponse,
+    received?: PropagatedHistory,
+  ): Decision {
     const { app, edges, messageBytesMax } = this.#parts;
     return decide({
       app,
@@ -252,6 +285,7 @@ export class WorkflowRunner {
       facts,
       newEvents,
       response,
+      received,
       nowMs: edges.clock.now(),
       newId: () => edges.random.uuid(),
     });

@@ -178,6 +178,32 @@ def abroad_child(ctx, number):
     return (yield ctx.call_child_workflow("chain", input=number, app_id="other"))
 
 
+@activity
+def ancestors(ctx, _):
+    return [each.name for each in ctx.get_propagated_history().get_workflows()]
+
+
+@workflow
+def grandparent(ctx, scope):
+    yield ctx.call_activity(double, input=21)
+    scope = wf.PropagationScope[scope]
+    return (yield ctx.call_child_workflow("heir", input=1, app_id="other", propagation=scope))
+
+
+@workflow
+def heir(ctx, left):
+    """Goes on as new once: what it was handed stays with it."""
+    if left > 0:
+        ctx.continue_as_new(left - 1)
+        return
+    handed = ctx.get_propagated_history()
+    doubled = handed.get_last_workflow_by_name("grandparent").get_last_activity_by_name("double")
+    lineage = wf.PropagationScope.LINEAGE
+    names = yield ctx.call_activity(ancestors, propagation=lineage)
+    alone = yield ctx.call_activity(ancestors, propagation=wf.PropagationScope.OWN_HISTORY)
+    return [doubled.output, names, alone]
+
+
 def evolving_one(ctx, _):
     yield ctx.wait_for_external_event("go")
     return "one"
@@ -372,6 +398,13 @@ def _():
 
 check("multi-app-activity")(lambda: same(run(abroad, 5)[1], 10))
 check("multi-app-child")(lambda: same(run(abroad_child, 1)[1], 8))
+
+
+@check("handed-history")
+def _():
+    """The history of the first execution of `heir` is handed on to its second one too."""
+    output = run(grandparent, "LINEAGE")[1]
+    same(output, ["42", ["grandparent", "heir", "heir"], ["heir"]])
 
 
 @check("reconnect")

@@ -81,6 +81,8 @@ func (p *program) checkPatterns() {
 	check("multi-app-activity", `10`)(p.run("abroad", nil))
 	check("multi-app-child", `8`)(p.run("abroadChild", nil))
 
+	check("handed-history", `[["grandparent","heir"],["heir"]]`)(p.run("grandparent", nil))
+
 	output, err := p.run("saga", nil)
 	check("saga", `"undone" [hotel flight]`)(fmt.Sprint(output, " ", undone), err)
 

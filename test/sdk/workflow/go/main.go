@@ -165,6 +165,34 @@ func retried(ctx *workflow.WorkflowContext) (any, error) {
 	return result, err
 }
 
+func ancestors(ctx workflow.ActivityContext) (any, error) {
+	var names []string
+	for _, each := range ctx.GetPropagatedHistory().GetWorkflows() {
+		names = append(names, each.Name)
+	}
+	return names, nil
+}
+
+func grandparent(ctx *workflow.WorkflowContext) (any, error) {
+	var names [][]string
+	if err := ctx.CallActivity(double, workflow.WithActivityInput(21)).Await(nil); err != nil {
+		return nil, err
+	}
+	err := ctx.CallChildWorkflow(heir, workflow.WithHistoryPropagation(workflow.PropagateLineage())).Await(&names)
+	return names, err
+}
+
+func heir(ctx *workflow.WorkflowContext) (any, error) {
+	names := make([][]string, 2)
+	lineage := workflow.WithHistoryPropagation(workflow.PropagateLineage())
+	if err := ctx.CallActivity(ancestors, lineage).Await(&names[0]); err != nil {
+		return nil, err
+	}
+	own := workflow.WithHistoryPropagation(workflow.PropagateOwnHistory())
+	err := ctx.CallActivity(ancestors, own).Await(&names[1])
+	return names, err
+}
+
 const patience = time.Hour
 
 func numbers(ctx *workflow.WorkflowContext) (any, error) {
@@ -258,11 +286,11 @@ func registry(versions ...string) *workflow.Registry {
 	registry := workflow.NewRegistry()
 	for _, each := range []workflow.Workflow{
 		chain, fan, monitor, approval, parent, broken, spin, saga, retried, numbers, collect, holder, patched,
-		abroad, abroadChild,
+		abroad, abroadChild, grandparent, heir,
 	} {
 		must(registry.AddWorkflow(each))
 	}
-	for _, each := range []workflow.Activity{double, refuse, flaky, undo} {
+	for _, each := range []workflow.Activity{double, refuse, flaky, undo, ancestors} {
 		must(registry.AddActivity(each))
 	}
 	for index, version := range versions {

@@ -47,6 +47,7 @@ public final class Program {
     program.checkWorkers();
     skip("terminate-recursive", "the client ends the instance alone");
     skip("purge-recursive", "the client purges the instance alone");
+    skip("handed-history", "the context hands no history on");
     skip("list", "the client does not list");
     skip("history", "the client reads no histories");
     skip("rerun", "the client does not rerun");

@@ -7,10 +7,11 @@ import {
   ActivityResponseSchema,
   TraceContextSchema,
 } from "../../wire/orchestrator_service_pb.js";
-import type { Delivery, Mutation } from "../store/store.ts";
+import type { Delivery } from "../store/store.ts";
 import { StoreConflict } from "../store/store.ts";
+import type { FreshResult } from "./at-once.ts";
 import type { EngineParts } from "./engine-parts.ts";
-import { failureDetails, makeEvent } from "./events.ts";
+import { type EncodedEvent, failureDetails, makeEvent } from "./events.ts";
 import { denial } from "./gate.ts";
 import { type ActivityHeaders, callerOf, toInbox } from "./messages.ts";
 import type { AppName } from "./names.ts";
@@ -91,36 +92,36 @@ export class ActivityRunner {
   async #commit(delivery: Delivery, response: ActivityResponse): Promise<void> {
     const headers = delivery.headers as Record<string, string> & ActivityHeaders;
     const app = { appId: headers.a, namespace: headers.n };
-    const done = { app, instanceId: headers.i, executionId: headers.x, taskExecutionId: headers.e };
-    await this.#parts.commits.commit([{ kind: "ack", delivery }, this.#result(done, response)]);
+    const { i: instanceId, x: executionId } = headers;
+    const event = this.#event(headers.e, response);
+    if (await this.#takenAtOnce(app, { instanceId, executionId, event, delivery })) return;
+    const result = toInbox(app, instanceId, event.bytes, executionId);
+    await this.#parts.commits.commit([{ kind: "ack", delivery }, result]);
   }
 
-  #result(done: Done, { taskId, result, failureDetails }: ActivityResponse): Mutation {
-    const { taskExecutionId } = done;
+  /** Whether the next turn of the workflow has stored the result already. */
+  async #takenAtOnce(app: AppName, result: FreshResult): Promise<boolean> {
+    const { atOnce, app: own } = this.#parts;
+    if (atOnce === undefined || app.appId !== own.appId || app.namespace !== own.namespace) return false;
+    return atOnce.result(result);
+  }
+
+  #event(taskExecutionId: string, { taskId, result, failureDetails }: ActivityResponse): EncodedEvent {
     const nowMs = this.#parts.edges.clock.now();
-    const { bytes } =
-      failureDetails === undefined
-        ? makeEvent(nowMs, {
-            case: "taskCompleted",
-            value: {
-              taskScheduledId: taskId,
-              taskExecutionId,
-              ...(result === undefined ? {} : { result }),
-            },
-          })
-        : makeEvent(nowMs, {
-            case: "taskFailed",
-            value: { taskScheduledId: taskId, taskExecutionId, failureDetails },
-          });
-    return toInbox(done.app, done.instanceId, bytes, done.executionId);
+    return failureDetails === undefined
+      ? makeEvent(nowMs, {
+          case: "taskCompleted",
+          value: {
+            taskScheduledId: taskId,
+            taskExecutionId,
+            ...(result === undefined ? {} : { result }),
+          },
+        })
+      : makeEvent(nowMs, {
+          case: "taskFailed",
+          value: { taskScheduledId: taskId, taskExecutionId, failureDetails },
+        });
   }
-}
-
-interface Done {
-  app: AppName;
-  instanceId: string;
-  executionId: string;
-  taskExecutionId: string;
 }
 
 function withParent(request: ActivityRequest, traceParent: string): Uint8Array {

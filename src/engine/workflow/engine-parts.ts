@@ -1,6 +1,7 @@
 import type { Edges } from "../../edges/edges.ts";
 import type { Telemetry } from "../../telemetry/telemetry.ts";
 import type { Store } from "../store/store.ts";
+import type { AtOnce } from "./at-once.ts";
 import type { Changes } from "./changes.ts";
 import type { Commits } from "./commits.ts";
 import type { Gate } from "./gate.ts";
@@ -38,6 +39,8 @@ export interface EngineParts {
   commits: Commits;
   home: InstanceHome;
   changes: Changes;
+  /** Absent where a turn and its events have no common commit. */
+  atOnce?: AtOnce | undefined;
   workers: Workers;
   places: Places;
   gate: Gate;

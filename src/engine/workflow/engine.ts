@@ -5,6 +5,7 @@ import type { Telemetry } from "../../telemetry/telemetry.ts";
 import type { ActivityResponse, WorkflowResponse } from "../../wire/orchestrator_service_pb.js";
 import type { Store } from "../store/store.ts";
 import { ActivityRunner } from "./activity-runner.ts";
+import { AtOnce } from "./at-once.ts";
 import { Changes } from "./changes.ts";
 import { ClaimLoop } from "./claim-loop.ts";
 import { Commits } from "./commits.ts";
@@ -100,6 +101,7 @@ class Engine implements WorkflowEngine {
     };
     this.instances = new Instances(this.#parts, this.#closing.signal);
     this.#workflows = new WorkflowRunner(this.#parts);
+    if (instances === undefined) this.#parts.atOnce = new AtOnce(edges.clock, this.#workflows);
     this.#activities = new ActivityRunner(this.#parts);
     this.#pump = new TimerPump({
       parts: this.#parts,

@@ -6,7 +6,7 @@ import type { Mutation } from "../store/store.ts";
 import { StoreConflict } from "../store/store.ts";
 import { childrenOf } from "./children.ts";
 import type { EngineParts } from "./engine-parts.ts";
-import { makeEvent } from "./events.ts";
+import { type EncodedEvent, makeEvent } from "./events.ts";
 import { putInput, putRecord, readRecord, type StoredRecord } from "./instance.ts";
 import { timerSet, toInbox } from "./messages.ts";
 import { historyName, inputSpace, recordSpace } from "./names.ts";
@@ -32,6 +32,16 @@ export interface InstanceView {
   input?: string;
 }
 
+/** What stores a new instance: alone, or with its first turn. */
+interface Creation {
+  mutations: Mutation[];
+  isScheduled: boolean;
+  event: EncodedEvent;
+  record: InstanceRecord;
+  /** Of the finished instance in whose place it comes. */
+  etag: string;
+}
+
 type EventType = Parameters<typeof makeEvent>[1];
 
 const startTriesMax = 5;
@@ -48,10 +58,10 @@ export class Instances {
 
   /** Resolves when the instance is stored, and, with a worker at hand, when it has left PENDING. */
   async start(request: StartRequest, signal: AbortSignal): Promise<void> {
-    const isScheduled = await this.#traced(request, (traced) =>
+    const created = await this.#traced(request, (traced) =>
       this.#metered("create_workflow", () => this.#create(traced)),
     );
-    if (isScheduled || this.#parts.workers.count === 0) return;
+    if (created !== "pending" || this.#parts.workers.count === 0) return;
     const { executionId } = request;
     const isStarted = (record: InstanceRecord | undefined): boolean =>
       record?.status !== Status.PENDING || (executionId !== undefined && record.executionId !== executionId);
@@ -129,21 +139,34 @@ export class Instances {
     }
   }
 
-  async #create(request: StartRequest): Promise<boolean> {
-    const { home, commits, changes } = this.#parts;
+  async #create(request: StartRequest): Promise<"scheduled" | "pending" | "begun"> {
+    const { home, commits, changes, edges } = this.#parts;
+    const { instanceId } = request;
+    const executionId = request.executionId || edges.random.uuid();
     for (let tries = 1; ; tries++) {
-      const before = await home.settle(request.instanceId);
-      if (before !== undefined) await this.#checkReuse(request.instanceId, before);
-      const { mutations, isScheduled } = this.#creation(request, before);
+      const before = await home.settle(instanceId);
+      // The turn that was given up has been made all the same.
+      if (tries > 1 && before?.record.executionId === executionId) return "pending";
+      if (before !== undefined) await this.#checkReuse(instanceId, before);
+      const creation = this.#creation({ ...request, executionId }, before);
+      if (tries === 1 && (await this.#beginsAtOnce(instanceId, creation))) return "begun";
       try {
-        await commits.commit(mutations);
-        changes.notify(request.instanceId);
-        return isScheduled;
+        await commits.commit(creation.mutations);
+        changes.notify(instanceId);
+        return creation.isScheduled ? "scheduled" : "pending";
       } catch (error) {
         // Somebody else was faster: what they made decides.
         if (!(error instanceof StoreConflict) || tries === startTriesMax) throw error;
       }
     }
+  }
+
+  /** With a worker at hand the start is stored with the first turn. */
+  async #beginsAtOnce(instanceId: string, creation: Creation): Promise<boolean> {
+    const { atOnce, workers } = this.#parts;
+    const { event, record, etag, isScheduled } = creation;
+    if (atOnce === undefined || isScheduled || workers.count === 0) return false;
+    return atOnce.start({ instanceId, event, record, etag });
   }
 
   async #checkReuse(instanceId: string, { record }: StoredRecord): Promise<void> {
@@ -158,20 +181,17 @@ export class Instances {
     }
   }
 
-  #creation(
-    request: StartRequest,
-    before: StoredRecord | undefined,
-  ): { mutations: Mutation[]; isScheduled: boolean } {
+  #creation(request: StartRequest & { executionId: string }, before: StoredRecord | undefined): Creation {
     const { app, edges } = this.#parts;
-    const { instanceId, scheduledMs, input } = request;
+    const { instanceId, scheduledMs, input, executionId } = request;
     const nowMs = edges.clock.now();
-    const executionId = request.executionId || edges.random.uuid();
     const start = startEvent(request, executionId, nowMs);
     if (start.event.eventType.case !== "executionStarted") throw new Error("a start event starts");
     const begun = recordOf(start.event.eventType.value, app, nowMs);
     const mark = before?.record.home;
     const record = mark === undefined ? begun : { ...begun, home: mark };
-    const mutations: Mutation[] = [putRecord(app, { id: instanceId, etag: before?.etag ?? "" }, record)];
+    const etag = before?.etag ?? "";
+    const mutations: Mutation[] = [putRecord(app, { id: instanceId, etag }, record)];
     if (before !== undefined) {
       mutations.push({ kind: "historyDelete", instance: historyName(app, instanceId) });
     }
@@ -182,7 +202,7 @@ export class Instances {
         ? timerSet(app, { instanceId, executionId, purpose: "start" }, scheduledMs, start.bytes)
         : toInbox(app, instanceId, start.bytes),
     );
-    return { mutations, isScheduled };
+    return { mutations, isScheduled, event: start, record, etag };
   }
 
   /** An event for an instance that exists; a finished one does not hear it. */

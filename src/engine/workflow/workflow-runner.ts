@@ -7,6 +7,7 @@ import {
   WorkflowResponseSchema,
 } from "../../wire/orchestrator_service_pb.js";
 import { type Delivery, type Mutation, StoreConflict } from "../store/store.ts";
+import type { FreshResult, FreshStart, FreshTurns } from "./at-once.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import { decodeEvent, type EncodedEvent, failureDetails, makeEvent } from "./events.ts";
 import { Facts } from "./facts.ts";
@@ -43,9 +44,11 @@ interface TurnResult extends Decision {
 }
 
 /** Runs turns: an instance's waiting events and its history go to a worker, what it answers becomes one commit. */
-export class WorkflowRunner {
+export class WorkflowRunner implements FreshTurns {
   readonly #parts: EngineParts;
   readonly #cache = new InstanceCache();
+  /** The turns that run now, by instance. */
+  readonly #running = new Map<string, Promise<void>>();
   #items = 0;
 
   constructor(parts: EngineParts) {
@@ -57,13 +60,73 @@ export class WorkflowRunner {
     const { telemetry } = this.#parts;
     const instanceId = deliveries[0]?.headers.i ?? "";
     try {
-      await this.#turn(instanceId, deliveries);
+      await this.alone(instanceId, () => this.#turn(instanceId, deliveries));
     } catch (error) {
       this.#cache.drop(instanceId);
       const isLost = error instanceof WorkerLost;
       if (!isLost) telemetry.log.warn({ error, instanceId }, "a workflow turn failed and is tried again");
       const delayMs = isLost ? error.retryMs : error instanceof StoreConflict ? 10 : failedRetryMs;
       await this.#giveBack(deliveries, delayMs);
+    }
+  }
+
+  async alone<T>(instanceId: string, work: () => Promise<T>): Promise<T> {
+    for (let before = this.#running.get(instanceId); before; before = this.#running.get(instanceId))
+      await before;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#running.set(instanceId, promise);
+    try {
+      return await work();
+    } finally {
+      this.#running.delete(instanceId);
+      resolve();
+    }
+  }
+
+  /** Only for an instance of which this runtime has made the last turn: it needs no reading. */
+  async takeResults(instanceId: string, results: readonly FreshResult[]): Promise<boolean> {
+    const instance = this.#cache.get(instanceId);
+    if (instance === undefined || results.length === 0) return false;
+    const { executionId } = instance.record;
+    const facts = instance.facts.fork();
+    for (const { event, executionId: meant } of results) {
+      if (meant !== executionId || !facts.accepts(event.event)) return false;
+      facts.note(event.event);
+    }
+    const events = results.map(({ event }) => event);
+    return this.#fresh(
+      instance,
+      facts,
+      events,
+      results.map(({ delivery }) => delivery),
+    );
+  }
+
+  async takeStart({ instanceId, event, record, etag }: FreshStart): Promise<boolean> {
+    const facts = new Facts();
+    facts.note(event.event);
+    const nothing = { history: [], facts: new Facts(), bytes: 0, isNew: true };
+    return this.#fresh({ id: instanceId, record, etag, ...nothing }, facts, [event], []);
+  }
+
+  async #fresh(
+    instance: Instance,
+    facts: Facts,
+    events: EncodedEvent[],
+    deliveries: Delivery[],
+  ): Promise<boolean> {
+    const { edges, telemetry } = this.#parts;
+    try {
+      const result = await this.#decide(instance, facts, events, edges.clock.now());
+      await this.#commit(instance, result, deliveries, []);
+      return true;
+    } catch (error) {
+      this.#cache.drop(instance.id);
+      const isUsual =
+        error instanceof StoreConflict || error instanceof WorkerLost || error instanceof Stalled;
+      if (!isUsual)
+        telemetry.log.warn({ error, instanceId: instance.id }, "a turn failed, its events are stored alone");
+      return false;
     }
   }
 

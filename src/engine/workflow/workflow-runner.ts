@@ -115,7 +115,9 @@ export class WorkflowRunner implements FreshTurns {
     events: EncodedEvent[],
     deliveries: Delivery[],
   ): Promise<boolean> {
-    const { edges, telemetry } = this.#parts;
+    const { edges, telemetry, limits } = this.#parts;
+    // Turns are counted where work is claimed.
+    if (limits().workflowsMax !== undefined) return false;
     try {
       const result = await this.#decide(instance, facts, events, edges.clock.now());
       await this.#commit(instance, result, deliveries, []);

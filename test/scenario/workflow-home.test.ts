@@ -6,10 +6,13 @@ import { join } from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { StringValueSchema, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { createGrpcClient } from "../../src/net/grpc/index.ts";
 import { startMecha, type TestMecha, until } from "../../src/testing/index.ts";
 import {
   type HistoryEvent,
   HistoryEventSchema,
+  ListInstanceIDsRequestSchema,
+  ListInstanceIDsResponseSchema,
   OrchestrationStatus,
 } from "../../src/wire/orchestrator_service_pb.js";
 import { child, complete, count, type Script, ScriptedWorker, schedule } from "./workflow-fixture.ts";
@@ -76,6 +79,14 @@ async function stateOf(mecha: TestMecha, id: string, appId = "app"): Promise<Sta
 async function ended(mecha: TestMecha, id: string, status = "COMPLETED"): Promise<State> {
   await until(async () => (await stateOf(mecha, id)).runtimeStatus === status, `${id} to be ${status}`);
   return stateOf(mecha, id);
+}
+
+async function idsOf(mecha: TestMecha): Promise<string[]> {
+  const client = createGrpcClient({ host: "127.0.0.1", port: mecha.ports("app").grpc });
+  const request = toBinary(ListInstanceIDsRequestSchema, create(ListInstanceIDsRequestSchema));
+  const reply = await client.unary("/TaskHubSidecarService/ListInstanceIDs", request);
+  client.close();
+  return fromBinary(ListInstanceIDsResponseSchema, reply).instanceIds;
 }
 
 const begin = (mecha: TestMecha, id: string, body = "1") =>
@@ -238,6 +249,7 @@ test("workflows outlive the loss of mecha's own store", async () => {
   expect((await stateOf(mecha, "a")).runtimeStatus).toBe("RUNNING");
   expect((await begin(mecha, "a")).status).toBe(500);
   expect(worker.activities.length).toBe(0);
+  await until(async () => (await idsOf(mecha)).includes("a"), "the list to have it");
   await post(mecha, "a/resume");
   await until(async () => (await stateOf(mecha, "kid-a")).runtimeStatus === "COMPLETED", "the child");
   await post(mecha, "a/raiseEvent/go");

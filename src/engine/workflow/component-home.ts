@@ -215,14 +215,29 @@ export class ComponentHome implements InstanceHome {
     let adopted = 0;
     for await (const instanceId of this.#rows.ids()) {
       if (this.#isClosed) return;
-      const { row } = await this.#find(instanceId);
-      if (row === undefined || row.note !== undefined) continue;
+      const { row, stored } = await this.#find(instanceId);
+      if (row === undefined) continue;
+      if (row.note !== undefined) {
+        if (stored === undefined) await this.#list(instanceId, row, row.note);
+        continue;
+      }
       await this.#settled(instanceId, true);
       adopted += 1;
     }
     if (adopted > 0)
       log.info({}, `${adopted} workflows of daprd taken over from the state store ${instances.name}`);
     await commits.commit([{ kind: "put", space, key, value: new Uint8Array(0) }]);
+  }
+
+  /** Another engine's instance, which may be at it still: it is in the list, and nothing more. */
+  async #list(instanceId: string, row: FoundRow, { engine, turn, record }: TurnNote): Promise<void> {
+    const { app, commits } = this.#options;
+    if (engine === (await this.#engine())) return;
+    const home = { ...this.#markOf(row), turn: `elsewhere:${turn}` };
+    const put = putRecord(app, { id: instanceId, etag: "" }, { ...record, home });
+    await commits.commit([put]).catch((error) => {
+      if (!(error instanceof StoreConflict)) throw error;
+    });
   }
 
   /** The id of the engine's store: messages of another one have other offsets. */

@@ -73,7 +73,8 @@ export class Adoption {
     const { open } = factsOfEvents(events);
     const { executionId, name } = record;
     const nowMs = edges.clock.now();
-    const owner = { app, instanceId, executionId, name, nowMs, newId: () => edges.random.uuid() };
+    const newId = () => edges.random.uuid();
+    const owner = { app, instanceId, executionId, name, history: [...history], nowMs, newId };
     const mutations: Mutation[] = [];
     for (const { event } of events) {
       const step = open.get(event.eventId);

@@ -105,7 +105,7 @@ class Copy {
               value: new TextEncoder().encode(input),
             },
           ]),
-      ...kept.flatMap(({ event }) => (open.has(event.eventId) ? this.#again(event) : [])),
+      ...kept.flatMap(({ event }) => (open.has(event.eventId) ? this.#again(event, events) : [])),
     ];
   }
 
@@ -133,7 +133,7 @@ class Copy {
     return encodeEvent(copy);
   }
 
-  #again(event: HistoryEvent): Mutation[] {
+  #again(event: HistoryEvent, history: Uint8Array[]): Mutation[] {
     const { app, edges } = this.#parts;
     const { executionId, name } = this.#record;
     return stepAgain(event, {
@@ -141,6 +141,7 @@ class Copy {
       instanceId: this.#request.newId,
       executionId,
       name,
+      history,
       nowMs: this.#nowMs,
       newId: () => edges.random.uuid(),
     });

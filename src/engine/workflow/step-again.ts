@@ -1,9 +1,15 @@
 import { create } from "@bufbuild/protobuf";
-import { ActivityRequestSchema, type HistoryEvent } from "../../wire/orchestrator_service_pb.js";
+import {
+  ActivityRequestSchema,
+  type HistoryEvent,
+  type PropagatedHistory,
+  HistoryPropagationScope as Scope,
+} from "../../wire/orchestrator_service_pb.js";
 import type { Mutation } from "../store/store.ts";
 import { dueMs, makeEvent } from "./events.ts";
 import { ask, timerSet, toActivities } from "./messages.ts";
 import type { AppName } from "./names.ts";
+import { handOn, keepPropagated, propagatedKey } from "./propagation.ts";
 
 export interface StepOwner {
   app: AppName;
@@ -11,6 +17,8 @@ export interface StepOwner {
   executionId: string;
   /** Of the workflow. */
   name: string;
+  /** For steps that are handed it. */
+  history: Uint8Array[];
   nowMs: number;
   newId(): string;
 }
@@ -23,7 +31,8 @@ export function stepAgain({ eventId, eventType, router }: HistoryEvent, owner: S
     namespace: router?.targetAppNamespace ?? app.namespace,
   };
   if (eventType.case === "taskScheduled") {
-    const { name, version, input, taskExecutionId } = eventType.value;
+    const { name, version, input, taskExecutionId, historyPropagationScope } = eventType.value;
+    const propagatedHistory = handedBy(owner, historyPropagationScope);
     const request = create(ActivityRequestSchema, {
       name,
       ...(version === undefined ? {} : { version }),
@@ -31,6 +40,7 @@ export function stepAgain({ eventId, eventType, router }: HistoryEvent, owner: S
       workflowInstance: { instanceId, executionId },
       taskId: eventId,
       taskExecutionId,
+      ...(propagatedHistory === undefined ? {} : { propagatedHistory }),
     });
     return [toActivities({ target, parent: app, executionId, request })];
   }
@@ -42,7 +52,12 @@ export function stepAgain({ eventId, eventType, router }: HistoryEvent, owner: S
     return [timerSet(app, { instanceId, executionId, purpose: eventId }, at, fired.bytes)];
   }
   if (eventType.case !== "childWorkflowInstanceCreated") return [];
-  return [childAgain(eventId, eventType.value, target, owner)];
+  return childAgain(eventId, eventType.value, target, owner);
+}
+
+function handedBy(owner: StepOwner, scope: Scope | undefined): PropagatedHistory | undefined {
+  if (scope === undefined || scope === Scope.NONE) return undefined;
+  return handOn({ ...owner, scope, received: undefined, events: owner.history });
 }
 
 interface Child {
@@ -50,18 +65,20 @@ interface Child {
   name: string;
   version?: string;
   input?: string;
+  historyPropagationScope?: Scope;
 }
 
-function childAgain(eventId: number, child: Child, target: AppName, owner: StepOwner): Mutation {
+function childAgain(eventId: number, child: Child, target: AppName, owner: StepOwner): Mutation[] {
   const { app, instanceId, executionId, name, nowMs, newId } = owner;
-  const { version, input } = child;
+  const { version, input, historyPropagationScope } = child;
+  const childExecutionId = newId();
   const start = makeEvent(nowMs, {
     case: "executionStarted",
     value: {
       name: child.name,
       ...(version === undefined ? {} : { version }),
       ...(input === undefined ? {} : { input }),
-      workflowInstance: { instanceId: child.instanceId, executionId: newId() },
+      workflowInstance: { instanceId: child.instanceId, executionId: childExecutionId },
       parentInstance: {
         taskScheduledId: eventId,
         name,
@@ -71,5 +88,11 @@ function childAgain(eventId: number, child: Child, target: AppName, owner: StepO
       },
     },
   });
-  return ask({ from: app, target, instanceId: child.instanceId, event: start.bytes });
+  const handed = handedBy(owner, historyPropagationScope);
+  const key = propagatedKey(child.instanceId, childExecutionId);
+  const request = { from: app, target, instanceId: child.instanceId, event: start.bytes };
+  return [
+    ...(handed === undefined ? [] : [keepPropagated(target, key, handed)]),
+    ask({ ...request, handsOn: handed !== undefined }),
+  ];
 }

@@ -403,8 +403,10 @@ check("multi-app-child")(lambda: same(run(abroad_child, 1)[1], 8))
 @check("handed-history")
 def _():
     """The history of the first execution of `heir` is handed on to its second one too."""
-    output = run(grandparent, "LINEAGE")[1]
+    state, output = run(grandparent, "LINEAGE")
     same(output, ["42", ["grandparent", "heir", "heir"], ["heir"]])
+    again = client.rerun_workflow_from_event(state.instance_id, 2)
+    same(end(again)[1], output)
 
 
 @check("reconnect")

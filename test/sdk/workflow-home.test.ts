@@ -53,7 +53,7 @@ function rowsIn(file: string, app: string): Record<string, Rows> {
     found[instanceId] ??= { metadata: "", customStatus: "", history: [] };
     const rows = found[instanceId];
     if (name === "metadata" || name === "customStatus") rows[name] = value;
-    else rows.history.push(value);
+    else if (name.startsWith("history-")) rows.history.push(value);
   }
   db.close();
   return found;

@@ -10,7 +10,8 @@ import { Facts } from "./facts.ts";
 import { liveStatus, putInput, putRecord, readRecord } from "./instance.ts";
 import type { FoundRow, InstanceRows } from "./instance-rows.ts";
 import { toInbox } from "./messages.ts";
-import type { AppName } from "./names.ts";
+import { type AppName, propagatedSpace } from "./names.ts";
+import { propagatedKey } from "./propagation.ts";
 import { type HomeMark, type InstanceRecord, isTerminal } from "./record.ts";
 import { recordOf } from "./start-event.ts";
 import { stepAgain } from "./step-again.ts";
@@ -42,12 +43,18 @@ export class Adoption {
       throw new Error(`the history of '${instanceId}' is signed, which is not supported`);
     const history = await rows.historyOf(instanceId, row);
     const inbox = await rows.inboxOf(instanceId, row);
-    const found = recordFrom(app, history, inbox, await rows.customStatus(instanceId));
+    const found = recordFrom(app, history, inbox, await rows.value(instanceId, "customStatus"));
     const record = row.note?.record ?? found;
     if (record === undefined) throw new Error(`the rows of '${instanceId}' have no start`);
-    const own = { ...record, home: mark };
-    const mutations = [
+    const propagated = await rows.value(instanceId, "propagated-history");
+    const own: InstanceRecord = { ...record, home: mark };
+    if (propagated !== undefined) own.propagated = true;
+    const key = propagatedKey(instanceId, record.executionId);
+    const mutations: Mutation[] = [
       putRecord(app, { id: instanceId, etag }, own),
+      ...(propagated === undefined
+        ? []
+        : [{ kind: "put" as const, space: propagatedSpace(app), key, value: propagated }]),
       putInput(app, instanceId, inputOf([...history, ...inbox])),
       ...inbox.map((bytes) => toInbox(app, instanceId, bytes, executionOf(bytes, record))),
       ...(isTerminal(record.status)

@@ -16,13 +16,14 @@ import type { Delivery, Mutation, Store } from "../store/store.ts";
 import { StoreConflict } from "../store/store.ts";
 import { Commits } from "./commits.ts";
 import { ComponentHome } from "./component-home.ts";
-import { encodeEvent, makeEvent } from "./events.ts";
+import { makeEvent } from "./events.ts";
 import { Facts } from "./facts.ts";
 import type { TurnSave } from "./home.ts";
 import type { Instance } from "./instance.ts";
 import type { InstanceStore } from "./instance-store.ts";
 import { decodeMetadata, encodeMetadata } from "./metadata-row.ts";
-import { activityTopic, inboxTopic, recordSpace, workers } from "./names.ts";
+import { activityTopic, inboxTopic, propagatedSpace, recordSpace, workers } from "./names.ts";
+import { propagatedKey } from "./propagation.ts";
 import type { InstanceRecord } from "./record.ts";
 import { Stalled } from "./turn.ts";
 
@@ -266,15 +267,24 @@ test("a record without its rows is no instance", async () => {
   expect((await home.read("a"))?.record.name).toBe("steps");
 });
 
-test("rows of another engine's store are shown, and taken over by who goes on with them", async () => {
-  const other = mkdtempSync(join(tmpdir(), "mecha-home-"));
-  const theirs = await openSqliteStore({ folder: other, clock: new SimulatedClock() });
+/** The engine's store of somebody else, who has the same state store. */
+async function withOtherEngine(work: (other: Store) => Promise<void>): Promise<void> {
+  const otherFolder = mkdtempSync(join(tmpdir(), "mecha-home-"));
+  const other = await openSqliteStore({ folder: otherFolder, clock: new SimulatedClock() });
   for (const topic of [inboxTopic(app), activityTopic(app)])
-    await theirs.ensureGroup(topic, workers, "earliest");
+    await other.ensureGroup(topic, workers, "earliest");
+  await work(other);
+  await other.close();
+  rmSync(otherFolder, { recursive: true, force: true });
+}
+
+test("rows of another engine's store are shown, and taken over by who goes on with them", async () => {
   const scheduled = makeEvent(1, { case: "taskScheduled", value: { name: "work" } }, { eventId: 1 });
   const start = makeEvent(1, { case: "executionStarted", value: { name: "steps", input: "7" } });
-  const events = [start.bytes, encodeEvent(scheduled.event).bytes];
-  await homeOn(theirs).save(turn(started(), [], { events }));
+  await withOtherEngine(async (other) => {
+    const events = [start.bytes, scheduled.bytes];
+    await homeOn(other).save(turn(started(), [], { events }));
+  });
   const home = homeOn(store);
   expect((await home.read("a"))?.record.status).toBe(Status.RUNNING);
   // Starting the id anew, or a look at it, takes nothing away from them.
@@ -282,8 +292,6 @@ test("rows of another engine's store are shown, and taken over by who goes on wi
   expect(await activities()).toBe(0);
   expect((await home.load("a"))?.history.length).toBe(2);
   expect(await activities()).toBe(1);
-  await theirs.close();
-  rmSync(other, { recursive: true, force: true });
 });
 
 test("lengths that can not be are refused", () => {
@@ -308,4 +316,23 @@ test("an engine's store that was set back gets the open steps again", async () =
   await store.commit([{ kind: "put", space, key: "a", value: before?.value ?? new Uint8Array(0) }]);
   expect((await home.load("a"))?.history.length).toBe(3);
   expect(await activities()).toBe(2);
+});
+
+test("a history that was handed on is a row, and comes along when the instance is taken over", async () => {
+  const handed = new Uint8Array([8, 1]);
+  const key = propagatedKey("a", "x");
+  await store.commit([{ kind: "put", space: propagatedSpace(app), key, value: handed }]);
+  const instance = { ...started(), record: { ...record, propagated: true as const } };
+  const start = makeEvent(1, { case: "executionStarted", value: { name: "steps" } }).bytes;
+  await homeOn(store).save(turn(instance, [], { events: [start] }));
+  expect(rows.values.get(`${prefix}propagated-history`)?.value).toEqual(handed);
+  await withOtherEngine(async (other) => {
+    expect((await homeOn(other).load("a"))?.record.propagated).toBe(true);
+    expect((await other.get(propagatedSpace(app), key))?.value).toEqual(handed);
+  });
+  // The next execution is handed nothing.
+  const next = (await homeOn(store).load("a")) as Instance;
+  const { propagated: _, ...plain } = next.record;
+  await homeOn(store).save(turn(next, [], { record: plain, events: [start], isNewHistory: true }));
+  expect(rows.values.has(`${prefix}propagated-history`)).toBe(false);
 });

@@ -9,7 +9,8 @@ import { bytesOf, factsOf, type Instance, putRecord, readRecord, type StoredReco
 import { type FoundRow, InstanceRows } from "./instance-rows.ts";
 import type { InstanceStore } from "./instance-store.ts";
 import type { TurnNote } from "./metadata-row.ts";
-import { type AppName, historyName, homeSpace, inputSpace, recordSpace } from "./names.ts";
+import { type AppName, historyName, homeSpace, inputSpace, propagatedSpace, recordSpace } from "./names.ts";
+import { propagatedKey } from "./propagation.ts";
 import { type HomeMark, type InstanceRecord, isTerminal } from "./record.ts";
 
 export interface ComponentHomeOptions {
@@ -111,7 +112,7 @@ export class ComponentHome implements InstanceHome {
       handled: [...new Set([...earlier, ...offsets])],
       mutations: [...this.#leavingEngine(instance), ...turn.mutations],
     };
-    await this.#rows.save({ ...this.#rowsOf(turn), note });
+    await this.#rows.save({ ...this.#rowsOf(turn), propagated: await this.#propagated(turn), note });
     const mark = markWith(instances.name, note.turn, without(earlier, offsets));
     const saved = { ...record, home: mark };
     const outcomes = await commits.commit([
@@ -278,7 +279,7 @@ export class ComponentHome implements InstanceHome {
   async #recordFrom(instanceId: string, row: FoundRow): Promise<InstanceRecord | undefined> {
     const history = await this.#rows.history(instanceId);
     const inbox = await this.#rows.inboxOf(instanceId, row);
-    return recordFrom(this.#options.app, history, inbox, await this.#rows.customStatus(instanceId));
+    return recordFrom(this.#options.app, history, inbox, await this.#rows.value(instanceId, "customStatus"));
   }
 
   /** Rows of an earlier execution are no history of this one. */
@@ -303,6 +304,20 @@ export class ComponentHome implements InstanceHome {
   #leavingEngine({ id, stored, history }: Instance): Mutation[] {
     if (stored !== undefined || history.length === 0) return [];
     return [{ kind: "historyDelete", instance: historyName(this.#options.app, id) }];
+  }
+
+  /** What the execution that begins with the turn was handed: by the turn before it, or beside its start. */
+  async #propagated({
+    instance,
+    record,
+    isNewHistory,
+    mutations,
+  }: TurnSave): Promise<Uint8Array | undefined> {
+    if (record.propagated !== true || !(isNewHistory || instance.history.length === 0)) return undefined;
+    const { store, app } = this.#options;
+    const [space, key] = [propagatedSpace(app), propagatedKey(instance.id, record.executionId)];
+    const put = mutations.find((each) => each.kind === "put" && each.space === space && each.key === key);
+    return put?.kind === "put" ? put.value : (await store.get(space, key))?.value;
   }
 
   #rowsOf({ instance, record, events, isNewHistory }: TurnSave) {

@@ -21,6 +21,8 @@ export interface RowsSave {
   events: readonly Uint8Array[];
   generation: number;
   customStatus: string | undefined;
+  /** What the execution was handed by its parent: with its first turn. */
+  propagated: Uint8Array | undefined;
   note: TurnNote;
 }
 
@@ -70,14 +72,18 @@ export class InstanceRows {
     return this.#read(instanceId, "inbox", row.inboxLength);
   }
 
-  async customStatus(instanceId: string): Promise<Uint8Array | undefined> {
-    const request = { key: this.#key(instanceId, "customStatus"), metadata: this.#metadata(instanceId) };
+  /** A row that an instance may have or not. */
+  async value(
+    instanceId: string,
+    name: "customStatus" | "propagated-history",
+  ): Promise<Uint8Array | undefined> {
+    const request = { key: this.#key(instanceId, name), metadata: this.#metadata(instanceId) };
     return (await this.#store.get(request))?.value;
   }
 
   /** One transaction, guarded by the etag of the metadata row. Rejects with `StoreConflict`. */
   async save(save: RowsSave): Promise<void> {
-    const { instanceId, before, from, events, generation, customStatus, note } = save;
+    const { instanceId, before, from, events, generation, customStatus, propagated, note } = save;
     const { historyLength: oldLength = 0, inboxLength = 0, etag } = before ?? {};
     const historyLength = from + events.length;
     const status = toBinary(StringValueSchema, {
@@ -90,6 +96,8 @@ export class InstanceRows {
       ...this.#deletions(instanceId, "inbox", 0, inboxLength),
       this.#put(instanceId, "customStatus", status),
     ];
+    if (propagated !== undefined) operations.push(this.#put(instanceId, "propagated-history", propagated));
+    else if (from === 0 && oldLength > 0) operations.push(this.#delete(instanceId, "propagated-history"));
     const guard = etag === undefined ? { concurrency: "first-write" as const } : { etag };
     const metadata = encodeMetadata({ historyLength, generation, note });
     operations.push(this.#put(instanceId, "metadata", metadata, guard));

@@ -1,13 +1,14 @@
-import { afterAll, expect, test } from "bun:test";
+import { afterAll, afterEach, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { seededRandom } from "../../src/edges/simulated.ts";
 import { type FakeApp, fakeApp } from "../../src/testing/index.ts";
 import { eventually, type MechaProcess, startMecha } from "../mecha-process.ts";
+import { type Service, startService } from "../services.ts";
 
-// Two runtimes of one app are killed without a word while jobs and reminders fall due: none is lost, and only what was
-// in the app's hands at a kill may come twice.
+// Two runtimes of one app are killed without a word while jobs and reminders fall due, and so is the server of the store
+// where there is one: none is lost, and only what was in the app's hands at a kill may come twice.
 
 const kills = Number(process.env.MECHA_CRASH_KILLS ?? 8);
 const seed = Number(process.env.MECHA_SEED ?? Date.now() % 1_000_000);
@@ -18,6 +19,7 @@ const folder = mkdtempSync(join(tmpdir(), "mecha-jobs-crash-"));
 const runtimes: Runtime[] = [];
 const deliveries = new Map<string, number>();
 let app: FakeApp;
+let server: Service | undefined;
 let inHands = 0;
 
 interface Runtime {
@@ -25,19 +27,23 @@ interface Runtime {
   httpPort: number;
 }
 
-afterAll(async () => {
-  for (const { process: mecha } of runtimes) {
+afterEach(async () => {
+  for (const { process: mecha } of runtimes.splice(0)) {
     mecha.child.kill("SIGKILL");
     await mecha.ended;
   }
   await app?.close();
-  rmSync(folder, { recursive: true, force: true });
+  await server?.stop();
+  server = undefined;
 });
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-test(
-  "no job and no reminder is lost when runtimes are killed",
-  async () => {
-    process.stdout.write(`jobs-crash: seed ${seed}, ${kills} kills\n`);
+test.each(["SQLite", "PostgreSQL"])(
+  "no job and no reminder is lost when runtimes are killed, on %s",
+  async (home) => {
+    process.stdout.write(`jobs-crash on ${home}: seed ${seed}, ${kills} kills\n`);
+    deliveries.clear();
+    if (home === "PostgreSQL") server = await startService("postgresql");
     const random = seededRandom(seed);
     app = await fakeApp({
       config: { entities: ["Alarm"] },
@@ -65,6 +71,11 @@ test(
     let atKills = 0;
     for (let kill = 0; kill < kills; kill++) {
       await Bun.sleep((spanMs / kills) * 2 * random.next());
+      if (server !== undefined && kill % 3 === 2) {
+        await server.kill();
+        await server.start();
+        continue;
+      }
       const victim = runtimes.shift() as Runtime;
       // Also what it had claimed but not yet sent on, and what the app had answered.
       atKills += inHands;
@@ -87,7 +98,9 @@ test(
 
 async function startRuntime(): Promise<Runtime> {
   const ports = ["--dapr-http-port", "0", "--dapr-grpc-port", "0", "--metrics-port", "0"];
-  const words = ["run", "--app-id", "alarms", "--app-port", String(app.port), ...ports, "--data-dir", folder];
+  const store = server === undefined ? [] : ["--store", String(server.details.url)];
+  const data = ["--data-dir", join(folder, server === undefined ? "sqlite" : "postgresql"), ...store];
+  const words = ["run", "--app-id", "alarms", "--app-port", String(app.port), ...ports, ...data];
   const mecha = startMecha(words, { env: { PATH: process.env.PATH ?? "", HOME: folder } });
   const pattern = /HTTP server is running on port (\d+)/;
   await mecha.printed("dapr initialized");

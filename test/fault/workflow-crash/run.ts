@@ -21,10 +21,12 @@ import {
   type HistoryEvent,
 } from "../../../src/wire/orchestrator_service_pb.js";
 import { pythonVenv } from "../../sdk/toolchain.ts";
-import { freePort } from "../../services.ts";
+import { freePort, type Service } from "../../services.ts";
 
 const root = join(import.meta.dirname, "../../..");
-const deadlineMs = 60_000;
+const deadlineMs = 240_000;
+/** Starts under way at once. */
+const startsMax = 50;
 
 export interface CrashReport {
   finished: number;
@@ -32,14 +34,24 @@ export interface CrashReport {
   executions: number;
   /** Steps that ran again before their result was committed: what was in flight at a kill. */
   repeated: number;
+  /** How many of the kills hit which kind of process. */
+  victims: Record<Victim, number>;
   faults: string[];
 }
+
+export type Victim = "runtime" | "worker" | "server";
 
 export interface CrashOptions {
   workflows: number;
   steps: number;
   kills: number;
   seed: number;
+  /** Runtimes that share the store, each with a worker of its own. Default one. */
+  runtimes?: number;
+  /** A share of the kills hits a worker. */
+  killsWorkers?: boolean;
+  /** The store instead of SQLite; a share of the kills hits its server. */
+  server?: Service;
   /** Longest pause before a kill, beside the 300 ms that each has. */
   pauseMaxMs?: number;
   /** A state store of the user's: its resource, and what is done round each kill. */
@@ -64,40 +76,46 @@ export async function runWorkflowCrash(options: CrashOptions): Promise<CrashRepo
   }
 }
 
+interface Host {
+  httpPort: number;
+  grpcPort: number;
+  runtime?: ChildProcess;
+  worker?: ChildProcess;
+}
+
 class CrashRun {
   readonly #folder: string;
   readonly #journal: string;
+  readonly #options: CrashOptions;
+  readonly #hosts: Host[] = [];
+  readonly #victims: Record<Victim, number> = { runtime: 0, worker: 0, server: 0 };
+  #python = "";
+  #calls = 0;
   #seed: number;
-  #httpPort = 0;
-  #grpcPort = 0;
-  #runtime: ChildProcess | undefined;
-  #worker: ChildProcess | undefined;
 
-  constructor(folder: string, { seed, home }: CrashOptions) {
+  constructor(folder: string, options: CrashOptions) {
     this.#folder = folder;
     this.#journal = join(folder, "journal");
-    this.#seed = seed;
+    this.#options = options;
+    this.#seed = options.seed;
     mkdirSync(join(folder, "resources"));
+    const { home } = options;
     if (home !== undefined) writeFileSync(join(folder, "resources", "home.yaml"), home.resource(folder));
   }
 
   async execute(options: CrashOptions): Promise<CrashReport> {
-    [this.#httpPort, this.#grpcPort] = [await freePort(), await freePort()];
-    this.#startRuntime();
-    const python = await pythonVenv(join(root, "test/sdk/python/requirements.txt"));
-    this.#worker = spawn(python, [join(import.meta.dirname, "worker.py"), this.#journal], {
-      env: { ...process.env, DAPR_GRPC_PORT: String(this.#grpcPort) } as Record<string, string>,
-      stdio: "ignore",
-    });
+    this.#python = await pythonVenv(join(root, "test/sdk/python/requirements.txt"));
+    for (let index = 0; index < (options.runtimes ?? 1); index++) {
+      const host: Host = { httpPort: await freePort(), grpcPort: await freePort() };
+      this.#hosts.push(host);
+      this.#startRuntime(host);
+      this.#startWorker(host);
+    }
     const ids = Array.from({ length: options.workflows }, (_, index) => `w${index}`);
-    const started = Promise.all(ids.map((id) => this.#start(id, options.steps)));
+    const started = this.#startAll(ids, options.steps);
     for (let kill = 0; kill < options.kills; kill++) {
       await Bun.sleep(300 + this.#random() * (options.pauseMaxMs ?? 2500));
-      await options.home?.beforeKill(this.#folder);
-      this.#runtime?.kill("SIGKILL");
-      await ended(this.#runtime);
-      options.home?.afterKill(this.#folder);
-      this.#startRuntime();
+      await this.#kill(kill);
     }
     await started;
     const expected = String((options.steps * (options.steps + 1)) / 2);
@@ -106,40 +124,72 @@ class CrashRun {
   }
 
   async stop(): Promise<void> {
-    for (const child of [this.#worker, this.#runtime]) {
-      child?.kill("SIGKILL");
-      await ended(child);
+    for (const { worker, runtime } of this.#hosts) {
+      for (const child of [worker, runtime]) {
+        child?.kill("SIGKILL");
+        await ended(child);
+      }
     }
   }
 
-  #startRuntime(): void {
+  /** One process of one of the hosts, or the server of the store; it is started again at once. */
+  async #kill(round: number): Promise<void> {
+    const { home, killsWorkers = false, server } = this.#options;
+    const kinds: Victim[] = ["runtime", ...(killsWorkers ? (["worker"] as const) : [])];
+    if (server !== undefined) kinds.push("server");
+    const kind = kinds[round % kinds.length] as Victim;
+    this.#victims[kind] += 1;
+    const host = this.#hosts[Math.floor(this.#random() * this.#hosts.length)] as Host;
+    if (kind === "server") {
+      await server?.kill();
+      await server?.start();
+      return;
+    }
+    if (kind === "worker") {
+      host.worker?.kill("SIGKILL");
+      await ended(host.worker);
+      this.#startWorker(host);
+      return;
+    }
+    await home?.beforeKill(this.#folder);
+    host.runtime?.kill("SIGKILL");
+    await ended(host.runtime);
+    home?.afterKill(this.#folder);
+    this.#startRuntime(host);
+  }
+
+  #startWorker(host: Host): void {
+    host.worker = spawn(this.#python, [join(import.meta.dirname, "worker.py"), this.#journal], {
+      env: { ...process.env, DAPR_GRPC_PORT: String(host.grpcPort) } as Record<string, string>,
+      stdio: "ignore",
+    });
+  }
+
+  #startRuntime(host: Host): void {
+    const { server } = this.#options;
+    const store = server === undefined ? [] : ["--store", String(server.details.url)];
     const words = [
-      "run",
-      "--app-id",
-      "crash",
-      "--data-dir",
-      join(this.#folder, "data"),
-      "--resources-path",
-      join(this.#folder, "resources"),
-      "--log-level",
-      "error",
+      ...["run", "--app-id", "crash", "--log-level", "error", ...store],
+      ...["--data-dir", join(this.#folder, "data"), "--resources-path", join(this.#folder, "resources")],
+      ...["--dapr-http-port", host.httpPort, "--dapr-grpc-port", host.grpcPort, "--metrics-port", 0].map(
+        String,
+      ),
     ];
-    const ports = [
-      "--dapr-http-port",
-      this.#httpPort,
-      "--dapr-grpc-port",
-      this.#grpcPort,
-      "--metrics-port",
-      0,
-    ];
-    const all = [join(root, "src/main.ts"), ...words, ...ports.map(String)];
     const log = openSync(join(this.#folder, "log"), "a");
-    const runtime = spawn(bunPath, all, { stdio: ["ignore", log, log] });
+    const runtime = spawn(bunPath, [join(root, "src/main.ts"), ...words], { stdio: ["ignore", log, log] });
     closeSync(log);
     runtime.once("exit", (code) => {
       if (code !== null) process.stderr.write(readFileSync(join(this.#folder, "log"), "utf8").slice(-3000));
     });
-    this.#runtime = runtime;
+    host.runtime = runtime;
+  }
+
+  async #startAll(ids: readonly string[], steps: number): Promise<void> {
+    const left = ids.values();
+    const starter = async (): Promise<void> => {
+      for (const id of left) await this.#start(id, steps);
+    };
+    await Promise.all(Array.from({ length: startsMax }, starter));
   }
 
   /** Starts are tried until they are answered; a start that was committed unanswered is refused the next time. */
@@ -165,15 +215,20 @@ class CrashRun {
     });
   }
 
+  /** By turns, since one may be down. */
   #fetch(path: string, init: RequestInit = {}): Promise<Response> {
     const signal = AbortSignal.timeout(5_000);
-    return fetch(`http://127.0.0.1:${this.#httpPort}${path}`, { ...init, signal });
+    const { httpPort } = this.#hosts[this.#calls++ % this.#hosts.length] as Host;
+    return fetch(`http://127.0.0.1:${httpPort}${path}`, { ...init, signal });
   }
 
   async #verify(ids: string[], steps: number, kills: number): Promise<CrashReport> {
     const executions = readJournal(this.#journal);
-    const report: CrashReport = { finished: ids.length, kills, executions: 0, repeated: 0, faults: [] };
-    const client = createGrpcClient({ host: "127.0.0.1", port: this.#grpcPort });
+    const report: CrashReport = {
+      ...{ finished: ids.length, kills, executions: 0, repeated: 0 },
+      ...{ victims: this.#victims, faults: [] },
+    };
+    const client = createGrpcClient({ host: "127.0.0.1", port: this.#hosts[0]?.grpcPort ?? 0 });
     for (const id of ids) {
       const events = await historyOf(client, id);
       const committed = checkHistory(id, events, steps, report.faults);

@@ -3,7 +3,9 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { catalog } from "../../src/component/catalog.ts";
 import { decodeMetadata } from "../../src/engine/workflow/metadata-row.ts";
+import { type Service, startService } from "../services.ts";
 import { goBuild, pythonVenv } from "./toolchain.ts";
 import { expectWorkflows } from "./workflow-cases.ts";
 
@@ -95,3 +97,30 @@ test("workflows of the Python SDK in state.sqlite, whose rows Dapr's own code re
     }
   }
 }, 300_000);
+
+/** Stores with a server of their own: what starts it, and what the component is told of it. */
+const servers: { type: string; service: string; items(server: Service): Record<string, string> }[] = [
+  { type: "state.redis", service: "redis", items: ({ port }) => ({ redisHost: `127.0.0.1:${port}` }) },
+  {
+    type: "state.postgresql",
+    service: "postgresql",
+    items: ({ details }) => ({ connectionString: String(details.url) }),
+  },
+];
+
+for (const { type, service, items } of servers) {
+  const name = `workflows of the Python SDK in ${type}`;
+  const isThere = ["v1", "v2"].some((version) => `${type}/${version}` in catalog);
+  if (!isThere) {
+    test.skip(`${name}: there is no such component yet`, () => undefined);
+    continue;
+  }
+  test(name, async () => {
+    const server = await startService(service);
+    try {
+      await runIn(type, items(server));
+    } finally {
+      await server.stop();
+    }
+  }, 300_000);
+}

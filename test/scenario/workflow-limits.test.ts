@@ -144,57 +144,66 @@ test("what would wait behind too many goes back, and so does all when the last w
   await first;
 });
 
-test("limits of the Configuration hold for connected workers, also when they change", async () => {
-  const folder = temporaryFolder();
-  const file = join(folder, "config.yaml");
-  const configure = (most: number) =>
-    writeFileSync(
-      file,
-      `apiVersion: dapr.io/v1alpha1
-kind: Configuration
-metadata: { name: limits }
-spec:
-  workflow:
-    globalMaxConcurrentActivityInvocations: 20
-    activityConcurrencyLimits: [{ name: slow, maxConcurrent: ${most} }]
-`,
+const fields = {
+  named: (most: number) => `activityConcurrencyLimits: [{ name: slow, maxConcurrent: ${most} }]`,
+  global: (most: number) => `globalMaxConcurrentActivityInvocations: ${most}`,
+  local: (most: number) => `maxConcurrentActivityInvocations: ${most}`,
+};
+
+test.each(Object.entries(fields))(
+  "a %s limit holds for connected workers, also when it changes",
+  async (_, field) => {
+    const folder = temporaryFolder();
+    const file = join(folder, "config.yaml");
+    const header = "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata: { name: limits }\n";
+    const configure = (most: number) =>
+      writeFileSync(file, `${header}spec:\n  workflow:\n    ${field(most)}\n`);
+    configure(2);
+    const options = { configPaths: [file], reconcileIntervalMs: 100 };
+    const mecha = await startMecha({ apps: [{ appId: "app", options }] });
+    closers.push(() => mecha.stop());
+    const held: (() => void)[] = [];
+    let running = 0;
+    let peak = 0;
+    const worker = new ScriptedWorker(mecha.ports("app").grpc, {
+      workflow: (events) => {
+        if (count(events, "taskScheduled") === 0)
+          return Array.from({ length: 8 }, (_step, index) => schedule(index, "slow"));
+        return count(events, "taskCompleted") === 8 ? [complete(8, '"done"')] : [];
+      },
+      activity: () => {
+        running += 1;
+        peak = Math.max(peak, running);
+        return new Promise((done) => {
+          held.push(() => {
+            running -= 1;
+            done("1");
+          });
+        });
+      },
+    });
+    closers.push(() => {
+      worker.leave();
+      worker.close();
+    });
+    const finishOne = async () => {
+      await until(() => held.length > 0, "one to run");
+      held.shift()?.();
+    };
+    await mecha.http("app", "POST /v1.0/workflows/dapr/wf/start?instanceID=a");
+    for (let done = 0; done < 2; done++) await finishOne();
+    await until(() => running === 2, "two to run");
+    expect(peak).toBe(2);
+    configure(4);
+    await until(() => running === 4, "two more after the limit was raised", 20_000);
+    for (let done = 0; done < 6; done++) await finishOne();
+    await until(
+      async () =>
+        ((await mecha.http("app", "GET /v1.0/workflows/dapr/a")).json() as { runtimeStatus: string })
+          .runtimeStatus === "COMPLETED",
+      "the workflow to complete",
     );
-  configure(2);
-  const options = { configPaths: [file], reconcileIntervalMs: 100 };
-  const mecha = await startMecha({ apps: [{ appId: "app", options }] });
-  closers.push(() => mecha.stop());
-  const held: (() => void)[] = [];
-  let quick = 0;
-  const worker = new ScriptedWorker(mecha.ports("app").grpc, {
-    workflow: (events) => {
-      if (count(events, "taskScheduled") === 0) {
-        const steps = Array.from({ length: 6 }, (_, index) => schedule(index, "slow"));
-        return [...steps, schedule(6, "quick")];
-      }
-      return count(events, "taskCompleted") === 7 ? [complete(7, '"done"')] : [];
-    },
-    activity: ({ name }) => {
-      if (name === "slow") return new Promise((done) => held.push(() => done("1")));
-      quick += 1;
-      return "1";
-    },
-  });
-  closers.push(() => {
-    worker.leave();
-    worker.close();
-  });
-  await mecha.http("app", "POST /v1.0/workflows/dapr/wf/start?instanceID=a");
-  await until(() => held.length === 2 && quick === 1, "two slow ones and the quick one to run");
-  configure(4);
-  await until(() => held.length === 4, "two more after the limit was raised", 20_000);
-  for (let done = 0; done < 6; done++) {
-    await until(() => held.length > 0, "a slow one to run");
-    held.shift()?.();
-  }
-  await until(
-    async () =>
-      ((await mecha.http("app", "GET /v1.0/workflows/dapr/a")).json() as { runtimeStatus: string })
-        .runtimeStatus === "COMPLETED",
-    "the workflow to complete",
-  );
-}, 60_000);
+    expect(peak).toBe(4);
+  },
+  60_000,
+);

@@ -39,7 +39,7 @@ export type WorkflowCase = (typeof workflowCases)[number];
 
 /** Runs one SDK's program, which is worker of the apps `client` and `other` and client at once. */
 export async function expectWorkflows(
-  program: Pick<SdkProgram, "language" | "folder" | "resources">,
+  program: Pick<SdkProgram, "language" | "folder" | "resources" | "sidecars">,
   command: string[],
   absent: Partial<Record<WorkflowCase, string>> = {},
 ): Promise<void> {

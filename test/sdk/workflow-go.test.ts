@@ -3,7 +3,11 @@ import { join } from "node:path";
 import { goBuild } from "./toolchain.ts";
 import { expectWorkflows } from "./workflow-cases.ts";
 
-test("workflows of the Go SDK", async () => {
-  const folder = join(import.meta.dirname, "workflow/go");
-  await expectWorkflows({ language: "go", folder }, [await goBuild(folder)]);
-}, 300_000);
+test.each([false, true])(
+  "workflows of the Go SDK (a runtime process per app: %p)",
+  async (sidecars) => {
+    const folder = join(import.meta.dirname, "workflow/go");
+    await expectWorkflows({ language: "go", folder, sidecars }, [await goBuild(folder)]);
+  },
+  300_000,
+);

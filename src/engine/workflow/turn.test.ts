@@ -111,6 +111,9 @@ test("patches of the history must stand before new ones", () => {
   const value = { version: { patches: ["a"] } };
   const past = [started, makeEvent(0, { case: "workflowStarted", value })];
   expect(() => turn({ past, version: { patches: ["b"] } })).toThrow(Stalled);
+  expect(() => turn({ past })).toThrow(Stalled);
+  const terminated = makeEvent(0, { case: "executionTerminated", value: {} });
+  expect(turn({ past, events: [terminated] }).record.status).toBe(Status.TERMINATED);
   const { events, facts } = turn({ past, version: { patches: ["a", "b"] } });
   expect(events[0]?.event.eventType.value).toMatchObject({ version: { patches: ["b"] } });
   expect(facts.patches).toEqual(["a", "b"]);

@@ -164,8 +164,9 @@ def broken(ctx, _):
 
 @workflow
 def patched(ctx, _):
+    early = ctx.is_patched("early")
     yield ctx.call_activity(double, input=1)
-    return ctx.is_patched("better")
+    return [early, ctx.is_patched("better")]
 
 
 @workflow
@@ -259,7 +260,7 @@ check("continue-as-new")(lambda: same(run(spin, 50)[1], "done"))
 check("approval-timeout")(lambda: same(run(approval, 0.2)[1], "timed out"))
 check("retry")(lambda: same(run(retried, "retry")[1], 3))
 check("child")(lambda: same(run(parent, 1)[1], 48))
-check("patch")(lambda: same(run(patched)[1], True))
+check("patch")(lambda: same(run(patched)[1], [True, True]))
 
 
 @check("approval")

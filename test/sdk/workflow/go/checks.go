@@ -77,7 +77,7 @@ func (p *program) checkPatterns() {
 	check("approval-timeout", `"timed out"`)(p.run("approval", 100))
 	check("child", `17`)(p.run("parent", nil))
 	check("retry", `3`)(p.run("retried", nil))
-	check("patch", `true`)(p.run("patched", nil))
+	check("patch", `[true,true]`)(p.run("patched", nil))
 	check("multi-app-activity", `10`)(p.run("abroad", nil))
 	check("multi-app-child", `8`)(p.run("abroadChild", nil))
 

@@ -233,10 +233,11 @@ func holder(ctx *workflow.WorkflowContext) (any, error) {
 }
 
 func patched(ctx *workflow.WorkflowContext) (any, error) {
+	early := ctx.IsPatched("early")
 	if err := ctx.CallActivity(double, workflow.WithActivityInput(1)).Await(nil); err != nil {
 		return nil, err
 	}
-	return ctx.IsPatched("better"), nil
+	return []bool{early, ctx.IsPatched("better")}, nil
 }
 
 func abroad(ctx *workflow.WorkflowContext) (any, error) {

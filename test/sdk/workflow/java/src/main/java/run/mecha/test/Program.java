@@ -92,7 +92,7 @@ public final class Program {
     check("approval-timeout", () -> same(run("approval", 100), "\"timed out\""));
     check("child", () -> same(run("parent", null), "17"));
     check("retry", () -> same(run("retried", null), "3"));
-    check("patch", () -> same(run("patched", null), "true"));
+    check("patch", () -> same(run("patched", null), "[true,true]"));
     check("multi-app-activity", () -> same(run("abroad", null), "10"));
     check("multi-app-child", () -> same(run("abroadChild", null), "8"));
     check("saga", () -> same(run("saga", null), "\"undone [hotel, flight]\""));

@@ -157,8 +157,9 @@ final class Workflows {
   }
 
   private static void patched(WorkflowContext ctx) {
+    boolean early = ctx.isPatched("early");
     twice(ctx, 1).await();
-    ctx.complete(ctx.isPatched("better"));
+    ctx.complete(List.of(early, ctx.isPatched("better")));
   }
 
   private static void abroad(WorkflowContext ctx) {

@@ -3,9 +3,9 @@ export interface Line {
   name: string;
   /** What was measured, with units, for people: `31.2 us CPU against 19.8 us nginx`. */
   figure: string;
-  /** What the target speaks about: a ratio, milliseconds, megabytes. */
+  /** What the target speaks about: a ratio, milliseconds, megabytes, a share of one core. */
   value: number;
-  unit: "x" | "ms" | "MB";
+  unit: "x" | "ms" | "MB" | "%";
   /** Reached when the value is not above it. */
   target: number;
 }

@@ -6,8 +6,10 @@ import { errors } from "../errors.ts";
 import { formatTraceparent } from "../telemetry/propagation.ts";
 import {
   type GetInstanceResponseSchema,
+  type GetWorkItemsRequest,
   HistoryEventSchema,
   TaskHubSidecarService,
+  WorkerCapability,
   type WorkflowStateSchema,
 } from "../wire/orchestrator_service_pb.js";
 import type { AppScope } from "./call.ts";
@@ -153,14 +155,25 @@ const purgeInstances = operation(method.purgeInstances, {
 const getWorkItems = streaming(method.getWorkItems, {
   name: "GetWorkItems",
   group,
-  async handle(_requests, send, call) {
+  async handle(requests, send, call) {
     // The JavaScript worker keeps 110 items and drops what comes beyond.
     const isNode = call.header("user-agent")?.includes("grpc-node-js") === true;
     const itemsMax = isNode ? 100 : itemsMaxDefault;
-    const worker = { send: (item: object) => send(item as Parameters<typeof send>[0]), itemsMax };
+    const keepsHistories = (await capabilitiesOf(requests)).includes(WorkerCapability.STATEFUL_HISTORY);
+    const worker = {
+      send: (item: object) => send(item as Parameters<typeof send>[0]),
+      itemsMax,
+      keepsHistories,
+    };
     await call.app.workflows.serve(worker, call.signal);
   },
 });
+
+/** Of the only request of the stream. */
+async function capabilitiesOf(requests: AsyncIterable<GetWorkItemsRequest>): Promise<WorkerCapability[]> {
+  for await (const { capabilities } of requests) return capabilities;
+  return [];
+}
 
 const completeActivityTask = operation(method.completeActivityTask, {
   name: "CompleteActivityTask",

@@ -32,6 +32,7 @@ export const workflowCases = [
   "stalled",
   "list",
   "history",
+  "history-deltas",
   "rerun",
 ] as const;
 

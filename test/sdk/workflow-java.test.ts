@@ -9,6 +9,7 @@ const absent = {
   "handed-history": "the context hands no history on",
   list: "the client does not list",
   history: "the client reads no histories",
+  "history-deltas": "the worker keeps no histories",
   rerun: "the client does not rerun",
 };
 

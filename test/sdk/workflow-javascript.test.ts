@@ -14,6 +14,7 @@ const absent = {
   stalled: "a worker registers no versions",
   list: "the client does not list",
   history: "the client reads no histories",
+  "history-deltas": "the worker keeps no histories",
   rerun: "the client does not rerun",
 };
 

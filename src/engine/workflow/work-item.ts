@@ -12,19 +12,28 @@ export interface RawWorkItem {
   $unknown: { no: number; wireType: WireType; data: Uint8Array }[];
 }
 
-export function workflowItem(
-  { id, history, record }: Pick<Instance, "id" | "history" | "record">,
-  newEvents: readonly EncodedEvent[],
-  completionToken: string,
-  propagated?: Uint8Array,
-): RawWorkItem {
+/** One turn of an instance, for a worker. */
+export interface WorkflowTurn {
+  instance: Instance;
+  newEvents: readonly EncodedEvent[];
+  completionToken: string;
+  propagated?: Uint8Array | undefined;
+}
+
+/** `held`: so many events of the history the worker has; the rest is sent. */
+export function workflowItem(turn: WorkflowTurn, held: number): RawWorkItem {
+  const { instance, newEvents, completionToken, propagated } = turn;
+  const { id, history, record } = instance;
   const request = new BinaryWriter();
   request.tag(1, WireType.LengthDelimited).string(id);
   request.tag(2, WireType.LengthDelimited).fork();
   request.tag(1, WireType.LengthDelimited).string(record.executionId).join();
-  for (const event of history) request.tag(3, WireType.LengthDelimited).bytes(event);
+  for (let index = held; index < history.length; index++) {
+    request.tag(3, WireType.LengthDelimited).bytes(history[index] as Uint8Array);
+  }
   for (const { bytes } of newEvents) request.tag(4, WireType.LengthDelimited).bytes(bytes);
   if (propagated !== undefined) request.tag(8, WireType.LengthDelimited).bytes(propagated);
+  if (held > 0) request.tag(9, WireType.LengthDelimited).fork().tag(1, WireType.Varint).int32(held).join();
   return item(workflowField, request.finish(), completionToken);
 }
 

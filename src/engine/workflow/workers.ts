@@ -1,6 +1,7 @@
 import type { Clock } from "../../edges/clock.ts";
 import type { ActivityResponse, WorkflowResponse } from "../../wire/orchestrator_service_pb.js";
-import type { RawWorkItem } from "./work-item.ts";
+import { HeldHistories } from "./held-histories.ts";
+import { type RawWorkItem, type WorkflowTurn, workflowItem } from "./work-item.ts";
 
 /** What was lost goes to the next worker soon, but a stream that fails at once must not be tried without a pause. */
 const lostRetryMs = 50;
@@ -21,10 +22,22 @@ export interface WorkerStream {
   send: SendItem;
   /** Items that the worker takes at once; more wait here. */
   itemsMax: number;
+  /** The worker keeps histories from turn to turn: it needs only what is new. */
+  keepsHistories?: boolean;
 }
 
 interface Stream extends WorkerStream {
   pending: Set<Pending<never>>;
+  held?: HeldHistories;
+}
+
+/** What is to be done for a key; made when it is known who does it. */
+interface Job {
+  key: string;
+  itemFor(stream: Stream): RawWorkItem;
+  /** An instance's worker of the last turn is asked again while it has room. */
+  instanceId?: string;
+  onSent?(): void;
 }
 
 interface Pending<R> {
@@ -63,6 +76,7 @@ export class Workers {
   /** Returns the function that ends the stream; its items are lost to it then. */
   connect(worker: WorkerStream): () => void {
     const stream: Stream = { ...worker, pending: new Set() };
+    if (worker.keepsHistories === true) stream.held = new HeldHistories();
     this.#streams.add(stream);
     this.#startWaiting();
     this.#changed();
@@ -75,13 +89,29 @@ export class Workers {
   }
 
   /** One item of an instance at a time. */
-  runWorkflow(instanceId: string, item: RawWorkItem): Promise<WorkflowResponse> {
-    return this.#run(this.#workflows, instanceId, item);
+  async runWorkflow(turn: WorkflowTurn): Promise<WorkflowResponse> {
+    const { instance } = turn;
+    let held: HeldHistories | undefined;
+    const response = await this.#run(this.#workflows, {
+      key: instance.id,
+      instanceId: instance.id,
+      itemFor(stream) {
+        held = stream.held;
+        return workflowItem(turn, held?.countOf(instance) ?? 0);
+      },
+    });
+    held?.answered(instance, response);
+    return response;
+  }
+
+  /** The next turn of the instance may be anybody's. */
+  forget(instanceId: string): void {
+    for (const { held } of this.#streams) held?.forget(instanceId);
   }
 
   /** `onSent`: the worker has it. */
   runActivity(key: string, item: RawWorkItem, onSent: () => void): Promise<ActivityResponse> {
-    return this.#run(this.#activities, key, item, onSent);
+    return this.#run(this.#activities, { key, itemFor: () => item, onSent });
   }
 
   /** False when nobody waits for it: the item was given to somebody else, or done. */
@@ -93,28 +123,18 @@ export class Workers {
     return complete(this.#activities, activityKey(response), response);
   }
 
-  async #run<R>(
-    items: Map<string, Pending<R>>,
-    key: string,
-    item: RawWorkItem,
-    onSent?: () => void,
-  ): Promise<R> {
-    let stream = this.#leastBusy();
+  async #run<R>(items: Map<string, Pending<R>>, job: Job): Promise<R> {
+    let stream = this.#choose(job);
     while (stream !== undefined && stream.pending.size >= stream.itemsMax) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
-      stream = this.#leastBusy();
+      stream = this.#choose(job);
     }
     if (stream === undefined) throw new WorkerLost("no worker is connected");
-    return this.#give(stream, items, key, item, onSent);
+    return this.#give(stream, items, job);
   }
 
-  #give<R>(
-    stream: Stream,
-    items: Map<string, Pending<R>>,
-    key: string,
-    item: RawWorkItem,
-    onSent?: () => void,
-  ): Promise<R> {
+  #give<R>(stream: Stream, items: Map<string, Pending<R>>, { key, itemFor, onSent }: Job): Promise<R> {
+    const item = itemFor(stream);
     const { promise, resolve, reject } = Promise.withResolvers<R>();
     const pending: Pending<R> = { key, token: item.completionToken, resolve, reject };
     items.set(key, pending);
@@ -140,6 +160,14 @@ export class Workers {
   /** Everybody looks again: places may have come, or all workers may have gone. */
   #startWaiting(): void {
     for (const start of this.#waiting.splice(0)) start();
+  }
+
+  #choose({ instanceId }: Job): Stream | undefined {
+    if (instanceId !== undefined && this.#streams.size > 1) {
+      for (const stream of this.#streams)
+        if (stream.held?.has(instanceId) === true && roomOf(stream) > 0) return stream;
+    }
+    return this.#leastBusy();
   }
 
   #leastBusy(): Stream | undefined {

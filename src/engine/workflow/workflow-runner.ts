@@ -21,7 +21,6 @@ import { decodePropagated, dropPropagated, propagatedKey } from "./propagation.t
 import { type FailureRecord, type InstanceRecord, isTerminal } from "./record.ts";
 import { parentOf, recordOf } from "./start-event.ts";
 import { type Decision, decide, isTermination, Stalled } from "./turn.ts";
-import { workflowItem } from "./work-item.ts";
 import { WorkerLost } from "./workers.ts";
 
 /** Executions that continue as new within one turn; more of them go through the inbox. */
@@ -124,6 +123,7 @@ export class WorkflowRunner implements FreshTurns {
       return true;
     } catch (error) {
       this.#cache.drop(instance.id);
+      this.#parts.workers.forget(instance.id);
       const isUsual =
         error instanceof StoreConflict || error instanceof WorkerLost || error instanceof Stalled;
       if (!isUsual)
@@ -329,9 +329,9 @@ export class WorkflowRunner implements FreshTurns {
     if (bytes > messageBytesMax * payloadShare) {
       throw new Stalled("PAYLOAD_SIZE_EXCEEDED", `${bytes} bytes of history and events`);
     }
-    const token = `${instance.record.executionId}.${this.#items++}`;
+    const completionToken = `${instance.record.executionId}.${this.#items++}`;
     return places.run("workflow", instance.record.name, () =>
-      workers.runWorkflow(instance.id, workflowItem(instance, newEvents, token, handed)),
+      workers.runWorkflow({ instance, newEvents, completionToken, propagated: handed }),
     );
   }
 
@@ -427,8 +427,9 @@ export class WorkflowRunner implements FreshTurns {
 
   /** The messages stay: they are tried again, by then perhaps with another worker. */
   async #stall(instance: Instance, { message }: Stalled, deliveries: Delivery[]): Promise<void> {
-    const { edges, commits, changes, telemetry, places, stalls } = this.#parts;
+    const { edges, commits, changes, telemetry, places, stalls, workers } = this.#parts;
     this.#cache.drop(instance.id);
+    workers.forget(instance.id);
     if (instance.record.stalled !== message) {
       telemetry.log.warn({ instanceId: instance.id }, `workflow stalled: ${message}`);
       const updatedMs = edges.clock.now();

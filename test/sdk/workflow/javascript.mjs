@@ -232,6 +232,7 @@ for (const [name, reason] of Object.entries({
   stalled: "a worker registers no versions",
   list: "the client does not list",
   history: "the client reads no histories",
+  "history-deltas": "the worker keeps no histories",
   rerun: "the client does not rerun",
 }))
   console.log(`skip ${name}: ${reason}`);

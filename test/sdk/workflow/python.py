@@ -362,6 +362,29 @@ def _():
     same(len(events), 12)
 
 
+@check("history-deltas")
+def _():
+    """A turn brings what is new since the one before; a worker that has lost the rest asks for it."""
+    inner = runtime._WorkflowRuntime__worker
+    resolve = inner._resolve_history
+    held = []
+    is_forgetful = False
+
+    def watched(request):
+        held.append(request.cachedHistory.eventCount)
+        if is_forgetful:
+            inner._history_cache.reset()
+        return resolve(request)
+
+    inner._resolve_history = watched
+    same(run(chain, 1)[1], 8)
+    same(held, [0, 0, 3, 6])
+    is_forgetful = True
+    same(run(chain, 2)[1], 16)
+    same(held[4:], [0, 0, 3, 6])
+    inner._resolve_history = resolve
+
+
 @check("rerun")
 def _():
     state, _output = run(chain, 1)

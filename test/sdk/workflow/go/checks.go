@@ -81,6 +81,7 @@ func (p *program) checkPatterns() {
 	check("multi-app-activity", `10`)(p.run("abroad", nil))
 	check("multi-app-child", `8`)(p.run("abroadChild", nil))
 
+	fmt.Println("skip history-deltas: the worker keeps no histories")
 	check("handed-history", `[["grandparent","heir"],["heir"]]`)(p.run("grandparent", nil))
 
 	output, err := p.run("saga", nil)

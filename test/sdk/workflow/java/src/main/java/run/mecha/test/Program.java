@@ -50,6 +50,7 @@ public final class Program {
     skip("handed-history", "the context hands no history on");
     skip("list", "the client does not list");
     skip("history", "the client reads no histories");
+    skip("history-deltas", "the worker keeps no histories");
     skip("rerun", "the client does not rerun");
     program.client.close();
     other.destroyForcibly();

@@ -15,8 +15,8 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-const request = (): Buffer =>
-  new HeaderEncoder().encode({
+const request = (encoder = new HeaderEncoder()): Buffer =>
+  encoder.encode({
     ":method": "POST",
     ":scheme": "http",
     ":path": "/a.B/C",
@@ -130,3 +130,42 @@ test.each([
   },
   30_000,
 );
+
+test("a client may ping for each answer, as often as it likes", async () => {
+  const count = 20_000;
+  const socket = connect({ port, host: "127.0.0.1", noDelay: true });
+  const wide = numberFrame(frameType.windowUpdate, 0, 1 << 24);
+  const ping = frame(frameType.ping, 0, 0, Buffer.alloc(8));
+  const message = frame(frameType.data, flag.endStream, 0, Buffer.alloc(5));
+  const encoder = new HeaderEncoder();
+  let answered = 0;
+  const ask = () => {
+    const id = answered * 2 + 1;
+    message.writeUInt32BE(id, 5);
+    socket.write(
+      Buffer.concat([ping, frame(frameType.headers, flag.endHeaders, id, request(encoder)), message]),
+    );
+  };
+  const code = await new Promise<number | undefined>((resolve, reject) => {
+    let rest = Buffer.alloc(0);
+    socket.on("error", reject).on("close", () => resolve(goawayCode(rest)));
+    socket.on("connect", () => {
+      socket.write(Buffer.concat([clientPreface, settingsFrame([]), wide]));
+      ask();
+    });
+    socket.on("data", (chunk: Buffer) => {
+      rest = Buffer.concat([rest, chunk]);
+      const code = goawayCode(rest);
+      if (code !== undefined) return resolve(code);
+      while (rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
+        const isEnd = rest[3] === frameType.headers && ((rest[4] ?? 0) & flag.endStream) !== 0;
+        rest = rest.subarray(9 + rest.readUIntBE(0, 3));
+        if (!isEnd) continue;
+        if (++answered === count) return resolve(undefined);
+        ask();
+      }
+    });
+  });
+  socket.destroy();
+  expect([answered, code]).toEqual([count, undefined]);
+}, 30_000);

@@ -36,6 +36,7 @@ export class Sender {
   #isBatching = false;
   #isBlocked = false;
   #isOver = false;
+  #hasSentData = false;
   /** Streams with something to send that the connection has no room for, first come first served. */
   readonly #waiting = new Set<ServerStream>();
   readonly #onRoom: () => void;
@@ -144,6 +145,13 @@ export class Sender {
       throw new ConnectionError(errorCode.flowControlError, "a window is too large");
   }
 
+  /** Whether DATA was sent since this was asked last. */
+  takeHasSentData(): boolean {
+    const hasSent = this.#hasSentData;
+    this.#hasSentData = false;
+    return hasSent;
+  }
+
   windowUpdate(streamId: number, bytes: number): void {
     this.push(numberFrame(frameType.windowUpdate, streamId, bytes));
   }
@@ -197,6 +205,7 @@ export class Sender {
     stream.pendingBytes -= sent;
     stream.sendWindow -= sent;
     this.#window -= sent;
+    this.#hasSentData = true;
     const isLast = stream.isEnding && stream.trailers === undefined && stream.pending.length === 0;
     this.push(frameHead(sent, frameType.data, isLast ? flag.endStream : 0, stream.id));
     this.push(isWhole ? piece : piece.subarray(0, sent));

@@ -443,7 +443,8 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
     expectConnection(streamId);
     expectLength(payload, payload.length === 8);
     if ((flags & flag.ack) === 0) {
-      this.onChore();
+      // Clients measure the line with a ping for what they read.
+      if (!this.#sender.takeHasSentData()) this.onChore();
       this.#sender.push(frame(frameType.ping, flag.ack, 0, payload));
     } else this.#onPong?.();
   }

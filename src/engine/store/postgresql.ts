@@ -18,6 +18,7 @@ import {
   type ClaimTimersRequest,
   type Delivery,
   type DeliveryToken,
+  type FeedListener,
   type KeyEntry,
   type Lease,
   type LeaseResult,
@@ -217,7 +218,7 @@ class PostgresqlStore implements Store {
     return this.#open(() => this.#reads.getLease(name));
   }
 
-  watch(channel: string, listener: () => void): () => void {
+  watch(channel: string, listener: FeedListener): () => void {
     return this.#feeds.watch(channel, listener);
   }
 

@@ -20,6 +20,7 @@ import {
   type ClaimTimersRequest,
   type Delivery,
   type DeliveryToken,
+  type FeedListener,
   type KeyEntry,
   type Lease,
   type LeaseResult,
@@ -87,7 +88,7 @@ class SqliteStore implements Store {
       feedPath,
       clock,
       busyTimeoutMs,
-      onTouched: (channels) => this.#feeds.notify(channels),
+      onTouched: (channels) => this.#feeds.notify(channels, true),
     });
     this.#claimSource = {
       clock,
@@ -202,7 +203,7 @@ class SqliteStore implements Store {
     return this.#read((nowMs) => this.#reads.getLease(name, nowMs));
   }
 
-  watch(channel: string, listener: () => void): () => void {
+  watch(channel: string, listener: FeedListener): () => void {
     return this.#feeds.watch(channel, listener);
   }
 

@@ -55,14 +55,17 @@ export interface Store {
   /**
    * Calls `listener` after commits (of any process that shares the store) that touch the channel: `topic:<name>`,
    * `keys:<space>`, `timers:<space>`, `lease:<name>`. A feed is a hint: it may fire without a change, and within
-   * one second it never misses one. Returns the unsubscribe function.
+   * one second it never misses one. `isOwn`: a commit through this store made it fire, and its promise has resolved.
+   * Returns the unsubscribe function.
    */
-  watch(channel: string, listener: () => void): () => void;
+  watch(channel: string, listener: FeedListener): () => void;
 
   /** Live keys, messages, timers, file size, schema version: for `mecha store check` and metrics. */
   stats(): Promise<StoreStats>;
   close(): Promise<void>;
 }
+
+export type FeedListener = (isOwn: boolean) => void;
 
 export interface KeyEntry {
   key: string;

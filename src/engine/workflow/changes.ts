@@ -16,15 +16,18 @@ export class Changes {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #app: AppName;
+  readonly #isTold: () => boolean;
   readonly #waiters = new Map<string, Set<Waiter>>();
   #count = 0;
   #unwatch: (() => void) | undefined;
   #sweep: ClockTimer | undefined;
 
-  constructor(store: Store, clock: Clock, app: AppName) {
+  /** `isTold`: whether a commit of this engine is under way, of which it tells itself. */
+  constructor(store: Store, clock: Clock, app: AppName, isTold: () => boolean) {
     this.#store = store;
     this.#clock = clock;
     this.#app = app;
+    this.#isTold = isTold;
   }
 
   /** Returns the function that stops the waiting. */
@@ -33,7 +36,7 @@ export class Changes {
     const waiters = this.#waiters.get(instanceId) ?? new Set();
     this.#waiters.set(instanceId, waiters.add(waiter));
     this.#count += 1;
-    this.#unwatch ??= this.#store.watch(`keys:${recordSpace(this.#app)}`, () => this.#plan());
+    this.#unwatch ??= this.#store.watch(`keys:${recordSpace(this.#app)}`, (isOwn) => this.#plan(isOwn));
     return () => {
       if (!waiters.delete(waiter)) return;
       this.#count -= 1;
@@ -54,9 +57,9 @@ export class Changes {
     this.#sweep = undefined;
   }
 
-  /** Most feeds tell of this runtime's own commits: many of them make one look at all. */
-  #plan(): void {
-    if (this.#sweep !== undefined) return;
+  /** Many feeds make one look at all that wait; those that tell of this engine's own commits make none. */
+  #plan(isOwn: boolean): void {
+    if (this.#sweep !== undefined || (isOwn && this.#isTold())) return;
     const delayMs = Math.max(sweepDelayMs, this.#count / 10);
     this.#sweep = this.#clock.setTimer(delayMs, () => {
       this.#sweep = undefined;

@@ -5,9 +5,15 @@ import { workers } from "./names.ts";
 export class Commits {
   readonly #store: Store;
   readonly #grouped = new Map<string, Promise<void>>();
+  #pending = 0;
 
   constructor(store: Store) {
     this.#store = store;
+  }
+
+  /** Commits that are under way. */
+  get pending(): number {
+    return this.#pending;
   }
 
   async commit(mutations: readonly Mutation[]): Promise<Outcome[]> {
@@ -16,7 +22,12 @@ export class Commits {
         await this.ensureGroup(mutation.topic);
       }
     }
-    return this.#store.commit(mutations);
+    this.#pending += 1;
+    try {
+      return await this.#store.commit(mutations);
+    } finally {
+      this.#pending -= 1;
+    }
   }
 
   async ensureGroup(topic: string): Promise<void> {

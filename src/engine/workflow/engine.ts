@@ -75,8 +75,10 @@ class Engine implements WorkflowEngine {
     const { app, store, edges, telemetry, messageBytesMax, limits, instanceStore: instances } = options;
     const workers = new Workers(edges.clock);
     const meters = new WorkflowMeters(telemetry.metrics, app);
-    const changes = new Changes(store, edges.clock, app);
     const commits = new Commits(store);
+    // With two stores there are commits that nobody is told of.
+    const isTold = (): boolean => instances === undefined && commits.pending > 0;
+    const changes = new Changes(store, edges.clock, app, isTold);
     const places = new Places({ app, store, edges, telemetry, limits });
     const home =
       instances === undefined

@@ -57,9 +57,11 @@ export class Sender {
     this.#isBatching = true;
   }
 
-  endBatch(): void {
+  /** `isMoreExpected`: what this turn of the event loop still adds leaves together with the batch. */
+  endBatch(isMoreExpected: boolean): void {
     this.#isBatching = false;
-    this.flush();
+    if (isMoreExpected) this.#flushLater();
+    else this.flush();
   }
 
   push(bytes: Uint8Array): void {
@@ -70,10 +72,13 @@ export class Sender {
       if (this.#batchBytes > heldBytesMax)
         throw new ConnectionError(errorCode.enhanceYourCalm, "the peer does not read its answers");
     } else if (this.#batchBytes >= batchBytesMax) this.flush();
-    else if (!this.#isBatching && !this.#isScheduled) {
-      this.#isScheduled = true;
-      setImmediate(flushLater, this);
-    }
+    else if (!this.#isBatching) this.#flushLater();
+  }
+
+  #flushLater(): void {
+    if (this.#isScheduled || this.#batch.length === 0) return;
+    this.#isScheduled = true;
+    setImmediate(flushLater, this);
   }
 
   flush(): void {

@@ -97,7 +97,7 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
     } catch (error) {
       this.#fail(error);
     }
-    this.#sender.endBatch();
+    this.#sender.endBatch(this.#streams.size > 0);
     // Whoever does not read its answers is not read either.
     this.#isReadingStopped = this.#sender.isBlocked;
     return !this.#isReadingStopped;

@@ -269,13 +269,16 @@ export function feedContract(makeHome: () => Promise<StoreHome>): void {
       withStore(makeHome, async ({ store, another }) => {
         const other = await another();
         const fired: Record<string, number> = {};
+        const own: Record<string, number> = {};
         const unwatch = ["topic:t", "keys:s", "timers:s", "lease:l", "keys:quiet"].map((channel) =>
-          store.watch(channel, () => {
+          store.watch(channel, (isOwn) => {
             fired[channel] = (fired[channel] ?? 0) + 1;
+            if (isOwn) own[channel] = (own[channel] ?? 0) + 1;
           }),
         );
         for (const from of [store, other]) {
           const before = { ...fired };
+          const ownBefore = { ...own };
           await append(from, "t", "1");
           await from.commit([set("a", 1), { kind: "put", space: "s", key: "k", value: bytes("v") }]);
           await from.acquireLease("l", from === store ? "a" : "b", 1000);
@@ -285,6 +288,8 @@ export function feedContract(makeHome: () => Promise<StoreHome>): void {
             () => all.every((channel) => (fired[channel] ?? 0) > (before[channel] ?? 0)),
             "all feeds fire",
           );
+          for (const channel of all)
+            expect((own[channel] ?? 0) > (ownBefore[channel] ?? 0)).toBe(from === store);
         }
         for (const stop of unwatch) stop();
         const after = { ...fired };

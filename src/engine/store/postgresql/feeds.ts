@@ -1,7 +1,6 @@
 import { type Clock, type ClockTimer, realClock } from "../../../edges/clock.ts";
+import type { FeedListener } from "../store.ts";
 import type { Link } from "./link.ts";
-
-type Listener = () => void;
 
 export interface FeedsOptions {
   /** Makes the connection that listens. */
@@ -30,7 +29,7 @@ const noticeBytesMax = 7_000;
 export class Feeds {
   readonly #options: FeedsOptions;
   readonly #clock: Clock = realClock;
-  readonly #listeners = new Map<string, Set<Listener>>();
+  readonly #listeners = new Map<string, Set<FeedListener>>();
   readonly #unsent = new Set<string>();
   #listening: Link | undefined;
   #isListening = false;
@@ -44,7 +43,7 @@ export class Feeds {
     this.#options = options;
   }
 
-  watch(channel: string, listener: Listener): () => void {
+  watch(channel: string, listener: FeedListener): () => void {
     const listeners = this.#listeners.get(channel) ?? new Set();
     this.#listeners.set(channel, listeners.add(listener));
     return () => {
@@ -56,7 +55,7 @@ export class Feeds {
   /** This process has committed something. */
   touched(channels: Iterable<string>): void {
     for (const channel of channels) {
-      this.#notify(channel);
+      this.#notify(channel, true);
       this.#unsent.add(channel);
     }
     this.#sendSoon();
@@ -66,17 +65,17 @@ export class Feeds {
     this.#isClosed = true;
     this.#lookTimer?.cancel();
     // Who waits looks again, and learns that the store is closed.
-    for (const channel of [...this.#listeners.keys()]) this.#notify(channel);
+    this.#notifyAll();
     this.#listeners.clear();
     await this.#listening?.close();
   }
 
-  #notify(channel: string): void {
-    for (const listener of [...(this.#listeners.get(channel) ?? [])]) call(listener);
+  #notify(channel: string, isOwn: boolean): void {
+    for (const listener of [...(this.#listeners.get(channel) ?? [])]) call(listener, isOwn);
   }
 
   #notifyAll(): void {
-    for (const channel of [...this.#listeners.keys()]) this.#notify(channel);
+    for (const channel of [...this.#listeners.keys()]) this.#notify(channel, false);
   }
 
   /** Before anybody watches: what happens between a watch and a late LISTEN would be missed. */
@@ -94,7 +93,7 @@ export class Feeds {
   #hear(payload: string): void {
     const { sender, channels } = JSON.parse(payload) as { sender: string; channels?: string[] };
     if (sender === this.#options.sender) return;
-    if (channels) for (const channel of channels) this.#notify(channel);
+    if (channels) for (const channel of channels) this.#notify(channel, false);
     else this.#notifyAll();
   }
 
@@ -149,9 +148,9 @@ export class Feeds {
 const firstLookMs = 50;
 
 /** A listener that throws is its owner's fault: it must not keep the others from hearing, nor writes from settling. */
-function call(listener: Listener): void {
+function call(listener: FeedListener, isOwn: boolean): void {
   try {
-    listener();
+    listener(isOwn);
   } catch (error) {
     queueMicrotask(() => {
       throw error;

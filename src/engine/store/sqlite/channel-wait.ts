@@ -8,7 +8,7 @@ export class ChannelWait {
   readonly #signal: AbortSignal | undefined;
 
   constructor(feeds: Pick<Feeds, "watch">, channel: string, signal?: AbortSignal) {
-    this.#unwatch = feeds.watch(channel, this.#wake.resolve);
+    this.#unwatch = feeds.watch(channel, () => this.#wake.resolve());
     this.#signal = signal;
     signal?.addEventListener("abort", this.#onAbort, { once: true });
   }

@@ -1,7 +1,6 @@
 import type { Clock, ClockTimer } from "../../../edges/clock.ts";
+import type { FeedListener } from "../store.ts";
 import { FeedFile } from "./feed-file.ts";
-
-type Listener = () => void;
 
 export interface FeedsOptions {
   clock: Clock;
@@ -20,7 +19,7 @@ const looksPerBeat = 20;
 /** Tells who watches a channel that it changed, whichever process changed it. */
 export class Feeds {
   readonly #options: FeedsOptions;
-  readonly #listeners = new Map<string, Set<Listener>>();
+  readonly #listeners = new Map<string, Set<FeedListener>>();
   readonly #file: FeedFile;
   #isOpen = false;
   #isWatched = false;
@@ -33,7 +32,7 @@ export class Feeds {
     this.#file = new FeedFile(options.path, (changed) => this.#notifyWhere(changed));
   }
 
-  watch(channel: string, listener: Listener): () => void {
+  watch(channel: string, listener: FeedListener): () => void {
     if (!this.#isOpen) this.#open();
     const listeners = this.#listeners.get(channel) ?? new Set();
     this.#listeners.set(channel, listeners.add(listener));
@@ -44,16 +43,17 @@ export class Feeds {
     };
   }
 
-  notify(channels: Iterable<string>): void {
+  /** `isOwn`: this process has committed something. */
+  notify(channels: Iterable<string>, isOwn: boolean): void {
     for (const channel of channels) {
-      for (const listener of [...(this.#listeners.get(channel) ?? [])]) call(listener);
+      for (const listener of [...(this.#listeners.get(channel) ?? [])]) call(listener, isOwn);
     }
   }
 
   close(): void {
     this.#timer?.cancel();
     // Who waits looks again, and learns that the store is closed.
-    this.notify([...this.#listeners.keys()]);
+    this.notify([...this.#listeners.keys()], false);
     this.#listeners.clear();
     if (this.#isOpen) this.#file.close();
   }
@@ -65,7 +65,7 @@ export class Feeds {
   }
 
   #notifyWhere(changed: (channel: string) => boolean): void {
-    this.notify([...this.#listeners.keys()].filter(changed));
+    this.notify([...this.#listeners.keys()].filter(changed), false);
   }
 
   #lookLater(): void {
@@ -82,15 +82,15 @@ export class Feeds {
     const version = this.#options.version();
     const changed = version !== this.#seenVersion;
     this.#seenVersion = version;
-    if (changed) this.notify([...this.#listeners.keys()]);
+    if (changed) this.notify([...this.#listeners.keys()], false);
     this.#lookLater();
   }
 }
 
 /** A listener that throws is its owner's fault: it must not keep the others from hearing, nor writes from settling. */
-function call(listener: Listener): void {
+function call(listener: FeedListener, isOwn: boolean): void {
   try {
-    listener();
+    listener(isOwn);
   } catch (error) {
     queueMicrotask(() => {
       throw error;

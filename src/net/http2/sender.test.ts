@@ -1,0 +1,40 @@
+import { expect, test } from "bun:test";
+import type { Socket } from "node:net";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { Sender } from "./sender.ts";
+
+/** What reaches the socket, write by write. */
+function open(): { sender: Sender; writes: string[] } {
+  const writes: string[] = [];
+  const socket = {
+    ...{ writableLength: 0, writableCorked: 0, destroyed: false },
+    _write(data: Uint8Array, _encoding: string, written: () => void) {
+      writes.push(Buffer.from(data).toString());
+      written();
+    },
+  };
+  return { sender: new Sender(socket as unknown as Socket, () => undefined), writes };
+}
+
+const text = (content: string) => Buffer.from(content);
+
+test("frames of a batch leave together, at once", () => {
+  const { sender, writes } = open();
+  sender.beginBatch();
+  sender.push(text("a"));
+  sender.push(text("b"));
+  sender.endBatch(false);
+  expect(writes).toEqual(["ab"]);
+});
+
+test("a batch behind which more is expected leaves with what the turn of the event loop adds", async () => {
+  const { sender, writes } = open();
+  sender.beginBatch();
+  sender.push(text("answer "));
+  sender.endBatch(true);
+  await Promise.resolve();
+  sender.push(text("next item"));
+  expect(writes).toEqual([]);
+  await nextTurn();
+  expect(writes).toEqual(["answer next item"]);
+});

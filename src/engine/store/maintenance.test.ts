@@ -1,9 +1,11 @@
 import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { backupStore, checkStore, compactStore } from "./maintenance.ts";
+import { migrate, migrations, schemaVersion } from "./migrations.ts";
+import { Connection } from "./sqlite/connection.ts";
 import { openSqliteStore } from "./sqlite.ts";
 import type { Store } from "./store.ts";
 
@@ -36,7 +38,17 @@ describe("checkStore()", () => {
     await fill(10);
     const report = await checkStore(data());
     expect(report.problems).toEqual([]);
-    expect(report.stats).toMatchObject({ keys: 10, messages: 1, timers: 0, schemaVersion: 1 });
+    expect(report.stats).toMatchObject({ keys: 10, messages: 1, timers: 0, schemaVersion });
+  });
+
+  test("finds the file of an older schema sound", async () => {
+    const old = join(folder, "old");
+    mkdirSync(old);
+    writeFileSync(join(old, "mecha.db"), "");
+    const db = new Connection(join(old, "mecha.db"));
+    migrate(db, "file", migrations.slice(0, 1));
+    db.close();
+    expect(await checkStore(old)).toMatchObject({ problems: [], stats: { schemaVersion: 1 } });
   });
 
   test("takes a folder without a store as sound", async () => {
@@ -55,6 +67,7 @@ describe("checkStore()", () => {
       `INSERT INTO claims VALUES (1, 1, 0, 0, ${Number.MAX_SAFE_INTEGER}, 'k', NULL)`,
     ],
     ["histories with gaps", "INSERT INTO history VALUES ('i', 1, x'00')"],
+    ["events of no history", "INSERT INTO events VALUES (9, 0, x'00')"],
     ["numbers above the revision counter", "UPDATE counters SET value = 1 WHERE name = 'revision'"],
   ])("tells of %s", async (problem, sql) => {
     await fill(3);

@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { migrate, readSchemaVersion, schemaVersion } from "./migrations.ts";
+import { migrate, migrations, readSchemaVersion, schemaVersion } from "./migrations.ts";
+import type { Batch } from "./sqlite/batch.ts";
 import { Connection } from "./sqlite/connection.ts";
+import { HistoryTable } from "./sqlite/history-table.ts";
 
 describe("migrate()", () => {
   test("brings a new file to the newest schema, once", () => {
@@ -17,6 +19,25 @@ describe("migrate()", () => {
     migrate(db, "file", ["CREATE TABLE a (x)", "ALTER TABLE a ADD COLUMN y DEFAULT 2; CREATE TABLE b (z)"]);
     expect(db.all("SELECT x, y FROM a")).toEqual([{ x: 1, y: 2 }]);
     expect(readSchemaVersion(db)).toBe(2);
+  });
+
+  test("keeps the histories of the first schema", () => {
+    const db = new Connection(":memory:");
+    migrate(db, "file", migrations.slice(0, 1));
+    const all = ["a", "b"].flatMap((instance) => [0, 1, 2].map((position) => ({ instance, position })));
+    for (const { instance, position } of all.toReversed())
+      db.run(`INSERT INTO history VALUES ('${instance}', ${position}, x'0${position}')`);
+    migrate(db, "file");
+    expect(db.all("SELECT instance, position FROM history ORDER BY instance, position")).toEqual(all);
+    const history = new HistoryTable(db);
+    const batch = { bytes: () => new Uint8Array([3]) } as unknown as Batch;
+    const append = (expectedLength: number) =>
+      history.append({ kind: "history", instance: "b", expectedLength, events: [[0, 1]] }, batch);
+    expect(() => append(2)).toThrow("history of b has 3 events, not 2");
+    append(3);
+    expect(db.all("SELECT hex(event) AS event FROM history WHERE instance = 'b' ORDER BY position")).toEqual(
+      ["00", "01", "02", "03"].map((event) => ({ event })),
+    );
   });
 
   test("leaves the file as it was when a step fails", () => {

@@ -7,7 +7,7 @@ export const applicationId = 0x6d636861;
  * Every schema a released mecha has written, oldest first; entry n brings a file from version n to n + 1.
  * Entries are never edited once released: add one.
  */
-const migrations: readonly string[] = [
+export const migrations: readonly string[] = [
   `
   CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
   -- One counter for etags, offsets, claims and fencing tokens: a number is never used twice, so none of them is.
@@ -74,6 +74,26 @@ const migrations: readonly string[] = [
     name TEXT PRIMARY KEY, owner TEXT NOT NULL, token INTEGER NOT NULL, expires_at INTEGER NOT NULL
   ) WITHOUT ROWID;
   CREATE INDEX leases_by_expiry ON leases (expires_at);
+  `,
+  // Histories by number instead of name: those that grow at the same time lie side by side, and a commit of several
+  // writes half the pages.
+  `
+  CREATE TABLE histories (id INTEGER PRIMARY KEY, instance TEXT NOT NULL UNIQUE);
+  CREATE TABLE events (
+    history INTEGER NOT NULL, position INTEGER NOT NULL, event BLOB NOT NULL,
+    PRIMARY KEY (history, position)
+  ) WITHOUT ROWID;
+  INSERT INTO histories (instance) SELECT DISTINCT instance FROM history ORDER BY instance;
+  INSERT INTO events (history, position, event)
+    SELECT histories.id, position, event FROM history JOIN histories USING (instance) ORDER BY histories.id, position;
+  DROP TABLE history;
+  CREATE VIEW history AS
+    SELECT instance, position, event FROM histories JOIN events ON events.history = histories.id;
+  CREATE TRIGGER history_inserted INSTEAD OF INSERT ON history BEGIN
+    INSERT OR IGNORE INTO histories (instance) VALUES (new.instance);
+    INSERT INTO events (history, position, event)
+      SELECT id, new.position, new.event FROM histories WHERE instance = new.instance;
+  END;
   `,
 ];
 

@@ -82,7 +82,8 @@ export class Reads {
          AND (?3 IS NULL OR id < ?3) AND (?4 IS NULL OR id > ?4) ORDER BY id LIMIT ?5`,
     );
     this.#history = db.prepare(
-      "SELECT event FROM history WHERE instance = ? AND position >= ? ORDER BY position",
+      `SELECT event FROM events WHERE history = (SELECT id FROM histories WHERE instance = ?) AND position >= ?
+       ORDER BY position`,
     );
     this.#lease = db.prepare("SELECT owner, token, expires_at FROM leases WHERE name = ? AND expires_at > ?");
     this.#expired = db.prepare(

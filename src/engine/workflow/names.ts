@@ -1,7 +1,7 @@
 /** An app of a namespace: whose workflows, whose activities. */
 export interface AppName {
-  namespace: string;
-  appId: string;
+  readonly namespace: string;
+  readonly appId: string;
 }
 
 /** The consumer group of both logs: all runtimes of the app compete for its work. */
@@ -54,7 +54,13 @@ export function isSameApp(one: AppName, other: AppName): boolean {
   return scope(one) === scope(other);
 }
 
+const scopes = new WeakMap<AppName, string>();
+
 /** Colons in a name would let two apps meet. */
-function scope({ namespace, appId }: AppName): string {
-  return `${encodeURIComponent(namespace || "default")}:${encodeURIComponent(appId)}`;
+function scope(app: AppName): string {
+  const known = scopes.get(app);
+  if (known !== undefined) return known;
+  const made = `${encodeURIComponent(app.namespace || "default")}:${encodeURIComponent(app.appId)}`;
+  scopes.set(app, made);
+  return made;
 }

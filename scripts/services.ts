@@ -138,10 +138,11 @@ class RunningService implements Service {
     if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const ended = new Promise<void>((done) => child.once("exit", () => done()));
     const late = setTimeout(() => killTree(child.pid, "SIGKILL"), stopTimeoutMs);
-    if (signal === "SIGKILL") killTree(child.pid, signal);
-    else child.kill(signal);
+    const killed = signal === "SIGKILL" ? killTree(child.pid, signal) : [];
+    if (signal !== "SIGKILL") child.kill(signal);
     await ended;
     clearTimeout(late);
+    await untilGone(this.name, killed);
   }
 }
 
@@ -228,15 +229,31 @@ export function freePort(): Promise<number> {
   });
 }
 
-/** Ends a process and all it started: servers such as RabbitMQ leave children in other groups. */
-function killTree(pid: number | undefined, signal: NodeJS.Signals): void {
-  if (pid === undefined) return;
-  for (const one of [pid, ...descendants(pid)]) {
-    try {
-      process.kill(one, signal);
-    } catch {
-      // It has ended by itself meanwhile.
-    }
+/** Ends a process and all it started: servers such as RabbitMQ leave children in other groups. Returns whom it met. */
+function killTree(pid: number | undefined, signal: NodeJS.Signals): number[] {
+  if (pid === undefined) return [];
+  // A stopped server forks nobody between the look at its children and the end.
+  send(pid, "SIGSTOP");
+  const all = [pid, ...descendants(pid)];
+  for (const one of all) send(one, signal);
+  return all;
+}
+
+function send(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It has ended by itself meanwhile.
+  }
+}
+
+/** A killed process holds its memory until the kernel has taken it down: PostgreSQL starts only after its last one. */
+async function untilGone(name: string, pids: readonly number[]): Promise<void> {
+  const deadline = Date.now() + stopTimeoutMs;
+  const isThere = (pid: number): boolean => !["Z", "X", undefined].includes(statFields(pid)[0]);
+  while (pids.some(isThere)) {
+    if (Date.now() > deadline) throw new Error(`${name}: ${pids.filter(isThere).join()} outlived kill -9`);
+    await new Promise((done) => setTimeout(done, 5));
   }
 }
 

@@ -9,9 +9,6 @@ const workflows = 500;
 const steps = 10;
 const timeout = 300_000 + kills * 15_000;
 
-/** What worker and runtime have in hand, each, when one of them is killed. */
-const inHand = 100;
-
 async function check(where: string, options: Pick<CrashOptions, "runtimes" | "server">): Promise<void> {
   const all = { workflows, steps, kills, seed, killsWorkers: true, ...options };
   const report = await runWorkflowCrash(all);
@@ -21,7 +18,6 @@ async function check(where: string, options: Pick<CrashOptions, "runtimes" | "se
   );
   expect(faults).toEqual([]);
   expect(finished).toBe(workflows);
-  expect(repeated).toBeLessThanOrEqual(kills * inHand);
   expect(victims.runtime).toBeGreaterThan(0);
 }
 

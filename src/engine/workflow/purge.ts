@@ -60,7 +60,7 @@ async function purgeOne(
   { app, instanceId }: ChildName,
   force: boolean,
 ): Promise<boolean> {
-  const { store, commits, changes, home } = parts;
+  const { store, changes, home } = parts;
   const isOwn = isSameApp(app, parts.app);
   const stored = await (isOwn ? home.settle(instanceId) : readRecord(store, app, instanceId));
   if (stored === undefined || !(force || isTerminal(stored.record.status))) return false;
@@ -68,8 +68,7 @@ async function purgeOne(
   await home.remove(instanceId);
   const space = timerSpace(app);
   const timers = await store.listTimers(space, { prefix: `${instanceId}|`, limit: timersMax });
-  const mutations: Mutation[] = [
-    { kind: "delete", space: recordSpace(app), key: instanceId, etag: stored.etag || undefined },
+  const others: Mutation[] = [
     { kind: "delete", space: inputSpace(app), key: instanceId },
     { kind: "historyDelete", instance: historyName(app, instanceId) },
     ...(stored.record.propagated === true
@@ -80,9 +79,32 @@ async function purgeOne(
       .filter(({ id }) => !id.endsWith("|purge"))
       .map(({ id }): Mutation => ({ kind: "timerDelete", space, id })),
   ];
-  await commits.commit(mutations);
+  await removeEnded(parts, { app, instanceId }, stored, others);
   changes.notify(instanceId);
   return true;
+}
+
+/** An ended instance still drops what comes late, such as the result of a step: then its record has another etag. */
+async function removeEnded(
+  { store, commits }: EngineParts,
+  { app, instanceId }: ChildName,
+  { record, etag }: { record: InstanceRecord; etag: string },
+  others: readonly Mutation[],
+): Promise<void> {
+  let expected = etag;
+  for (let tries = 1; ; tries++) {
+    const whole = { kind: "delete", space: recordSpace(app), key: instanceId } as const;
+    try {
+      await commits.commit([{ ...whole, etag: expected || undefined }, ...others]);
+      return;
+    } catch (error) {
+      if (!(error instanceof StoreConflict) || tries === removalsMax) throw error;
+      const now = await readRecord(store, app, instanceId);
+      if (now === undefined) return;
+      if (now.record.executionId !== record.executionId || !isTerminal(now.record.status)) throw error;
+      expected = now.etag;
+    }
+  }
 }
 
 /** Another app's instance: its runtime purges it when this app may ask for that, and what belongs to it. */
@@ -122,5 +144,7 @@ async function childrenIn({ app, home }: EngineParts, name: ChildName): Promise<
   return isSameApp(name.app, app) ? childrenOf(app, await home.history(name.instanceId)) : [];
 }
 
+/** How often a purge gives way to what comes late. */
+const removalsMax = 10;
 /** Timers of one instance; more than these are recognised as orphans when they fire. */
 const timersMax = 10_000;

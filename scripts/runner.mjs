@@ -38,7 +38,9 @@ function jobsOf(suite, { names, words, bunFlags }) {
   const testNames = words.filter((word) => !all.some((file) => file.includes(word)));
   const byTestName = testNames.length > 0 ? ["-t", testNames.map(escapeRegex).join("|")] : [];
   const files = matching.length > 0 ? matching : all;
-  const flags = ["--timeout", String((suite.testTimeoutS ?? 30) * 1000), ...byTestName, ...bunFlags];
+  const preload = suite.preload === undefined ? [] : ["--preload", `./${suite.preload}`];
+  const timeout = ["--timeout", String((suite.testTimeoutS ?? 30) * 1000)];
+  const flags = [...preload, ...timeout, ...byTestName, ...bunFlags];
   const job = (name, chosen) => ({
     ...suite,
     name,

@@ -3,6 +3,7 @@
 //
 //   files     bun test files, and folders searched for them (`folder/*`: not below it); a suite without a file is reported as skipped
 //   each      a process for each file (big servers and foreign SDKs must not share one)
+//   preload   a module that is loaded before the files
 //   command   instead of files: what Bun runs, from the root; its exit code is one test
 //   alone     nothing else runs beside it
 //   needs     services to install first (scripts/services.d)
@@ -33,6 +34,26 @@ export const suites = [
       "hot-reload",
       "dashboard",
     ].map((name) => `test/scenario/${name}.test.ts`),
+  },
+  {
+    // What touches the engine's store, over its other home.
+    name: "postgresql",
+    files: [
+      ...["actors-home", "actors-stream", "actors", "bindings-cron", "idempotency-effects", "idempotency"],
+      ...["jobs-grpc", "jobs", "kit", "pubsub-bulk", "pubsub-durable", "pubsub-fidelity", "pubsub-routing"],
+      ...["schedules-reload", "schedules", "singleton-app", "singletons", "workflow-access"],
+      ...[
+        "workflow-at-once",
+        "workflow-cli",
+        "workflow-home",
+        "workflow-keeping",
+        "workflow-limits",
+        "workflow",
+      ],
+    ].map((name) => `test/scenario/${name}.test.ts`),
+    preload: "test/scenario/over-postgresql.ts",
+    timeoutS: 900,
+    testTimeoutS: 60,
   },
   // Receivers of traces: builds a collector with Go and gets a Zipkin from Maven.
   { name: "otel", files: ["test/otel"], timeoutS: 1200, testTimeoutS: 60 },

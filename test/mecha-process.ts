@@ -5,6 +5,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { bunPath } from "../scripts/install.mjs";
+import { testStore } from "../src/testing/test-store.ts";
 
 export const root = resolve(import.meta.dirname, "..");
 const deadlineMs = 20_000;
@@ -27,7 +28,7 @@ export interface MechaOptions {
 /** Runs `mecha WORDS…` from source with exactly the given environment. */
 export function startMecha(words: string[], options: MechaOptions = {}): MechaProcess {
   const child = spawn(bunPath, [join(root, "src/main.ts"), ...words], {
-    env: options.env ?? {},
+    env: { ...storeOf(words), ...options.env },
     cwd: options.folder ?? "/",
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -50,6 +51,13 @@ export function startMecha(words: string[], options: MechaOptions = {}): MechaPr
         if (!isThere) throw new Error(`"${wanted}" was not printed; printed:\n${text.slice(-4000)}`);
       }),
   };
+}
+
+/** Processes that name one data folder share a store, whichever home it has. */
+function storeOf(words: readonly string[]): Record<string, string> {
+  const index = words.indexOf("--data-dir");
+  const store = index < 0 ? undefined : testStore(words[index + 1] ?? "");
+  return store === undefined ? {} : { MECHA_STORE: store };
 }
 
 /** Runs a command to its end. */

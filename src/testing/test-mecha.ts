@@ -6,6 +6,7 @@ import { type RuntimeOptions, runtimeDefaults } from "../host/options.ts";
 import { createHttpClient } from "../net/http1/index.ts";
 import type { Log } from "../telemetry/telemetry.ts";
 import type { FakeApp } from "./fake-app.ts";
+import { testStore } from "./test-store.ts";
 
 export interface TestApp {
   appId: string;
@@ -111,6 +112,7 @@ function nodeOptions(folder: string, { apps, resources, env = {} }: TestMechaOpt
   return {
     apps: apps.map((app) => nodeApp(app, resourcesFolder, env, lines)),
     dataFolder: join(folder, "data"),
+    store: testStore(folder),
     env,
     folder,
     runFile: undefined,

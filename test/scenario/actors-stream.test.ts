@@ -89,7 +89,10 @@ test("an app without a port hosts actors on a stream", async () => {
   );
   app.end();
   await app.ended;
-  expect((await mecha.http("b", `POST ${tom}/method/feed`)).status).toBe(404);
+  await until(
+    async () => (await mecha.http("b", `POST ${tom}/method/feed`)).status === 404,
+    "the other runtime to hear that the host has gone",
+  );
 });
 
 test("the latest stream has the actors", async () => {

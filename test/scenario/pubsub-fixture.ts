@@ -10,10 +10,11 @@ import { engineComponents, implicitComponents } from "../../src/engine/defaults/
 import type { PubSubEngine } from "../../src/engine/pubsub/engine.ts";
 import { recordedTelemetry } from "../../src/engine/pubsub/fixture-parts.ts";
 import { createPubSub, type PubSubOptions } from "../../src/engine/pubsub/pubsub.ts";
-import { openSqliteStore } from "../../src/engine/store/sqlite.ts";
+import { openStore } from "../../src/engine/store/open.ts";
 import type { Store } from "../../src/engine/store/store.ts";
 import { createHttpClient, createHttpServer, type HttpClient } from "../../src/net/http1/index.ts";
 import type { ComponentResource, SubscriptionResource } from "../../src/resource/resource.ts";
+import { testStore } from "../../src/testing/test-store.ts";
 
 export { eventually } from "../../src/engine/pubsub/fixture-parts.ts";
 
@@ -59,7 +60,7 @@ export class Machine {
   #store: Store | undefined;
 
   async app(options: AppOptions): Promise<App> {
-    this.#store ??= await openSqliteStore({ folder: this.#folder });
+    this.#store ??= await openStore({ address: testStore(this.#folder), folder: this.#folder });
     const app = await startApp(options, this.#store, this.#httpClient);
     this.#apps.add(app);
     return app;

@@ -4,12 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { realEdges } from "../../src/edges/edges.ts";
-import { openSqliteStore } from "../../src/engine/store/sqlite.ts";
+import { openStore } from "../../src/engine/store/open.ts";
 import type { Mutation } from "../../src/engine/store/store.ts";
 import { createWorkflowEngine, type WorkflowEngine } from "../../src/engine/workflow/engine.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
 import { createTracer } from "../../src/telemetry/tracer.ts";
 import { until } from "../../src/testing/index.ts";
+import { testStore } from "../../src/testing/test-store.ts";
 import {
   ActivityResponseSchema,
   OrchestrationStatus,
@@ -29,7 +30,7 @@ afterEach(async () => {
 async function start(thinkMs: number) {
   const folder = mkdtempSync(join(tmpdir(), "mecha-at-once-"));
   closers.push(() => rmSync(folder, { recursive: true }));
-  const store = await openSqliteStore({ folder });
+  const store = await openStore({ address: testStore(folder), folder });
   closers.push(() => store.close());
   const commits: (readonly Mutation[])[] = [];
   const counted = new Proxy(store, {

@@ -165,6 +165,7 @@ for (const type of ["state.sqlite", "state.in-memory"]) {
     await begin(mecha, "a", "2");
     await until(() => worker.activities.length === 4, "the steps of the second execution");
     await post(mecha, "a/terminate");
+    await ended(mecha, "a", "TERMINATED");
     expect((await stateOf(mecha, "a")).properties["dapr.workflow.input"]).toBe("2");
     expect((await post(mecha, "a/purge")).status).toBe(202);
     expect((await mecha.http("app", "GET /v1.0/workflows/dapr/a")).status).toBe(404);

@@ -12,6 +12,7 @@ const order = [
   "save-state",
   "get-state-grpc",
   "publish",
+  "actors",
   "workflow",
   "start",
   "memory",

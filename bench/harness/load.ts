@@ -9,7 +9,10 @@ import { run, runProgram } from "./program.ts";
 
 export interface HttpLoad {
   port: number;
+  /** Each request has the next number in the place of `{n}`. */
   path: string;
+  /** After so many of them the numbers begin anew. */
+  numbers?: number;
   method?: string;
   body?: string;
   headers?: Record<string, string>;
@@ -21,7 +24,7 @@ export async function httpRound(pid: number, load: HttpLoad, seconds: number): P
   try {
     const script = join(folder, "load.lua");
     writeFileSync(script, luaOf(load));
-    const url = `http://127.0.0.1:${load.port}${load.path}`;
+    const url = `http://127.0.0.1:${load.port}${load.path.replace("{n}", "0")}`;
     const before = cpuUs(pid);
     const args = [
       "-t",
@@ -43,11 +46,17 @@ export async function httpRound(pid: number, load: HttpLoad, seconds: number): P
   }
 }
 
-function luaOf({ method = "GET", body, headers = {} }: HttpLoad): string {
+function luaOf({ path, numbers, method = "GET", body, headers = {} }: HttpLoad): string {
   const lines = [`wrk.method = ${JSON.stringify(method)}`];
   if (body !== undefined) lines.push(`wrk.body = ${JSON.stringify(body)}`);
   for (const [name, value] of Object.entries(headers)) {
     lines.push(`wrk.headers[${JSON.stringify(name)}] = ${JSON.stringify(value)}`);
+  }
+  const [before, after] = path.split("{n}");
+  if (after !== undefined) {
+    const next = numbers === undefined ? "n + 1" : `(n + 1) % ${numbers}`;
+    const target = `${JSON.stringify(before)} .. n .. ${JSON.stringify(after)}`;
+    lines.push("local n = 0", `function request() n = ${next}; return wrk.format(nil, ${target}) end`);
   }
   return `${lines.join("\n")}\n`;
 }

@@ -1,5 +1,5 @@
 import type { ActorAnswer } from "../engine/actors/engine.ts";
-import { headerOf, passedOn } from "../engine/actors/http-app.ts";
+import { isPassedOn } from "../engine/actors/http-app.ts";
 import { errors } from "../errors.ts";
 import { after } from "../kit/after.ts";
 import { Dapr } from "../wire/dapr/proto/runtime/v1/dapr_pb.js";
@@ -73,22 +73,21 @@ function invoke(
   headers: [string, string][],
   body: Uint8Array,
 ): Promise<ActorAnswer> {
-  const lines = passedOn(headers.flat());
-  const reentrancyId = headerOf(lines, reentrancyHeader) ?? call.header(reentrancyHeader);
+  let reentrancyId: string | undefined;
+  const kept = headers.filter(([name, value]) => {
+    const lowerName = name.toLowerCase();
+    if (lowerName === reentrancyHeader) reentrancyId ??= value;
+    return isPassedOn(lowerName) && !keptBack.has(lowerName);
+  });
+  reentrancyId ??= call.header(reentrancyHeader);
   return call.app.actors.invoke({
     ...target,
-    headers: pairsOf(lines).filter(([name]) => !keptBack.has(name.toLowerCase())),
+    headers: kept,
     body,
     reentrancyId: reentrancyId || undefined,
     trace: call.span.context,
     signal: call.signal,
   });
-}
-
-function pairsOf(lines: readonly string[]): [string, string][] {
-  const pairs: [string, string][] = [];
-  for (let i = 0; i < lines.length; i += 2) pairs.push([lines[i] ?? "", lines[i + 1] ?? ""]);
-  return pairs;
 }
 
 /** An actor by the fields of a request; throws for names that could reach elsewhere or are the runtime's. */

@@ -73,6 +73,11 @@ export class Cluster {
     return this.#self !== undefined;
   }
 
+  /** Of the lease while it certainly holds. */
+  get token(): number | undefined {
+    return this.self?.token;
+  }
+
   get fence(): Fence | undefined {
     const { self } = this;
     return self && { lease: this.leaseOf(self.hostId), token: self.token };

@@ -80,12 +80,13 @@ export class ActorHost {
     signal: AbortSignal,
     work: (app: ActorApp, active: ActiveActor) => Promise<T>,
   ): Promise<TurnResult<T>> {
-    const lingering = this.#lingering.get(keyOf(actor));
+    const key = keyOf(actor);
+    const lingering = this.#lingering.get(key);
     if (lingering !== undefined) {
       await untilAborted(lingering, signal);
       return { kind: "again" };
     }
-    const known = this.#actors.get(keyOf(actor));
+    const known = this.#actors.get(key);
     if (known?.leaving !== undefined && !known.lock.isNested(chain)) {
       await untilAborted(known.leaving, signal);
       return { kind: "again" };
@@ -95,7 +96,7 @@ export class ActorHost {
       if (claim.kind === "other") return { kind: "elsewhere", host: claim.host };
       if (claim.kind === "again") return claim;
     }
-    const active = this.#actors.get(keyOf(actor));
+    const active = this.#actors.get(key);
     return active === undefined ? { kind: "again" } : this.#run(active, chain, signal, work);
   }
 
@@ -154,12 +155,12 @@ export class ActorHost {
       return { kind: "again" };
     }
     // A caller that gives up does not end the turn: the app is still at it.
-    const turn = work(this.#app as ActorApp, active).finally(end);
+    const turn = ended(work(this.#app as ActorApp, active), end);
     return { kind: "done", value: await untilAborted(turn, signal) };
   }
 
   #isOwned(active: ActiveActor): boolean {
-    return this.#options.cluster.fence?.token === active.fence.token;
+    return this.#options.cluster.token === active.fence.token;
   }
 
   #activate(actor: ActorRef): Promise<Claim> {
@@ -180,7 +181,7 @@ export class ActorHost {
       return { kind: "again" };
     const claim = await ownership.claim(actor, fence, self.hostId);
     if (claim.kind !== "mine") return claim;
-    if (!this.#isOpen || cluster.fence?.token !== fence.token) return { kind: "again" };
+    if (!this.#isOpen || cluster.token !== fence.token) return { kind: "again" };
     this.#actors.set(keyOf(actor), new ActiveActor(actor, config, fence, clock.monotonicMs()));
     this.#scanLater();
     return claim;
@@ -258,11 +259,28 @@ async function quietOr(active: ActiveActor, clock: Clock, patienceMs: number): P
   stop.abort();
 }
 
+async function ended<T>(work: Promise<T>, end: () => void): Promise<T> {
+  try {
+    return await work;
+  } finally {
+    end();
+  }
+}
+
 function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const give = (): void => reject(signal.reason ?? errors.ACTOR_RUNTIME_CLOSED());
     if (signal.aborted) give();
     signal.addEventListener("abort", give, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", give));
+    work.then(
+      (value) => {
+        signal.removeEventListener("abort", give);
+        resolve(value);
+      },
+      (error) => {
+        signal.removeEventListener("abort", give);
+        reject(error);
+      },
+    );
   });
 }

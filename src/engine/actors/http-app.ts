@@ -31,7 +31,7 @@ export class HttpActorApp implements ActorApp {
 
   async invoke(actor: ActorRef, turn: MethodTurn, context: TurnContext): Promise<ActorAnswer> {
     const target = `${pathOf(actor)}/method/${encodeURIComponent(turn.method)}`;
-    return this.#put(target, turn.headers.flat(), turn.body, context);
+    return this.#put(target, linesOf(turn.headers), turn.body, context);
   }
 
   async remind(reminder: Alarm, context: TurnContext): Promise<{ cancels: boolean }> {
@@ -86,6 +86,12 @@ function pathOf({ type, id }: ActorRef): string {
   return `/actors/${encodeURIComponent(type)}/${encodeURIComponent(id)}`;
 }
 
+function linesOf(headers: readonly [string, string][]): RawHeaders {
+  const lines: RawHeaders = [];
+  for (const [name, value] of headers) lines.push(name, value);
+  return lines;
+}
+
 /** Put together as text: the data goes in as the JSON it is. */
 function alarmBody({ data, dueTime, period }: Alarm, extra: object): string {
   const fields = JSON.stringify({ ...extra, dueTime, period });
@@ -104,12 +110,16 @@ const ownHeaders = new Set([
   "date",
 ]);
 
+export function isPassedOn(lowerName: string): boolean {
+  return !ownHeaders.has(lowerName);
+}
+
 /** Header lines that go on to another connection. */
 export function passedOn(lines: RawHeaders): RawHeaders {
   const kept: RawHeaders = [];
   for (let i = 0; i < lines.length; i += 2) {
     const name = lines[i] ?? "";
-    if (!ownHeaders.has(name.toLowerCase())) kept.push(name, lines[i + 1] ?? "");
+    if (isPassedOn(name.toLowerCase())) kept.push(name, lines[i + 1] ?? "");
   }
   return kept;
 }

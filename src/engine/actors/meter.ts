@@ -1,10 +1,11 @@
-import type { Metrics } from "../../telemetry/telemetry.ts";
+import type { Gauge, Metrics } from "../../telemetry/telemetry.ts";
 
 /** runtime_actor_* of dapr-api.md §16.1. */
 export class ActorMeter {
   readonly #metrics: Metrics;
   readonly #appId: string;
-  readonly #levels = new Map<string, number>();
+  /** By metric and type, found without making a key: calls come by here twice. */
+  readonly #levels = new Map<string, Map<string, Level>>();
 
   constructor(metrics: Metrics, appId: string) {
     this.#metrics = metrics;
@@ -48,9 +49,21 @@ export class ActorMeter {
   }
 
   #level(name: string, type: string, change: number): void {
-    const key = `${name}/${type}`;
-    const level = Math.max(0, (this.#levels.get(key) ?? 0) + change);
-    this.#levels.set(key, level);
-    this.#metrics.gauge(name, { app_id: this.#appId, actor_type: type }).set(level);
+    const level = this.#levels.get(name)?.get(type) ?? this.#newLevel(name, type);
+    level.value = Math.max(0, level.value + change);
+    level.gauge.set(level.value);
   }
+
+  #newLevel(name: string, type: string): Level {
+    const gauge = this.#metrics.gauge(name, { app_id: this.#appId, actor_type: type });
+    const level = { gauge, value: 0 };
+    const levels = this.#levels.get(name) ?? new Map<string, Level>();
+    this.#levels.set(name, levels.set(type, level));
+    return level;
+  }
+}
+
+interface Level {
+  readonly gauge: Gauge;
+  value: number;
 }

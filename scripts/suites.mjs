@@ -39,7 +39,15 @@ export const suites = [
     // What touches the engine's store, over its other home.
     name: "postgresql",
     files: [
-      ...["actors-home", "actors-stream", "actors", "bindings-cron", "idempotency-effects", "idempotency"],
+      ...[
+        "actors-home",
+        "actors-stream",
+        "actors",
+        "bindings-cron",
+        "idempotency-effects",
+        "idempotency-grpc",
+      ],
+      ...["idempotency"],
       ...["jobs-grpc", "jobs", "kit", "pubsub-bulk", "pubsub-durable", "pubsub-fidelity", "pubsub-routing"],
       ...["schedules-reload", "schedules", "singleton-app", "singletons", "workflow-access"],
       ...[

@@ -1,5 +1,5 @@
 import { fromBinary, toJsonString } from "@bufbuild/protobuf";
-import type { AppChannel, WholeCall } from "../app/channel.ts";
+import type { AppChannel, InboundLayer, WholeCall } from "../app/channel.ts";
 import { Code, httpStatusOf } from "../errors.ts";
 import { encodeRpcStatus } from "../net/grpc/status-details.ts";
 import { GrpcError } from "../net/grpc/types.ts";
@@ -11,6 +11,7 @@ import { unhealthy } from "./failure.ts";
 import { passAnswer } from "./http-answer.ts";
 import { methodOverHttp } from "./method-over-http.ts";
 import { callOnInvoke, type MethodAnswer, type MethodCall, protobufType } from "./on-invoke.ts";
+import { keptAnswer, onceOnInvoke, onceOverHttp } from "./once-method.ts";
 import { headersToMetadata, metadataToHeaders } from "./reserved-names.ts";
 
 /** An HTTP call on its last hop, with headers as the app shall see them (token and trace are the channel's). */
@@ -60,10 +61,21 @@ export function deliverHttp(
   if (!channel.isHealthy) throw unhealthy();
   const { inbound } = channel;
   if (inbound === undefined) return deliverNow(channel, call, bodyBytesMax);
+  return deliverOnce(channel, inbound, call, bodyBytesMax);
+}
+
+async function deliverOnce(
+  channel: AppChannel,
+  inbound: InboundLayer,
+  call: HttpDelivery,
+  bodyBytesMax: number,
+): Promise<HttpReply> {
   const { method, target, headers, body, trace } = call;
-  return inbound.handle({ method, target, headers, body, trace, bodyBytesMax }, async (whole) =>
+  const reply = await inbound.handle({ method, target, headers, body, trace, bodyBytesMax }, async (whole) =>
     deliverNow(channel, whole === undefined ? call : wholeDelivery(call, whole), bodyBytesMax),
   );
+  const answer = channel.protocol === "grpc" ? await keptAnswer(reply) : undefined;
+  return answer === undefined ? reply : httpReplyOf(answer);
 }
 
 function wholeDelivery(call: HttpDelivery, { body, signal }: WholeCall): HttpDelivery {
@@ -84,6 +96,11 @@ export async function deliverMethod(
   bodyBytesMax: number,
 ): Promise<MethodAnswer> {
   if (!channel.isHealthy) throw unhealthy();
+  const { inbound } = channel;
+  if (inbound !== undefined) {
+    const once = channel.protocol === "grpc" ? onceOnInvoke : onceOverHttp;
+    return once(channel, inbound, call, bodyBytesMax);
+  }
   return channel.protocol === "grpc"
     ? callOnInvoke(channel, call)
     : methodOverHttp(channel, call, bodyBytesMax);

@@ -73,6 +73,12 @@ test("an app without a port hosts actors on a stream", async () => {
   expect((await mecha.http("b", `POST ${tom}/method/lost`)).json()).toMatchObject({
     message: "error invoke actor method: actor method not found",
   });
+  const hissed = await mecha.http("b", `POST ${tom}/method/hiss`);
+  expect([hissed.status, hissed.text, hissed.header("x-daprerrorresponseheader")]).toEqual([
+    200,
+    "hiss ",
+    "true",
+  ]);
   const timer = { dueTime: "1ms", callback: "purr", data: { loud: true } };
   expect((await mecha.http("a", `POST ${tom}/timers/t`, { body: timer })).status).toBe(204);
   const reminder = { dueTime: "1ms", period: "10ms", data: "fish" };

@@ -75,7 +75,10 @@ export class StreamActorApp implements ActorApp {
       }));
       if (answer.case !== "invokeResponse") throw new Error(`unexpected answer ${answer.case}`);
       const { data, error, metadata: sent } = answer.value;
-      return { status: 200, headers: Object.entries(sent).flat(), body: data, isActorError: error };
+      const headers = Object.entries(sent).flat();
+      // The status is 200 all the same: this header tells the caller.
+      if (error) headers.push("X-Daprerrorresponseheader", "true");
+      return { status: 200, headers, body: data, isActorError: error };
     } catch (error) {
       if (!(error instanceof RequestFailed)) throw error;
       const status = error.code === Code.NotFound ? 404 : 500;

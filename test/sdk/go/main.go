@@ -12,7 +12,7 @@ import (
 func main() {
 	log.SetOutput(os.Stderr)
 	if len(os.Args) != 2 {
-		log.Fatal("usage: go http|grpc|client")
+		log.Fatal("usage: go http|grpc|client|actors-http|actors-stream|actors-client|actors-client-http")
 	}
 	var err error
 	switch os.Args[1] {
@@ -20,6 +20,12 @@ func main() {
 		err = serveHTTP()
 	case "grpc":
 		err = serveGRPC()
+	case "actors-http":
+		err = serveActorsOverHTTP()
+	case "actors-stream":
+		err = serveActorsOverStream()
+	case "actors-client", "actors-client-http":
+		err = runActorChecks(os.Args[1] == "actors-client-http")
 	default:
 		err = runChecks()
 	}

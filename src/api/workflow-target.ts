@@ -54,6 +54,7 @@ export async function within<T>(
       throw errors.WORKFLOW_ID_NOT_FOUND(id, { cause: error });
     }
     if (fault.code === errors.WORKFLOW_ID_NOT_FOUND.code) throw fault;
+    if (fault.code.startsWith("ERR_IDEMPOTENCY")) throw fault;
     throw wrap(fault.message);
   }
 }

@@ -42,8 +42,7 @@ const startInstance = operation(method.startInstance, {
       scheduledMs: scheduledStartTimestamp && timestampMs(scheduledStartTimestamp as Timestamp),
       traceParent: parentTraceContext?.traceParent || formatTraceparent(call.span.context),
     };
-    await call.app.workflows.instances.start(start, call.signal);
-    return { instanceId };
+    return { instanceId: await call.app.workflows.instances.start(start, call.signal) };
   },
 });
 

@@ -77,8 +77,8 @@ export const startWorkflow = operation([method.startWorkflowAlpha1, method.start
       ...(input.byteLength === 0 ? {} : { input: Buffer.from(input).toString("utf8") }),
       traceParent: formatTraceparent(call.span.context),
     };
-    await within(wrap, instanceId, () => call.app.workflows.instances.start(request, call.signal));
-    return { instanceId };
+    const { instances } = call.app.workflows;
+    return { instanceId: await within(wrap, instanceId, () => instances.start(request, call.signal)) };
   },
 });
 

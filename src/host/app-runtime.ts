@@ -282,6 +282,7 @@ class Runtime implements AppRuntime {
       messageBytesMax: options.maxBodyBytes,
       limits: () => (this.resources as RuntimeResources).configuration.workflow,
       access: () => (this.resources as RuntimeResources).workflowAccess,
+      guardOf: this.idempotency?.startGuardOf,
       instanceStore: instanceStoreOf((this.resources as RuntimeResources).components, () => this.scope),
     });
     this.resources?.onConfiguration(() => workflows.limitsChanged());
@@ -442,7 +443,8 @@ class Runtime implements AppRuntime {
 
   private async startBindings(channel: AppChannel | undefined): Promise<void> {
     const { principal, components, telemetry } = this.scope;
-    const bindings = createInputBindings({ principal, components, telemetry, channel });
+    const shared = { principal, components, telemetry, channel };
+    const bindings = createInputBindings({ ...shared, guardOf: this.idempotency?.bindingGuardOf });
     this.closers.push(() => bindings.close());
     await bindings.start();
   }

@@ -48,6 +48,7 @@ test("an Idempotency has defaults for all but its targets", async () => {
 test("an Idempotency is read with everything in it", async () => {
   const { idempotencies } = await load(`  targetRefs:
     - { group: mecha.run, kind: Subscription, name: paid }
+    - { kind: App, name: orders }
   key: [{ cel: event.data.order }, event.type, { constant: v1 }]
   scope: app
   window: 48h
@@ -60,7 +61,10 @@ test("an Idempotency is read with everything in it", async () => {
   maxStoredBody: 1MiB
 `);
   expect(idempotencies[0]?.spec).toMatchObject({
-    targets: [{ kind: "Subscription", name: "paid" }],
+    targets: [
+      { kind: "Subscription", name: "paid" },
+      { kind: "App", name: "orders" },
+    ],
     key: ["event.data.order", "event.type", '"v1"'],
     scope: "app",
     windowMs: 172_800_000,
@@ -81,7 +85,7 @@ test("an Idempotency is read with everything in it", async () => {
 test("what is unknown or left to later is refused by its name and place", async () => {
   expect(
     await errorsOf(`  targetRefs:
-    - { kind: Workflow, name: w }
+    - { kind: Pipe, name: w }
     - { kind: Subscription, name: s, section: x }
   store: redis
   mode: replay
@@ -90,7 +94,7 @@ test("what is unknown or left to later is refused by its name and place", async 
   windw: 1h
 `),
   ).toEqual([
-    "a.yaml:6:15: a target of kind Workflow is not implemented",
+    "a.yaml:6:15: a target of kind Pipe is not implemented",
     "a.yaml:9:9: mode replay needs a caller: a Subscription has none; use skip",
     "a.yaml:8:10: spec.store is not implemented; remove it: records live in mecha's own store",
     "a.yaml:11:9: a key in jq is not implemented; a key is a CEL text, {cel: text} or {constant: value}",
@@ -99,4 +103,40 @@ test("what is unknown or left to later is refused by its name and place", async 
     "a.yaml:7:47: unknown field spec.targetRefs.1.section",
   ]);
   expect(await errorsOf("  mode: skip\n")).toEqual(["a.yaml:4:1: spec.targetRefs is missing"]);
+});
+
+test("workflows and input bindings need a key, and refuse what says nothing about them", async () => {
+  const { idempotencies } = await load(`  targetRefs:
+    - { kind: Workflow, name: checkout }
+  key: [workflow.input.order]
+  mode: replay
+  fingerprint: none
+`);
+  expect(idempotencies[0]?.spec.targets).toEqual([{ kind: "Workflow", name: "checkout" }]);
+  expect(
+    await errorsOf(`  targetRefs: [{ kind: Workflow, name: checkout }]
+  mode: skip
+  onFailure: remember
+  failureStatus: [5xx]
+  maxStoredBody: 1KiB
+  atomicWith: other
+`),
+  ).toEqual([
+    "a.yaml:6:9: mode skip has no id to answer the start of a Workflow with; use replay",
+    "a.yaml:5:3: spec.key is missing: a Workflow has no key of its own",
+    "a.yaml:8:3: spec.failureStatus is for targets of kind App; remove it",
+    "a.yaml:9:18: spec.maxStoredBody is for targets of kind App; remove it",
+    "a.yaml:10:15: spec.atomicWith is for targets of kind App or Subscription; remove it",
+    "a.yaml:7:14: onFailure remember would lose the failed starts of a Workflow; use forget",
+  ]);
+  expect(
+    await errorsOf(`  targetRefs: [{ kind: Component, name: ticks }]
+  mode: replay
+  fingerprint: body
+`),
+  ).toEqual([
+    "a.yaml:6:9: mode replay needs a caller: a Component has none; use skip",
+    "a.yaml:5:3: spec.key is missing: a Component has no key of its own",
+    "a.yaml:7:16: spec.fingerprint is for targets of kind App or Workflow; remove it",
+  ]);
 });

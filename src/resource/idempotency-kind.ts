@@ -8,13 +8,22 @@ const storedBodyMax = 4 * 1024 * 1024;
 const windowMaxMs = 366 * dayMs;
 
 /** Target kinds of the resource model that are left to later. */
-const laterKinds = ["HTTPRoute", "Trigger", "Component", "Pipe", "Workflow", "ActorType"];
+const laterKinds = ["HTTPRoute", "Trigger", "Pipe", "ActorType"];
+const kinds = ["App", "Subscription", "Workflow", "Component"] as const;
+/** Fields that say something about some kinds of targets only. */
+const fieldKinds: Record<string, readonly IdempotencyTarget["kind"][]> = {
+  failureStatus: ["App"],
+  maxStoredBody: ["App"],
+  fingerprint: ["App", "Workflow"],
+  atomicWith: ["App", "Subscription"],
+};
 const laterLanguages = ["jq", "jsonata", "jsonpath", "template"];
 
 /** Once per key: an inbound call or an event is handled once, whatever is repeated (docs/guide/idempotency.md). */
 export function readIdempotency(spec: FieldReader): IdempotencySpec {
   const targets = readTargets(spec);
   const mode = readMode(spec, targets);
+  checkFields(spec, targets);
   if (spec.raw("store") !== undefined) {
     spec.fail("spec.store is not implemented; remove it: records live in mecha's own store", "store");
   }
@@ -39,10 +48,12 @@ function readTargets(spec: FieldReader): IdempotencyTarget[] {
     ref.text("group");
     const name = ref.requiredText("name");
     const kind = ref.text("kind");
-    if (kind === "App" || kind === "Subscription") return [{ kind, name }];
+    const known = kinds.find((one) => one === kind);
+    if (known !== undefined) return [{ kind: known, name }];
     if (laterKinds.includes(kind)) ref.fail(`a target of kind ${kind} is not implemented`, "kind");
     else if (kind === "Service") return [{ kind: "App", name }];
-    else ref.fail(`kind must be App or Subscription, got ${JSON.stringify(kind)}`, "kind");
+    else
+      ref.fail(`kind must be App, Subscription, Workflow or Component, got ${JSON.stringify(kind)}`, "kind");
     return [];
   });
   if (!spec.has("targetRefs")) spec.fail("spec.targetRefs is missing");
@@ -51,18 +62,38 @@ function readTargets(spec: FieldReader): IdempotencyTarget[] {
 
 function readMode(spec: FieldReader, targets: readonly IdempotencyTarget[]): IdempotencySpec["mode"] {
   const mode = spec.oneOf("mode", ["replay", "skip", ""], "");
-  if (mode === "replay" && targets.some(({ kind }) => kind === "Subscription")) {
-    spec.fail("mode replay needs a caller: a Subscription has none; use skip", "mode");
+  for (const { kind } of targets) {
+    if (mode === "replay" && (kind === "Subscription" || kind === "Component")) {
+      spec.fail(`mode replay needs a caller: a ${kind} has none; use skip`, "mode");
+    }
+    if (mode === "skip" && kind === "Workflow") {
+      spec.fail("mode skip has no id to answer the start of a Workflow with; use replay", "mode");
+    }
   }
   return mode === "" ? undefined : mode;
 }
 
 function readOnFailure(spec: FieldReader, targets: readonly IdempotencyTarget[]): "forget" | "remember" {
   const onFailure = spec.oneOf("onFailure", ["forget", "remember"], "forget");
-  if (onFailure === "remember" && targets.some(({ kind }) => kind === "Subscription")) {
-    spec.fail("onFailure remember would lose the failed events of a Subscription; use forget", "onFailure");
+  for (const { kind } of targets) {
+    if (onFailure !== "remember" || kind === "App") continue;
+    const lost = kind === "Workflow" ? "starts" : "events";
+    spec.fail(`onFailure remember would lose the failed ${lost} of a ${kind}; use forget`, "onFailure");
   }
   return onFailure;
+}
+
+/** What no target can use is refused, and so is a target that has no key. */
+function checkFields(spec: FieldReader, targets: readonly IdempotencyTarget[]): void {
+  const has = (wanted: readonly string[]): boolean => targets.some(({ kind }) => wanted.includes(kind));
+  const keyless = targets.find(({ kind }) => kind === "Workflow" || kind === "Component");
+  if (keyless !== undefined && !spec.has("key")) {
+    spec.fail(`spec.key is missing: a ${keyless.kind} has no key of its own`, "targetRefs");
+  }
+  for (const [field, wanted] of Object.entries(fieldKinds)) {
+    if (targets.length === 0 || !spec.has(field) || has(wanted)) continue;
+    spec.fail(`spec.${field} is for targets of kind ${wanted.join(" or ")}; remove it`, field);
+  }
 }
 
 /** CEL texts, in the order they are put together. */

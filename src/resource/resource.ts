@@ -61,14 +61,17 @@ export interface HttpEndpointSpec {
 
 /** What a key makes happen once. */
 export interface IdempotencyTarget {
-  kind: "App" | "Subscription";
-  /** Of a Subscription: its resource's name, or `<pubsub>/<topic>` for one that the app asked for itself. */
+  kind: "App" | "Subscription" | "Workflow" | "Component";
+  /**
+   * Of a Subscription: its resource's name, or `<pubsub>/<topic>` for one that the app asked for itself. Of a Workflow:
+   * what starts name. Of a Component: an input binding.
+   */
   name: string;
 }
 
 export interface IdempotencySpec {
   targets: IdempotencyTarget[];
-  /** CEL over `request` or `event`; absent: the header `Idempotency-Key`, or source and id of the event. */
+  /** CEL over `request`, `event` or `workflow`; absent: the header `Idempotency-Key`, or source and id of the event. */
   key: string[] | undefined;
   scope: "target" | "app" | "global";
   /** How long a record is kept. */

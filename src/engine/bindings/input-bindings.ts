@@ -11,12 +11,14 @@ import {
   BindingEventResponse_BindingEventConcurrency as Concurrency,
   ListInputBindingsResponseSchema,
 } from "../../wire/dapr/proto/runtime/v1/appcallback_pb.js";
+import type { BindingGuardOf } from "./guard.ts";
 
 export interface InputBindingsOptions {
   principal: { namespace: string; appId: string };
   components: Components;
   channel: AppChannel | undefined;
   telemetry: Telemetry;
+  guardOf?: BindingGuardOf | undefined;
 }
 
 /** Brings what input bindings read to the app (dapr-api.md §11.6). */
@@ -69,7 +71,11 @@ class AppBindings implements InputBindings {
         log.info({}, `app has not subscribed to binding ${name}.`);
         return;
       }
-      await instance.read((event) => this.#deliver(loaded, channel, event));
+      await instance.read((event) => {
+        const guard = this.#options.guardOf?.(name);
+        const hand = () => this.#deliver(loaded, channel, event);
+        return guard === undefined ? hand() : guard.deliver(event, hand);
+      });
     } catch (error) {
       this.#reading.delete(instance);
       log.error({ error }, `error reading from input binding ${name}`);

@@ -1,6 +1,6 @@
 import type { InboundHttpCall } from "../../app/channel.ts";
 import type { IdempotencySpec } from "../../resource/resource.ts";
-import { digest, recordKey } from "./key.ts";
+import { digest, jsonOf, recordKey } from "./key.ts";
 import { headerOf } from "./reply-body.ts";
 import type { SpaceOf } from "./spaces.ts";
 
@@ -46,12 +46,4 @@ export function callVariables(call: InboundHttpCall, body: Uint8Array): Record<s
       body: jsonOf(body),
     },
   };
-}
-
-function jsonOf(body: Uint8Array): unknown {
-  try {
-    return JSON.parse(Buffer.from(body).toString("utf8"));
-  } catch {
-    return null;
-  }
 }

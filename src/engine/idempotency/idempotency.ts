@@ -4,9 +4,12 @@ import type { Edges } from "../../edges/edges.ts";
 import type { Invoker } from "../../peer/invoker.ts";
 import type { IdempotencyResource } from "../../resource/resource.ts";
 import type { Telemetry } from "../../telemetry/telemetry.ts";
+import type { BindingGuardOf } from "../bindings/guard.ts";
 import type { PubSubEngine } from "../pubsub/engine.ts";
 import type { EventGuard, GuardOf } from "../pubsub/guard.ts";
 import { type Mutation, type Store, StoreConflict } from "../store/store.ts";
+import type { StartGuardOf } from "../workflow/start-guard.ts";
+import { InputBindingGuard } from "./binding-guard.ts";
 import { effectMutations } from "./effect-mutations.ts";
 import { SubscriptionGuard } from "./event-guard.ts";
 import { HttpLayer } from "./http-layer.ts";
@@ -15,6 +18,7 @@ import { outboxTopic } from "./outbox-message.ts";
 import { compilePolicies, type Policies, type Policy } from "./policy.ts";
 import { EffectConflict, Records } from "./records.ts";
 import { spacesOf } from "./spaces.ts";
+import { WorkflowStartGuard } from "./start-guard.ts";
 
 export interface IdempotencyOptions {
   principal: { namespace: string; appId: string };
@@ -31,6 +35,8 @@ export interface IdempotencyOptions {
 /** Handles each key once for one app, and applies the effects its handlers answer with. */
 export interface Idempotency {
   readonly guardOf: GuardOf;
+  readonly startGuardOf: StartGuardOf;
+  readonly bindingGuardOf: BindingGuardOf;
   /** Takes the resources; rejects, and keeps the ones before, when one can not be used. */
   apply(resources: readonly IdempotencyResource[]): Promise<void>;
   close(): Promise<void>;
@@ -40,10 +46,13 @@ export function createIdempotency(options: IdempotencyOptions): Idempotency {
   return new AppIdempotency(options);
 }
 
-const none: Policies = { app: undefined, subscriptions: new Map() };
+const nobody = new Map<string, Policy>();
+const none: Policies = { app: undefined, subscriptions: nobody, workflows: nobody, bindings: nobody };
 
 class AppIdempotency implements Idempotency {
   readonly guardOf: GuardOf;
+  readonly startGuardOf: StartGuardOf;
+  readonly bindingGuardOf: BindingGuardOf;
   readonly #options: IdempotencyOptions;
   readonly #records: Records;
   readonly #outbox: Outbox;
@@ -66,6 +75,15 @@ class AppIdempotency implements Idempotency {
       const address = `${pubsubName}/${topic}`;
       const policy = subscriptions.get(name) ?? subscriptions.get(address);
       return policy && this.#guard(policy, address);
+    };
+    const parts = { records: this.#records, spaceOf: spacesOf(principal) };
+    this.startGuardOf = (workflow) => {
+      const policy = this.#policies.workflows.get(workflow);
+      return policy && new WorkflowStartGuard(policy, parts);
+    };
+    this.bindingGuardOf = (component) => {
+      const policy = this.#policies.bindings.get(component);
+      return policy && new InputBindingGuard(policy, { ...parts, component });
     };
   }
 

@@ -22,6 +22,15 @@ export function recordKey(parts: readonly string[]): string {
   return digest(JSON.stringify(parts));
 }
 
+/** What an expression sees of bytes: their JSON, or null. */
+export function jsonOf(given: Uint8Array | string): unknown {
+  try {
+    return JSON.parse(typeof given === "string" ? given : Buffer.from(given).toString("utf8"));
+  } catch {
+    return null;
+  }
+}
+
 export function digest(...pieces: (string | Uint8Array)[]): string {
   const hash = createHash("sha256");
   for (const piece of pieces) hash.update(piece).update("\n");

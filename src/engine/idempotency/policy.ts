@@ -15,6 +15,9 @@ export interface Policies {
   app: Policy | undefined;
   /** By the subscription's resource name, and by `<pubsub>/<topic>`. */
   subscriptions: ReadonlyMap<string, Policy>;
+  /** By the names of workflows and of input bindings. */
+  workflows: ReadonlyMap<string, Policy>;
+  bindings: ReadonlyMap<string, Policy>;
 }
 
 /** Rejects when a key can not be compiled, naming the place. */
@@ -22,16 +25,21 @@ export async function compilePolicies(
   resources: readonly IdempotencyResource[],
   appId: string,
 ): Promise<Policies> {
-  const subscriptions = new Map<string, Policy>();
+  const byKind = { Subscription: new Map(), Workflow: new Map(), Component: new Map() } satisfies Record<
+    string,
+    Map<string, Policy>
+  >;
   let app: Policy | undefined;
   for (const resource of resources) {
     const policy = await compile(resource);
     for (const { kind, name } of resource.spec.targets) {
-      if (kind === "App" && name === appId) app ??= policy;
-      if (kind === "Subscription" && !subscriptions.has(name)) subscriptions.set(name, policy);
+      if (kind === "App") {
+        if (name === appId) app ??= policy;
+      } else if (!byKind[kind].has(name)) byKind[kind].set(name, policy);
     }
   }
-  return { app, subscriptions };
+  const { Subscription: subscriptions, Workflow: workflows, Component: bindings } = byKind;
+  return { app, subscriptions, workflows, bindings };
 }
 
 async function compile(resource: IdempotencyResource): Promise<Policy> {

@@ -9,6 +9,8 @@ export interface RunningRecord {
   mark: string;
   /** The lease of the runtime: tells the same for other machines. */
   lease: string;
+  /** What whoever takes the key over has to know, such as the id that was chosen. */
+  note?: string | undefined;
 }
 
 /** The key is used up. */

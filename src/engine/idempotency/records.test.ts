@@ -6,8 +6,10 @@ import { realClock } from "../../edges/clock.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import type { Store } from "../store/store.ts";
+import type { Policy } from "./policy.ts";
 import { encodeKeyRecord } from "./record.ts";
 import { type ClaimRequest, EffectConflict, Records, type Ticket } from "./records.ts";
+import { WorkflowStartGuard } from "./start-guard.ts";
 
 const log: Log = {
   debug: () => {},
@@ -90,6 +92,35 @@ test("what a dead process of this machine had in hand is taken over at once", as
   const value = encodeKeyRecord({ ...running, lease: "of the dead" });
   await store.commit([{ kind: "put", space: "s", key: "k", value }]);
   expect((await open("b").claim(wish)).kind).toBe("mine");
+});
+
+test("a start that a runtime died in goes on with the id that was chosen there", async () => {
+  const spec = { scope: "target", fingerprint: "body", windowMs: 60_000, inFlight: "reject" };
+  const policy = { name: "once", spec, keyOf: () => "k" } as unknown as Policy;
+  const guardOf = (lease: string) =>
+    new WorkflowStartGuard(policy, { records: open(lease), spaceOf: () => "s" });
+  const created: [string, boolean][] = [];
+  const create = async (...given: [string, boolean]) => void created.push(given);
+  const request = { name: "w", input: "1" };
+  // It dies after it has created the instance: its lease ends.
+  const dying = guardOf("dies").start({ ...request, instanceId: "one" }, async (...given) => {
+    created.push(given);
+    await new Promise(() => {});
+  });
+  void dying;
+  while (created.length === 0) await Bun.sleep(1);
+  await expect(guardOf("b").start({ ...request, instanceId: "two" }, create)).rejects.toMatchObject({
+    code: "ERR_IDEMPOTENCY_IN_FLIGHT",
+  });
+  const lease = await store.getLease("dies");
+  await store.releaseLease("dies", lease?.token ?? 0);
+  for (const instanceId of ["three", "four"]) {
+    expect(await guardOf(instanceId).start({ ...request, instanceId }, create)).toBe("one");
+  }
+  expect(created).toEqual([
+    ["one", false],
+    ["one", true],
+  ]);
 });
 
 test("an effect that can not be applied is named, and leaves neither record nor other effects", async () => {

@@ -21,6 +21,8 @@ export interface ClaimRequest {
   windowMs: number;
   /** 0: does not wait for whoever has the key in hand. */
   waitMs: number;
+  /** Stays with the key until it is done or forgotten, whoever takes it over. */
+  note?: string;
 }
 
 /** The right to handle what came with a key; ended by `finish` or `forget`. */
@@ -30,6 +32,10 @@ export interface Ticket {
   etag: string;
   print: string;
   windowMs: number;
+  /** That of whoever had the key first. */
+  note?: string | undefined;
+  /** Somebody who died had it before, and may have done the work. */
+  isTakenOver: boolean;
 }
 
 export type Claimed =
@@ -83,8 +89,10 @@ export class Records {
       if (known?.record.state === "done") return ended(request, known.record, known.body);
       const isFree = known === undefined || (await this.#isOrphan(request, known.record as RunningRecord));
       if (isFree) {
-        const etag = await this.#take(request, found?.etag);
-        if (etag !== undefined) return { kind: "mine", ticket: { ...request, etag } };
+        const isTakenOver = known?.record.state === "running";
+        const note = known?.record.state === "running" ? known.record.note : request.note;
+        const etag = await this.#take({ ...request, ...(note !== undefined && { note }) }, found?.etag);
+        if (etag !== undefined) return { kind: "mine", ticket: { ...request, note, isTakenOver, etag } };
         if (!this.#isActive(request)) continue;
       }
       const leftMs = untilMs - clock.monotonicMs();
@@ -146,9 +154,9 @@ export class Records {
   async #take(request: ClaimRequest, etag: string | undefined): Promise<string | undefined> {
     if (this.#isActive(request)) return undefined;
     const { store, clock, lease } = this.#options;
-    const { space, key, print } = request;
+    const { space, key, print, note } = request;
     this.#active.add(activeName(request));
-    const value = encodeKeyRecord({ state: "running", print, mark: ownMark(), lease });
+    const value = encodeKeyRecord({ state: "running", print, mark: ownMark(), lease, note });
     const expiresAtMs = clock.now() + runningMs;
     try {
       const wanted = etag === undefined ? { ifAbsent: true } : { etag };

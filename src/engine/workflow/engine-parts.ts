@@ -11,6 +11,7 @@ import type { AppName } from "./names.ts";
 import type { Places } from "./places.ts";
 import type { WorkflowSpans } from "./spans.ts";
 import type { Stalls } from "./stalls.ts";
+import type { StartGuardOf } from "./start-guard.ts";
 import type { Workers } from "./workers.ts";
 
 /** Limits of the app's Configuration (`spec.workflow`); read anew where they matter. */
@@ -44,6 +45,7 @@ export interface EngineParts {
   workers: Workers;
   places: Places;
   gate: Gate;
+  guardOf?: StartGuardOf | undefined;
   stalls: Stalls;
   meters: WorkflowMeters;
   spans: WorkflowSpans;

@@ -22,6 +22,7 @@ import { type PurgeRequest, purge, purgeByTimer } from "./purge.ts";
 import { type RerunRequest, rerun } from "./rerun.ts";
 import { WorkflowSpans } from "./spans.ts";
 import { Stalls } from "./stalls.ts";
+import type { StartGuardOf } from "./start-guard.ts";
 import { TimerPump } from "./timer-pump.ts";
 import { type WorkerStream, Workers } from "./workers.ts";
 import { WorkflowRunner } from "./workflow-runner.ts";
@@ -37,6 +38,8 @@ export interface WorkflowEngineOptions {
   access(): WorkflowAccess | undefined;
   /** A state store of the user's that is to keep the instances; absent: the engine's own does. */
   instanceStore?: InstanceStore | undefined;
+  /** Absent: each start is one of its own. */
+  guardOf?: StartGuardOf | undefined;
 }
 
 /** Durable execution for one app: its instances in the store, its work for the workers connected here. */
@@ -95,6 +98,7 @@ class Engine implements WorkflowEngine {
       workers,
       places,
       gate: new Gate(app, telemetry, options.access),
+      guardOf: options.guardOf,
       stalls: new Stalls(edges.clock, workers),
       meters,
       spans: new WorkflowSpans(telemetry.tracer),

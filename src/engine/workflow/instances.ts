@@ -56,16 +56,31 @@ export class Instances {
     this.#closing = closing;
   }
 
-  /** Resolves when the instance is stored, and, with a worker at hand, when it has left PENDING. */
-  async start(request: StartRequest, signal: AbortSignal): Promise<void> {
-    const created = await this.#traced(request, (traced) =>
-      this.#metered("create_workflow", () => this.#create(traced)),
-    );
-    if (created !== "pending" || this.#parts.workers.count === 0) return;
-    const { executionId } = request;
+  /**
+   * Resolves with its id when the instance is stored, and, with a worker at hand, when it has left PENDING. The id is
+   * another one when a guard knows the start.
+   */
+  async start(request: StartRequest, signal: AbortSignal): Promise<string> {
+    let created: "scheduled" | "pending" | "begun" | undefined;
+    const create = async (instanceId: string, mayExist: boolean): Promise<void> => {
+      if (mayExist && (await this.#parts.home.read(instanceId)) !== undefined) return;
+      created = await this.#traced({ ...request, instanceId }, (traced) =>
+        this.#metered("create_workflow", () => this.#create(traced)),
+      );
+    };
+    const guard = this.#parts.guardOf?.(request.name);
+    if (guard === undefined) await create(request.instanceId, false);
+    const instanceId = guard === undefined ? request.instanceId : await guard.start(request, create);
+    if (created === "pending" && this.#parts.workers.count > 0) {
+      await this.#leftPending(instanceId, request.executionId, signal);
+    }
+    return instanceId;
+  }
+
+  #leftPending(instanceId: string, executionId: string | undefined, signal: AbortSignal): Promise<unknown> {
     const isStarted = (record: InstanceRecord | undefined): boolean =>
       record?.status !== Status.PENDING || (executionId !== undefined && record.executionId !== executionId);
-    await this.#wait(request.instanceId, isStarted, signal);
+    return this.#wait(instanceId, isStarted, signal);
   }
 
   async get(instanceId: string, options: { input?: boolean } = {}): Promise<InstanceView | undefined> {

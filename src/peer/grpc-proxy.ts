@@ -32,6 +32,9 @@ export interface GrpcProxyOptions extends ForwardOptions {
 const missingTarget =
   "failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found";
 
+const keyedProxy =
+  "idempotency-key on a proxied gRPC call is not implemented: call by InvokeService or HTTP, or leave the key out";
+
 /** Proxies calls of any service to the app their metadata names. */
 export function createGrpcProxy(options: GrpcProxyOptions): GrpcProxyTarget {
   return { kind: "proxy", connect: (context) => connect(context, options) };
@@ -75,6 +78,10 @@ export async function connectToApp(
   if (!channel.isHealthy) throw unhealthy();
   const client = channel.grpc;
   if (!client) throw new GrpcError(Code.Unimplemented, "the application does not speak gRPC");
+  // Passed on it would be handled again, though the app's Idempotency promises that it is not.
+  if (channel.inbound !== undefined && metadata.some(([name]) => name === "idempotency-key")) {
+    throw new GrpcError(Code.Unimplemented, keyedProxy);
+  }
   const release = await holdSlot(channel, signal);
   const startedMs = performance.now();
   const done = (code: number): void => {

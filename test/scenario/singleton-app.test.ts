@@ -85,6 +85,20 @@ test("an app runs in one of three nodes, and never in two, when its node is kill
   expectOneAfterTheOther(lines());
 }, 120_000);
 
+test("with `singleton: true` the node that ends hands the app to the other at once", async () => {
+  const { node, lines, starts } = setUp("true");
+  const nodes = [node(), node()];
+  const first = await theLeader(nodes, 0, starts);
+  first.child.kill("SIGTERM");
+  await theLeader(
+    nodes.filter((each) => each !== first),
+    1,
+    starts,
+  );
+  expect(await first.ended).toBe(0);
+  expectOneAfterTheOther(lines());
+}, 60_000);
+
 test("a singleton with a process per app is refused, and so is a lease that is too short", async () => {
   const { words, folder } = setUp("true");
   const refused = await mecha([...words, "--sidecars"], { env, folder });

@@ -42,7 +42,7 @@ export const suites = [
       ...["actors-home", "actors-stream", "actors", "bindings-cron", "jobs-grpc", "jobs", "kit"],
       ...["idempotency-effects", "idempotency-grpc", "idempotency-starts", "idempotency"],
       ...["pubsub-bulk", "pubsub-durable", "pubsub-fidelity", "pubsub-routing"],
-      ...["schedules-reload", "schedules", "singleton-app", "singletons"],
+      ...["schedule-singleton", "schedules-reload", "schedules", "singleton-app", "singletons"],
       ...["workflow-access", "workflow-at-once", "workflow-cli", "workflow-home", "workflow-keeping"],
       ...["workflow-limits", "workflow"],
     ].map((name) => `test/scenario/${name}.test.ts`),

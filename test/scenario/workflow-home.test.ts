@@ -162,8 +162,14 @@ for (const type of ["state.sqlite", "state.in-memory"]) {
     });
     expect(worker.activities.length).toBe(2);
     // The id again, in place of the finished one.
+    const before = worker.requests.length;
     await begin(mecha, "a", "2");
-    await until(() => worker.activities.length === 4, "the steps of the second execution");
+    const hasChild = () =>
+      worker.requests
+        .slice(before)
+        .some(({ newEvents }) => count(newEvents, "childWorkflowInstanceCompleted") > 0);
+    await until(hasChild, "the child of the second execution");
+    expect(worker.activities.length).toBe(4);
     await post(mecha, "a/terminate");
     await ended(mecha, "a", "TERMINATED");
     expect((await stateOf(mecha, "a")).properties["dapr.workflow.input"]).toBe("2");

@@ -10,7 +10,7 @@ const leaseMs = 10_000;
 const claimMax = 500;
 const retryMs = 1_000;
 /** A look even when no feed came: clocks may be set. */
-const lookMs = 60_000;
+const lookMs = 30_000;
 
 export interface TimerPumpOptions {
   parts: EngineParts;
@@ -66,9 +66,9 @@ export class TimerPump {
     const space = timerSpace(app);
     try {
       for (;;) {
-        const nowMs = edges.clock.now();
         const nextMs = await store.nextTimerAt(space);
         if (this.#isClosed) return;
+        const nowMs = edges.clock.now();
         if (nextMs === undefined || nextMs > nowMs) {
           if (nextMs !== undefined) this.#sleep(Math.min(nextMs - nowMs, lookMs));
           return;

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { runSdk } from "./harness.ts";
+import { jobResults } from "./job-cases.ts";
 import { goBuild } from "./toolchain.ts";
 
 const folder = join(import.meta.dirname, "go");
@@ -28,6 +29,7 @@ const checks = [
 const wanted = {
   ...Object.fromEntries(checks.map((name) => [name, "ok"])),
   "publish-http": "skip: the SDK's client speaks gRPC only",
+  ...jobResults(),
 };
 
 test.each([false, true])(

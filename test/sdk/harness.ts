@@ -62,8 +62,7 @@ class SdkRun {
     this.spawnMecha(["run", "-f", join(this.folder, "mecha.yaml"), ...style]);
     await this.cli(["configuration", "set", "sdk-item", "one"]);
     await this.cli(["configuration", "set", "sdk-live", "before"]);
-    const apps = ["http", "grpc"].filter((role) => role in this.program.roles).map((role) => `${role}-app`);
-    for (const app of [...apps, ...this.others(), "client"])
+    for (const app of [...this.serverApps(), ...this.others(), "client"])
       await this.waitFor(`subscriptions of ${app}`, () => this.isInitialised(app));
     return this.runClient();
   }
@@ -77,6 +76,10 @@ class SdkRun {
       await ended;
       clearTimeout(timer);
     }
+  }
+
+  private serverApps(): string[] {
+    return ["http", "grpc"].filter((role) => role in this.program.roles).map((role) => `${role}-app`);
   }
 
   private others(): string[] {
@@ -131,11 +134,11 @@ class SdkRun {
   }
 
   private async isInitialised(app: string): Promise<boolean> {
-    const health = await fetch(`http://127.0.0.1:${await this.port(app)}/v1.0/healthz`);
+    const health = await fetch(`http://127.0.0.1:${(await this.ports(app)).httpPort}/v1.0/healthz`);
     return health.status === 204;
   }
 
-  private async port(app: string, name: "httpPort" | "grpcPort" = "httpPort"): Promise<number> {
+  private async ports(app: string): Promise<{ httpPort: number; grpcPort: number }> {
     const apps = JSON.parse(await this.cli(["list", "--json"])) as {
       appId: string;
       httpPort: number;
@@ -143,18 +146,20 @@ class SdkRun {
     }[];
     const found = apps.find((each) => each.appId === app);
     if (found === undefined) throw new Error(`${app} is not listed`);
-    return found[name];
+    return found;
   }
 
   private async runClient(): Promise<SdkResult> {
     const [program = "", ...words] = this.program.roles.client;
+    const own = await this.ports("client");
     const env: Record<string, string> = {
       ...(process.env as Record<string, string>),
       ...this.program.env,
-      DAPR_HTTP_PORT: String(await this.port("client")),
-      DAPR_GRPC_PORT: String(await this.port("client", "grpcPort")),
+      DAPR_HTTP_PORT: String(own.httpPort),
+      DAPR_GRPC_PORT: String(own.grpcPort),
     };
-    for (const app of this.others()) env.OTHER_GRPC_PORT = String(await this.port(app, "grpcPort"));
+    for (const app of [...this.serverApps(), ...this.others()])
+      env[`${app.toUpperCase().replace("-", "_")}_GRPC_PORT`] = String((await this.ports(app)).grpcPort);
     const child = spawn(program, words, { env, cwd: this.program.folder, stdio: ["ignore", "pipe", "pipe"] });
     this.children.push(child);
     const result: SdkResult = new Map();

@@ -59,7 +59,7 @@ func serveHTTP() error {
 		fmt.Fprint(reply, "short and stout")
 	})
 	service := daprhttp.NewServiceWithMux("127.0.0.1:"+os.Getenv("APP_PORT"), mux)
-	if err := addHandlers(service); err != nil {
+	if err := addHandlers(service, &inbox{}); err != nil {
 		return err
 	}
 	stopOnSignal(service)
@@ -77,7 +77,11 @@ func serveGRPC() error {
 	server := grpc.NewServer()
 	greeterpb.RegisterGreeterServer(server, greeter{})
 	service := daprgrpc.NewServiceWithGrpcServer(listener, server)
-	if err := addHandlers(service); err != nil {
+	box := &inbox{}
+	if err := addHandlers(service, box); err != nil {
+		return err
+	}
+	if err := addJobHandlers(service, box); err != nil {
 		return err
 	}
 	refuse := func(context.Context, *common.InvocationEvent) (*common.Content, error) {
@@ -91,8 +95,7 @@ func serveGRPC() error {
 }
 
 // addHandlers adds what the HTTP and the gRPC app share. The SDK has no bulk subscription.
-func addHandlers(service common.Service) error {
-	box := &inbox{}
+func addHandlers(service common.Service, box *inbox) error {
 	special := `event.type == "special"`
 	healthy := func(context.Context) error { return nil }
 	return errors.Join(

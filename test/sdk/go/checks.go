@@ -61,7 +61,7 @@ func runChecks() error {
 	} {
 		check(each.name, each.work)
 	}
-	return nil
+	return runJobChecks()
 }
 
 func (run checks) state(ctx context.Context) error {

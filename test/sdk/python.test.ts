@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execute } from "../../scripts/build-once.ts";
 import { runSdk, type SdkProgram } from "./harness.ts";
+import { jobResults } from "./job-cases.ts";
 import { pythonVenv } from "./toolchain.ts";
 
 const folder = join(import.meta.dirname, "python");
@@ -32,6 +33,7 @@ const checks = [
 const wanted = {
   ...Object.fromEntries(checks.map((name) => [name, "ok"])),
   "publish-http": "skip: the SDK publishes over gRPC only",
+  ...jobResults(),
 };
 const generated = mkdtempSync(join(tmpdir(), "mecha-sdk-python-greeter-"));
 let python = "";

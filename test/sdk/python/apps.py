@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 
 import greeter_pb2
 import greeter_pb2_grpc
@@ -12,6 +13,7 @@ from dapr.ext.grpc import (
     App,
     InvokeMethodRequest,
     InvokeMethodResponse,
+    JobEvent,
     Rule,
     SubscriptionMessage,
     TopicEventResponse,
@@ -118,5 +120,17 @@ def serve_grpc() -> None:
     @app.subscribe(pubsub_name="pubsub", topic="bulk-path", disable_topic_validation=True)
     def bulk(event) -> None:
         keep("bulk", json.loads(event.Data()))
+
+    tries = Counter()
+
+    def on_job(event: JobEvent) -> None:
+        """`job-retried` succeeds the third time, `job-dropped` never."""
+        keep(event.name, json.loads(event.get_data_as_string()))
+        tries[event.name] += 1
+        if event.name == "job-dropped" or (event.name == "job-retried" and tries[event.name] < 3):
+            raise ValueError("not now")
+
+    for name in ("once", "every", "cron", "overwrite", "delete", "retried", "dropped"):
+        app.job_event(f"job-{name}")(on_job)
 
     app.run(port, "127.0.0.1")

@@ -4,6 +4,7 @@ import sys
 
 import apps
 import checks
+import jobs
 
 if __name__ == "__main__":
     role = sys.argv[1]
@@ -13,3 +14,4 @@ if __name__ == "__main__":
         apps.serve_grpc()
     else:
         checks.run()
+        jobs.run()

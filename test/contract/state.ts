@@ -19,11 +19,17 @@ export interface OpenedState {
   close(): Promise<void>;
 }
 
+export interface StateExceptions {
+  /** A key that is written again after its deletion begins with its first etag again, as the layout has it. */
+  etagsRestart?: true;
+}
+
 /** Runs the suite for one store. `features`: what it must declare, exactly. */
 export function stateContract(
   name: string,
   features: StateFeature[],
   open: () => Promise<OpenedState>,
+  exceptions: StateExceptions = {},
 ): void {
   describe(name, () => {
     let opened: OpenedState;
@@ -43,7 +49,7 @@ export function stateContract(
     });
     valueContract(store);
     bulkContract(store);
-    if (has("ETAG")) etagContract(store);
+    if (has("ETAG")) etagContract(store, exceptions);
     if (has("TTL")) ttlContract(store);
     if (has("TRANSACTIONAL")) transactionContract(store);
     listingContract(store, has);
@@ -171,13 +177,14 @@ function failedKeys(error: unknown): string[] | undefined {
   return (error as { failures?: KeyFailure[] }).failures?.map((failure) => failure.key);
 }
 
-function etagContract(store: GetStore): void {
-  test("gives each version an etag of its own, and never one twice", async () => {
+function etagContract(store: GetStore, { etagsRestart }: StateExceptions): void {
+  const never = etagsRestart ? "while the key lives" : "and never one twice";
+  test(`gives each version an etag of its own, ${never}`, async () => {
     const seen = new Set<string>();
     for (let round = 0; round < 5; round++) {
       await store().set(put("key", "same"));
       seen.add(await etagOf(store(), "key"));
-      if (round % 2 === 1) await store().delete({ key: "key", metadata: {} });
+      if (round % 2 === 1 && !etagsRestart) await store().delete({ key: "key", metadata: {} });
     }
     expect(seen.size).toBe(5);
     expect(seen.has("")).toBe(false);

@@ -124,10 +124,11 @@ test("jobs are listed and deleted by prefix over gRPC", async () => {
 test("actors answer over gRPC: calls, state, reminders", async () => {
   const app = await fakeApp({
     config: { entities: ["Cat"] },
-    otherwise: ({ method, text, target }) =>
-      target.endsWith("/fail")
-        ? { status: 500, body: "boom" }
-        : { body: method === "PUT" ? `purr ${text}` : "" },
+    otherwise({ method, text, target }) {
+      if (target.endsWith("/fail")) return { status: 500, body: "boom" };
+      if (target.endsWith("/hiss")) return { headers: { "X-DaprErrorResponseHeader": "true" }, body: "hiss" };
+      return { body: method === "PUT" ? `purr ${text}` : "" };
+    },
   });
   closers.push(() => app.close());
   const mecha = await startMecha({ apps: [{ appId: "a", app }] });
@@ -139,6 +140,8 @@ test("actors answer over gRPC: calls, state, reminders", async () => {
   expect(Buffer.from(fromBinary(InvokeActorResponseSchema, answer).data).toString()).toBe("purr fish");
   const failed = call("InvokeActor", InvokeActorRequestSchema, { ...tom, method: "fail" });
   await expect(failed).rejects.toThrow("error invoke actor method: error from actor service: (500) boom");
+  const hissed = await call("InvokeActor", InvokeActorRequestSchema, { ...tom, method: "hiss" });
+  expect(Buffer.from(fromBinary(InvokeActorResponseSchema, hissed).data).toString()).toBe("hiss");
   await call("ExecuteActorStateTransaction", ExecuteActorStateTransactionRequestSchema, {
     ...tom,
     operations: [

@@ -7,9 +7,11 @@ import time
 from collections import Counter
 from datetime import timedelta
 
+import grpc
 import uvicorn
 from dapr.actor import Actor, ActorGrpcHost, ActorId, ActorInterface, ActorProxy, ActorRuntime, Remindable, actormethod
 from dapr.actor.runtime.config import ActorReentrancyConfig, ActorRuntimeConfig, ActorTypeConfig
+from dapr.clients.grpc.dapr_actor_grpc_client import DaprActorGrpcClient
 from dapr.ext.fastapi import DaprActor
 from fastapi import FastAPI
 
@@ -248,6 +250,17 @@ async def run_checks() -> None:
 
     async def error() -> None:
         await fails(hero.Fail(), "the hero stumbled")
+        call = DaprActorGrpcClient().invoke_method("Hero", "robin", "Fail")
+        if "GRPC_APP_GRPC_PORT" in os.environ:
+            # An actor's own error, which a reply over gRPC does not tell from a result.
+            same(b"the hero stumbled" in await call, True)
+            return
+        try:
+            await call
+        except grpc.aio.AioRpcError as failure:
+            same("error invoke actor method" in failure.details(), True)
+        else:
+            raise AssertionError("a failure of the app was no failure of the call")
 
     cases = [state, state_ttl, turns, timer, reminder, reminder_repeats, calls, reentrancy, deactivation, error]
     for case in cases:

@@ -26,7 +26,7 @@ function bothNames<I extends DescMessage, O extends DescMessage>(
   return [stable, alpha];
 }
 
-const jobSchema = {
+export const jobSchema = {
   type: "object",
   properties: {
     name: text,
@@ -256,6 +256,10 @@ function policyMessage(policy: FailurePolicy) {
       value: { interval, ...(maxRetries !== undefined && { maxRetries }) },
     },
   };
+}
+
+export function jobText(job: Job): string {
+  return jobJson(messageOf(job) as Fields<JobMessage> as JobMessage);
 }
 
 function jobJson(message: Pick<JobMessage, "name"> & Partial<JobMessage>): string {

@@ -21,6 +21,7 @@ import {
 import { electionOperations } from "./election.ts";
 import { healthz, healthzOutbound } from "./health.ts";
 import { invokeFallback, invokeMethod, invokeService } from "./invoke.ts";
+import { deleteJobsOver, pageJobs } from "./job-pages.ts";
 import { deleteJob, deleteJobsByPrefix, getJob, listJobs, scheduleJob } from "./jobs.ts";
 import { tryLock, unlock } from "./lock.ts";
 import { getMetadata, setMetadata } from "./metadata.ts";
@@ -36,7 +37,7 @@ import { workflowOperations } from "./workflow.ts";
 import { workerOperations } from "./workflow-worker.ts";
 
 /** What Dapr does not have; `mecha daprd` does without. */
-const extensions: Operation[] = [...electionOperations, listSchedules];
+const extensions: Operation[] = [...electionOperations, listSchedules, pageJobs, deleteJobsOver];
 
 /** The operations of Dapr's API. */
 const daprOperations: Operation[] = [

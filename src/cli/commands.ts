@@ -13,6 +13,7 @@ export const commands: Record<string, () => Promise<{ default: Command }>> = {
   publish: () => import("./commands/publish.ts"),
   workflow: () => import("./commands/workflow.ts"),
   state: () => import("./commands/state.ts"),
+  jobs: () => import("./commands/jobs.ts"),
   schedule: () => import("./commands/schedule.ts"),
   store: () => import("./commands/store.ts"),
   configuration: () => import("./commands/configuration.ts"),

@@ -5,7 +5,7 @@ import type { Counter, Histogram, Log, Telemetry } from "../../telemetry/telemet
 import { type Mutation, type Store, StoreConflict, type Timer } from "../store/store.ts";
 import { planOf } from "./check-job.ts";
 import { DueTimers } from "./due-timers.ts";
-import type { Job, JobsEngine } from "./engine.ts";
+import type { Job, JobStatus, JobsEngine } from "./engine.ts";
 import { GrpcJobTarget } from "./grpc-target.ts";
 import { HttpJobTarget } from "./http-target.ts";
 import { advance, begin, isExpired, type Plan, type Progress, retry } from "./plan.ts";
@@ -119,6 +119,19 @@ class AppJobs implements JobsEngine {
       }
     });
     return jobs;
+  }
+
+  async page({ prefix, after, limit }: Parameters<JobsEngine["page"]>[0]): Promise<JobStatus[]> {
+    const options = { prefix, limit, ...(after !== undefined && { after }) };
+    const timers = await this.#measured("list", errors.JOB_LIST, (store) =>
+      store.listTimers(this.#space, options),
+    );
+    return timers.map((timer) => {
+      const { fields, data } = decodeRecord<Stored>(timer.data);
+      const { plan: _plan, progress, ...job } = fields;
+      const { fired, failures } = progress;
+      return { ...job, data, dueAtMs: timer.dueAtMs, fired, failures };
+    });
   }
 
   async delete(name: string): Promise<void> {

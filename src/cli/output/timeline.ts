@@ -1,5 +1,5 @@
 import { type Timestamp, timestampMs } from "@bufbuild/protobuf/wkt";
-import type { HistoryEvent } from "../../wire/orchestrator_service_pb.js";
+import type { HistoryEvent, TimerCreatedEvent } from "../../wire/orchestrator_service_pb.js";
 import { OrchestrationStatus } from "../../wire/orchestrator_service_pb.js";
 
 /** One thing that happened in a workflow, with its end when it has one. */
@@ -12,6 +12,7 @@ export interface TimelineStep {
     | "start"
     | "activity"
     | "timer"
+    | "wait"
     | "child"
     | "event"
     | "sent"
@@ -24,7 +25,8 @@ export interface TimelineStep {
   output?: string;
   failure?: string;
   tookMs?: number;
-  state: "done" | "failed" | "open";
+  /** `left`: the workflow ended before the step did. */
+  state: "done" | "failed" | "open" | "left";
 }
 
 /** Begin and end of each step on one line. */
@@ -54,11 +56,8 @@ function stepOf({ eventId: id, eventType }: HistoryEvent, atMs: number): Timelin
       const { name, input } = eventType.value;
       return { atMs, id, kind: "activity", name, state: "open", ...given("input", input) };
     }
-    case "timerCreated": {
-      const { name, fireAt } = eventType.value;
-      const due = fireAt === undefined ? "" : dueText(timeOf(fireAt));
-      return { atMs, id, kind: "timer", name: name || due, state: "open" };
-    }
+    case "timerCreated":
+      return { atMs, id, state: "open", ...timerOf(eventType.value) };
     case "childWorkflowInstanceCreated": {
       const { name, instanceId, input } = eventType.value;
       const child = `${name} ${instanceId}`;
@@ -87,6 +86,20 @@ function stepOf({ eventId: id, eventType }: HistoryEvent, atMs: number): Timelin
   }
 }
 
+/** SDKs wait for an event, and for the next try of a step, with a timer that says so. */
+function timerOf({ name, fireAt, origin }: TimerCreatedEvent): Pick<TimelineStep, "kind" | "name"> {
+  const due = fireAt === undefined ? "" : dueText(timeOf(fireAt));
+  switch (origin.case) {
+    case "externalEvent":
+      return { kind: "wait", name: origin.value.name };
+    case "activityRetry":
+    case "childWorkflowRetry":
+      return { kind: "timer", name: `next try ${due}` };
+    default:
+      return { kind: "timer", name: name || due };
+  }
+}
+
 function finish({ eventType }: HistoryEvent, atMs: number, open: Map<number, TimelineStep>): void {
   switch (eventType.case) {
     case "taskCompleted":
@@ -102,8 +115,21 @@ function finish({ eventType }: HistoryEvent, atMs: number, open: Map<number, Tim
       end(open.get(taskScheduledId), atMs, { state: "failed", failure });
       break;
     }
-    case "timerFired":
-      end(open.get(eventType.value.timerId), atMs, { state: "done" });
+    case "timerFired": {
+      const step = open.get(eventType.value.timerId);
+      if (step?.state !== "open") break;
+      end(step, atMs, step.kind === "wait" ? { state: "failed", failure: "no event" } : { state: "done" });
+      break;
+    }
+    case "eventRaised": {
+      const wanted = eventType.value.name.toLowerCase();
+      const isWanted = ({ kind, name, state }: TimelineStep) =>
+        kind === "wait" && state === "open" && name.toLowerCase() === wanted;
+      end([...open.values()].find(isWanted), atMs, { state: "done" });
+      break;
+    }
+    case "executionCompleted":
+      for (const step of open.values()) if (step.state === "open") step.state = "left";
       break;
     default:
   }
@@ -117,7 +143,7 @@ function given<K extends string>(name: K, value: string | undefined): { [key in 
   return value === undefined ? {} : ({ [name]: value } as { [key in K]?: string });
 }
 
-/** SDKs wait for an event with a timer that never fires. */
+/** Some waits have no end: SDKs give them the last time there is. */
 function dueText(ms: number): string {
   return ms >= Date.UTC(9999, 11, 31) ? "never" : new Date(ms).toISOString();
 }
@@ -137,7 +163,7 @@ export function timelineText(steps: readonly TimelineStep[]): string[][] {
     name,
     short(input),
     failure === undefined ? short(output) : `failed: ${short(failure)}`,
-    tookMs === undefined ? (state === "open" ? "open" : "") : `${tookMs} ms`,
+    tookMs === undefined ? (state === "open" || state === "left" ? state : "") : `${tookMs} ms`,
   ]);
 }
 

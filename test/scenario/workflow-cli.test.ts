@@ -59,6 +59,45 @@ for (const [home, component] of Object.entries(homes)) {
     expect(await cli("rerun", "a", "1", "--id", "b")).toMatchObject({ code: 0, output: "b\n" });
     expect((await cli("terminate", "b", "--output", "enough")).code).toBe(0);
     expect((await cli("purge", "b")).output).toBe("1 purged\n");
-    expect(await cli("show", "b")).toMatchObject({ code: 1 });
-  }, 60_000);
+    await expectNoWorkflow(cli, "b");
+    await expectChoice(cli);
+  }, 120_000);
+}
+
+type Cli = (...words: string[]) => ReturnType<typeof mecha>;
+
+async function expectNoWorkflow(cli: Cli, id: string): Promise<void> {
+  const error = `error: there is no workflow ${id}\nhint: mecha workflow list\n`;
+  for (const words of [
+    ["show", id],
+    ["suspend", id],
+    ["raise", id, "go"],
+    ["rerun", id, "1"],
+  ]) {
+    expect(await cli(...words)).toMatchObject({ code: 1, output: error });
+  }
+}
+
+/** `a` has completed. */
+async function expectChoice(cli: Cli): Promise<void> {
+  for (const id of ["c1", "c2", "c3"]) await cli("run", "job", "--id", id);
+  const ids = async (...words: string[]) =>
+    [...(await cli("list", "--json", ...words)).output.matchAll(/"instanceId":"([^"]*)"/g)].map(
+      ([, id]) => id,
+    );
+  expect(await ids("--status", "running")).toEqual(["c1", "c2", "c3"]);
+  expect(await ids("--status", "completed,failed")).toEqual(["a"]);
+  expect(await ids("--name", "other")).toEqual([]);
+  expect(await ids("--older-than", "1h")).toEqual([]);
+  expect(await ids("--status", "running", "--after", "c1", "--limit", "1")).toEqual(["c2"]);
+  expect((await cli("list", "--limit", "2")).output).toContain("more: --after c1\n");
+  expect(await cli("list", "--status", "done")).toMatchObject({ code: 2 });
+  expect(await cli("purge")).toMatchObject({ code: 2 });
+  expect(await cli("purge", "c1", "--all")).toMatchObject({ code: 2 });
+  expect((await cli("purge", "c1")).output).toContain("hint: mecha workflow terminate c1, or purge --force");
+  for (const id of ["c1", "c2"]) await cli("terminate", id);
+  expect((await cli("purge", "--all", "--older-than", "1h")).output).toBe("0 purged\n");
+  expect((await cli("purge", "--status", "completed")).output).toBe("1 purged\n");
+  expect((await cli("purge", "--all")).output).toBe("2 purged\n");
+  expect(await ids()).toEqual(["c3"]);
 }

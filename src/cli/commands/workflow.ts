@@ -1,5 +1,7 @@
 import { toJson } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { errors } from "../../errors.ts";
+import { GrpcError, grpcCode } from "../../net/grpc/index.ts";
 import {
   GetInstanceHistoryResponseSchema,
   OrchestrationStatus,
@@ -12,6 +14,9 @@ import { age, table } from "../output/table.ts";
 import { timeline, timelineText } from "../output/timeline.ts";
 import { CommandError, jsonFlag, targetFlags } from "../runtime-client.ts";
 import { type WorkflowClient, withWorkflows } from "../workflow-client.ts";
+import { allStates, isSelecting, selectionFlags, selectionOf, stateOf } from "../workflow-selection.ts";
+
+const goneCodes: number[] = [grpcCode.NOT_FOUND, grpcCode.FAILED_PRECONDITION];
 
 type Verb = (client: WorkflowClient, context: CommandContext, subject: string) => Promise<number>;
 
@@ -42,7 +47,7 @@ export default command({
   category: "talk",
   summary: "Run workflows and look into them",
   usage:
-    "mecha workflow run NAME [INPUT] | list | show ID | history ID | raise ID EVENT [DATA] | suspend ID | resume ID | terminate ID | purge ID | rerun ID EVENT-ID",
+    "mecha workflow run NAME [INPUT] | list | show ID | history ID | raise ID EVENT [DATA] | suspend ID | resume ID | terminate ID | purge ID | purge --all | rerun ID EVENT-ID",
   flags: [
     ...targetFlags.filter(({ name }) => name !== "dapr-http-port"),
     {
@@ -63,22 +68,48 @@ export default command({
     { name: "output", type: "text", description: "terminate: the output of the workflow" },
     { name: "reason", type: "text", default: "", description: "suspend, resume: why" },
     { name: "force", type: "boolean", default: false, description: "purge: also when it still runs" },
-    { name: "limit", type: "number", default: 100, description: "list: at most so many" },
-    { name: "after", type: "text", default: "", description: "list: go on after this id" },
+    ...selectionFlags,
+    { name: "all", type: "boolean", default: false, description: "purge: all that have ended" },
   ],
   examples: [
     'mecha workflow run order_processing \'{"item": "paper"}\' --wait',
     "mecha workflow show order-1",
     "mecha workflow raise order-1 approved true",
+    "mecha workflow list --status failed,stalled",
+    "mecha workflow purge --status completed --older-than 24h",
   ],
   run(context) {
     const [word = "", subject = ""] = context.positionals;
     const verb = verbs[word];
     if (verb === undefined) throw new UsageError(`unknown verb "${word}"`, Object.keys(verbs).join(", "));
-    if (subject === "" && word !== "list") throw new UsageError(`say which: mecha workflow ${word} …`);
-    return withWorkflows(context, (client) => verb(client, context, subject));
+    if (subject === "" && word !== "list" && word !== "purge")
+      throw new UsageError(`say which: mecha workflow ${word} …`);
+    return withWorkflows(context, (client) =>
+      verb(client, context, subject).catch((error: unknown) => {
+        throw explained(error, subject);
+      }),
+    );
   },
 });
+
+/** The engine's words are those of the SDKs; here there is an id, and something to do next. */
+function explained(error: unknown, instanceId: string): unknown {
+  if (!(error instanceof GrpcError) || instanceId === "") return error;
+  const isUnknown = error.message === errors.WORKFLOW_NOT_FOUND().message;
+  if (error.code === grpcCode.NOT_FOUND) {
+    return isUnknown
+      ? unknown(instanceId)
+      : new CommandError(error.message, { hint: `mecha workflow show ${instanceId}` });
+  }
+  if (error.code !== grpcCode.FAILED_PRECONDITION) return error;
+  return new CommandError(`${instanceId}: ${error.message}`, {
+    hint: `mecha workflow terminate ${instanceId}, or purge --force`,
+  });
+}
+
+function unknown(instanceId: string): CommandError {
+  return new CommandError(`there is no workflow ${instanceId}`, { hint: "mecha workflow list" });
+}
 
 async function run(client: WorkflowClient, context: CommandContext, name: string): Promise<number> {
   const { values, positionals, out } = context;
@@ -105,32 +136,38 @@ async function run(client: WorkflowClient, context: CommandContext, name: string
   });
 }
 
-async function list(client: WorkflowClient, { values, out, talk }: CommandContext): Promise<number> {
-  const { instanceIds, continuationToken } = await client.call(client.method.listInstanceIDs, {
-    pageSize: values.number("limit"),
-    ...(values.text("after") === "" ? {} : { continuationToken: values.text("after") }),
-  });
-  const states = await Promise.all(instanceIds.map((instanceId) => stateOf(client, instanceId, false)));
-  const known = states.filter((state) => state !== undefined);
-  if (values.boolean("json")) {
-    out(`${JSON.stringify(known.map((state) => toJson(WorkflowStateSchema, state)))}\n`);
-    return 0;
+async function list(client: WorkflowClient, context: CommandContext): Promise<number> {
+  const { values, out, talk } = context;
+  const limit = values.number("limit");
+  if (limit < 1) throw new UsageError(`--limit ${limit}: a list has at least one line`);
+  const isMeant = selectionOf(context);
+  const chosen: WorkflowState[] = [];
+  let isMore = false;
+  for await (const state of allStates(client, values.text("after"))) {
+    if (!isMeant(state)) continue;
+    isMore = chosen.length === limit;
+    if (isMore) break;
+    chosen.push(state);
   }
-  const rows = known.map((state) => [
-    state.instanceId,
-    state.name,
-    statusOf(state),
-    age(isoTime(state.createdTimestamp)),
-    age(isoTime(state.lastUpdatedTimestamp)),
-  ]);
-  out(table(["id", "workflow", "status", "age", "updated"], rows));
-  if (continuationToken) talk(`more: mecha workflow list --after ${continuationToken}\n`);
+  if (values.boolean("json")) {
+    out(`${JSON.stringify(chosen.map((state) => toJson(WorkflowStateSchema, state)))}\n`);
+  } else {
+    const rows = chosen.map((state) => [
+      state.instanceId,
+      state.name,
+      statusOf(state),
+      age(isoTime(state.createdTimestamp)),
+      age(isoTime(state.lastUpdatedTimestamp)),
+    ]);
+    out(table(["id", "workflow", "status", "age", "updated"], rows));
+  }
+  if (isMore) talk(`more: --after ${chosen.at(-1)?.instanceId}\n`);
   return 0;
 }
 
 async function show(client: WorkflowClient, context: CommandContext, instanceId: string): Promise<number> {
   const state = await stateOf(client, instanceId, true);
-  if (state === undefined) throw new CommandError(`there is no workflow ${instanceId}`);
+  if (state === undefined) throw unknown(instanceId);
   const { events } = await client.call(client.method.getInstanceHistory, { instanceId });
   const steps = timeline(events);
   const { out, values } = context;
@@ -171,14 +208,52 @@ function raise(client: WorkflowClient, { positionals }: CommandContext, instance
 }
 
 async function purge(client: WorkflowClient, context: CommandContext, instanceId: string): Promise<number> {
-  const { deletedInstanceCount } = await client.call(client.method.purgeInstances, {
-    request: { case: "instanceId", value: instanceId },
-    recursive: true,
-    force: context.values.boolean("force"),
-  });
-  if (context.values.boolean("json")) context.out(`${JSON.stringify({ deletedInstanceCount })}\n`);
-  else context.talk(`${deletedInstanceCount} purged\n`);
+  const { values, out, talk } = context;
+  const isMany = values.boolean("all") || isSelecting(context);
+  if (isMany === (instanceId !== "")) {
+    throw new UsageError(
+      isMany ? "say an id or which ones, not both" : "say which",
+      "mecha workflow purge ID | purge --all | purge --status completed --older-than 24h",
+    );
+  }
+  const deletedInstanceCount = isMany
+    ? await purgeMany(client, context)
+    : await purgeOne(client, instanceId, values.boolean("force"));
+  if (values.boolean("json")) out(`${JSON.stringify({ deletedInstanceCount })}\n`);
+  else talk(`${deletedInstanceCount} purged\n`);
   return 0;
+}
+
+async function purgeMany(client: WorkflowClient, context: CommandContext): Promise<number> {
+  const { values } = context;
+  if (values.boolean("force")) throw new UsageError("--force is for one id: it takes what still runs");
+  const isMeant = selectionOf(context);
+  const ids: string[] = [];
+  for await (const state of allStates(client, "")) {
+    if (hasEnded(state) && isMeant(state)) ids.push(state.instanceId);
+  }
+  let purged = 0;
+  for (const id of ids) {
+    try {
+      purged += await purgeOne(client, id, false);
+    } catch (error) {
+      // It went with its parent, or its id has begun again.
+      const isOver = error instanceof GrpcError && goneCodes.includes(error.code);
+      if (!isOver) throw error;
+    }
+  }
+  return purged;
+}
+
+async function purgeOne(client: WorkflowClient, instanceId: string, force: boolean): Promise<number> {
+  const request = { case: "instanceId", value: instanceId } as const;
+  const options = { request, recursive: true, force };
+  return (await client.call(client.method.purgeInstances, options)).deletedInstanceCount;
+}
+
+function hasEnded({ workflowStatus }: WorkflowState): boolean {
+  const { COMPLETED, FAILED, TERMINATED, CANCELED } = OrchestrationStatus;
+  return [COMPLETED, FAILED, TERMINATED, CANCELED].includes(workflowStatus);
 }
 
 async function rerun(
@@ -199,15 +274,6 @@ async function rerun(
   });
   out(values.boolean("json") ? `${JSON.stringify({ instanceId: newInstanceID })}\n` : `${newInstanceID}\n`);
   return 0;
-}
-
-async function stateOf(
-  client: WorkflowClient,
-  instanceId: string,
-  getInputsAndOutputs: boolean,
-): Promise<WorkflowState | undefined> {
-  const reply = await client.call(client.method.getInstance, { instanceId, getInputsAndOutputs });
-  return reply.exists ? reply.workflowState : undefined;
 }
 
 function printState(state: WorkflowState, { out }: CommandContext): void {

@@ -1,23 +1,50 @@
 import { EtagInvalid, EtagMismatch } from "../component/state-store.ts";
+import { ActorAppFailure, type ActorPolicy, type SearchPlan } from "../engine/actors/policy.ts";
+import { type BindingPolicy, BindingRefused } from "../engine/bindings/input-bindings.ts";
 import type { InboundPolicy, Outcome } from "../engine/pubsub/outcome.ts";
-import { Fault } from "../errors.ts";
+import { Code, errors, Fault } from "../errors.ts";
+import { GrpcError } from "../net/grpc/types.ts";
 import type { ConnectRetry } from "../peer/retry.ts";
 import type { FailureCode } from "../policy/resilience/codes.ts";
+import { backoffMs } from "../policy/resilience/policy.ts";
 import { createResilience, type Resilience } from "../policy/resilience/resilience.ts";
+import type { RetrySpec } from "../policy/resilience/spec.ts";
+import { isSameResources } from "../resource/diff.ts";
 import type { Resource } from "../resource/resource.ts";
 import type { AppScope } from "./call.ts";
 
-const made = new WeakMap<AppScope, { resources: readonly Resource[]; resilience: Resilience | undefined }>();
+interface Made {
+  /** As the app had them, to see at once that nothing changed. */
+  resources: readonly Resource[];
+  resiliencies: readonly Resource[];
+  resilience: Resilience | undefined;
+}
 
-/** The policies of an app, kept until its resources are replaced; `undefined` without a Resiliency resource. */
+const made = new WeakMap<AppScope, Made>();
+
+/** The policies of an app; `undefined` without a Resiliency resource. A reload of other kinds leaves breakers as they are. */
 export function resilienceOf(app: AppScope): Resilience | undefined {
   const { resources } = app;
   const known = made.get(app);
   if (known !== undefined && known.resources === resources) return known.resilience;
+  const resiliencies = resources.filter(({ kind }) => kind === "Resiliency");
   const { telemetry, principal } = app;
-  const resilience = createResilience(resources, { telemetry, appId: principal.appId });
-  made.set(app, { resources, resilience });
+  const isSame = known !== undefined && isSameResources(known.resiliencies, resiliencies);
+  const resilience = isSame
+    ? known.resilience
+    : createResilience(resiliencies, { telemetry, appId: principal.appId });
+  made.set(app, { resources, resiliencies, resilience });
   return resilience;
+}
+
+/** What Resiliency puts into the seams of engine and peer. `app` is asked when something is called. */
+export function createPolicies(app: () => AppScope) {
+  return {
+    inbound: createInboundPolicy(app),
+    bindings: createBindingPolicy(app),
+    actors: createActorPolicy(app),
+    connectRetry: createConnectRetry(app),
+  };
 }
 
 /** What no other try can mend: etags that do not fit, and faults of the request. */
@@ -26,12 +53,58 @@ export function isPermanentFailure(error: unknown): boolean {
 }
 
 /** The inbound policies of pub/sub components, for the engine. `app` is asked when an event arrives. */
-export function createInboundPolicy(app: () => AppScope): InboundPolicy {
+function createInboundPolicy(app: () => AppScope): InboundPolicy {
   return (component, attempt, signal) => {
     const policy = resilienceOf(app())?.component("pubsub", component, "inbound");
     if (policy === undefined) return attempt(signal);
     return policy.run((ended) => attempt(ended ?? signal), { signal, codeOf: codeOfOutcome });
   };
+}
+
+/** The policies of input bindings and of what their apps send on. */
+function createBindingPolicy(app: () => AppScope): BindingPolicy {
+  return (component, direction, attempt, signal) => {
+    const policy = resilienceOf(app())?.component("bindings", component, direction);
+    if (policy === undefined) return attempt(signal);
+    return policy.run((ended) => attempt(ended ?? signal), { signal, codeOfError: codeOfDelivery });
+  };
+}
+
+function codeOfDelivery(error: unknown): FailureCode | undefined {
+  if (error instanceof BindingRefused) return { http: error.status };
+  return error instanceof GrpcError ? { grpc: error.code } : undefined;
+}
+
+/** The policies of actors: retries and breakers at the caller, timeouts where the actor lives. */
+function createActorPolicy(app: () => AppScope): ActorPolicy {
+  return {
+    call(actor, attempt, signal) {
+      const policy = resilienceOf(app())?.actor(actor.type, actor.id);
+      if (policy === undefined) return attempt(signal);
+      const options = { signal, codeOfError: codeOfActor, isPermanent: isCallersMistake };
+      return policy.run((ended) => attempt(ended ?? signal), options);
+    },
+    turnTimeoutMs: (type) => resilienceOf(app())?.actorTurnTimeoutMs(type) ?? 0,
+    search: () => searchPlan(resilienceOf(app())?.builtIn("DaprBuiltInActorRetries")),
+  };
+}
+
+function codeOfActor(error: unknown): FailureCode | undefined {
+  if (!(error instanceof Fault)) return undefined;
+  const { cause } = error;
+  return cause instanceof ActorAppFailure ? { http: cause.status } : { grpc: error.grpc };
+}
+
+/** Names that no actor can have, and chains that go too deep. */
+function isCallersMistake(error: unknown): boolean {
+  if (!(error instanceof Fault)) return false;
+  return error.grpc === Code.InvalidArgument || error.code === errors.ACTOR_STACK_DEPTH.code;
+}
+
+function searchPlan(retry: RetrySpec | undefined): SearchPlan | undefined {
+  if (retry === undefined) return undefined;
+  const retries = retry.retriesMax < 0 ? Number.POSITIVE_INFINITY : retry.retriesMax;
+  return { retries, pauseMs: (attempt) => backoffMs(retry, attempt, 0) ?? retry.intervalMaxMs };
 }
 
 function codeOfOutcome(outcome: Outcome): FailureCode | undefined {
@@ -44,7 +117,7 @@ function codeOfOutcome(outcome: Outcome): FailureCode | undefined {
  * How the invoker repeats calls that reached nobody: a retry policy of the target takes the place of the built-in one,
  * which a policy named `DaprBuiltInServiceRetries` changes.
  */
-export function createConnectRetry(app: () => AppScope): (id: string) => ConnectRetry | undefined {
+function createConnectRetry(app: () => AppScope): (id: string) => ConnectRetry | undefined {
   return (id) => {
     const resilience = resilienceOf(app());
     if (resilience?.app(id, id)?.hasRetries) return { retries: 0, delayMs: 0 };

@@ -2,6 +2,7 @@ import type { HealthTargets } from "../api/call.ts";
 import type { AppChannel } from "../app/channel.ts";
 import { createActors, defaultLeaseMs, disabledActors } from "../engine/actors/actors.ts";
 import type { ActorsEngine } from "../engine/actors/engine.ts";
+import type { ActorPolicy } from "../engine/actors/policy.ts";
 import type { ActorPeer } from "../peer/actor-link.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { Host } from "./host.ts";
@@ -21,6 +22,7 @@ export interface ActorsRequest {
   channel: AppChannel | undefined;
   telemetry: Telemetry;
   health: HealthTargets;
+  policy: ActorPolicy;
   address(): PeerAddress;
 }
 
@@ -28,7 +30,7 @@ const healthTarget = "placement";
 
 /** The actors of an app, and what other hosts reach them by. */
 export function openActors(request: ActorsRequest): { engine: ActorsEngine; peer: ActorPeer | undefined } {
-  const { host, options, channel, telemetry, health, address } = request;
+  const { host, options, channel, telemetry, health, policy, address } = request;
   if (options.isStrict && options.placementHostAddresses.length === 0) {
     telemetry.log.info({}, "Actor runtime disabled: placement service is not configured");
     return { engine: disabledActors(), peer: undefined };
@@ -44,6 +46,7 @@ export function openActors(request: ActorsRequest): { engine: ActorsEngine; peer
     bodyBytesMax: options.maxBodyBytes,
     cluster: clusterOf(options),
     leaseMs,
+    policy,
     discovers: !options.disableInitEndpoints.includes("config"),
     address,
     local: (name) => host.registry.local.get(name)?.actors,

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { AppScope, AppSettings, HealthTargets } from "../api/call.ts";
 import { operationsOf } from "../api/operations.ts";
-import { createConnectRetry, createInboundPolicy } from "../api/resilience.ts";
+import { createPolicies } from "../api/resilience.ts";
 import { instanceStoreOf } from "../api/workflow-store.ts";
 import { createAppChannel } from "../app/app-channel.ts";
 import type { AppChannel } from "../app/channel.ts";
@@ -94,6 +94,7 @@ class Runtime implements AppRuntime {
   readonly log: Log;
   initialised: Promise<void> = Promise.resolve();
   scope!: AppScope;
+  private readonly policies = createPolicies(() => this.scope);
   private readonly host: Host;
   private readonly health: HealthTargets = createHealthTargets();
   private readonly lifetime = new AbortController();
@@ -200,6 +201,7 @@ class Runtime implements AppRuntime {
     });
     const actors = openActors({
       ...{ host, options, channel, telemetry, health: this.health },
+      policy: this.policies.actors,
       address: () => this.peerAddress,
     });
     const authorize = openAccessControl({ options, resources, metrics: telemetry.metrics });
@@ -211,7 +213,7 @@ class Runtime implements AppRuntime {
       declarative: () => resources.subscriptions,
       edges: host.edges,
       discovers: !options.disableInitEndpoints.includes("subscribe"),
-      inbound: createInboundPolicy(() => this.scope),
+      inbound: this.policies.inbound,
       guardOf: this.idempotency.guardOf,
     });
     const jobs = createJobs({
@@ -229,7 +231,7 @@ class Runtime implements AppRuntime {
       httpEndpoint: (name) => resources.endpoint(name),
       clock: host.clock,
       sockets: host.edges.sockets,
-      connectRetry: createConnectRetry(() => this.scope),
+      connectRetry: this.policies.connectRetry,
       trustDomain: () => resources.configuration.accessControl?.trustDomain ?? trustDomainDefault,
     });
     const owner = randomBytes(9).toString("base64url");
@@ -444,7 +446,8 @@ class Runtime implements AppRuntime {
   private async startBindings(channel: AppChannel | undefined): Promise<void> {
     const { principal, components, telemetry } = this.scope;
     const shared = { principal, components, telemetry, channel };
-    const bindings = createInputBindings({ ...shared, guardOf: this.idempotency?.bindingGuardOf });
+    const policy = this.policies.bindings;
+    const bindings = createInputBindings({ ...shared, policy, guardOf: this.idempotency?.bindingGuardOf });
     this.closers.push(() => bindings.close());
     await bindings.start();
   }

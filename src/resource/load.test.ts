@@ -214,12 +214,61 @@ spec:
 `);
   expect(errors).toEqual([
     'a.yaml:7:24: spec.policies.retries.often.policy must be one of constant, exponential, got "constnat"; did you mean "constant"?',
-    'a.yaml:7:92: httpStatusCodes must be codes and ranges like 429,500-599, got "5xx"',
+    'a.yaml:7:92: httpStatusCodes must be codes and ranges like 429,500-599, from 100 to 599, got "5xx"',
     "a.yaml:12:7: circuitBreakerScope is missing: it must be type, id or both where there is a circuitBreaker",
   ]);
   expect(lines.join()).toContain(
     'retry policy "oftn" is not defined in this resource; did you mean "often"?',
   );
+});
+
+test("loadResources() checks the values of a Resiliency", async () => {
+  const errors = await errorsOf(`apiVersion: dapr.io/v1alpha1
+kind: Resiliency
+metadata: { name: r }
+spec:
+  policies:
+    timeouts: { fine: 250, soon: quick }
+    retries:
+      DaprBuiltInServiceRetries: { maxRetries: 1 }
+      DaprBuiltInActorNotFoundRetries: { maxRetries: 9 }
+      DaprBuiltInServiceRetry: { maxRetries: 9 }
+      odd: { maxRetries: 1.5, maxRetry: 2, matching: { httpStatusCodes: "599-500", gRPCStatusCodes: "17" } }
+  targets:
+    apps: { cart: { circuitBreakerCacheSize: -1 } }
+`);
+  expect(errors.slice(0, 5)).toEqual([
+    'a.yaml:6:34: spec.policies.timeouts.soon: invalid duration "quick": expected one like 500ms, 1h30m or PT5M',
+    "a.yaml:11:26: maxRetries must be a whole number, got 1.5",
+    'a.yaml:11:73: httpStatusCodes must be codes and ranges like 429,500-599, from 100 to 599, got "599-500"',
+    'a.yaml:11:101: gRPCStatusCodes must be codes and ranges like 1,2,13-14, from 0 to 16, got "17"',
+    "a.yaml:13:46: spec.targets.apps.cart.circuitBreakerCacheSize must be a number from 0 to 2147483647, got -1",
+  ]);
+  expect(errors[5]).toBe("a.yaml:11:41: unknown field spec.policies.retries.odd.maxRetry");
+  const warned = lines.join();
+  expect(warned).toContain("DaprBuiltInServiceRetries makes at least 3 retries");
+  expect(warned).toContain("DaprBuiltInActorNotFoundRetries can not be overridden");
+  expect(warned).toContain('did you mean "DaprBuiltInServiceRetries"?');
+});
+
+test("loadResources() compiles the trips of circuit breakers", async () => {
+  const errors = await errorsOf(`apiVersion: dapr.io/v1alpha1
+kind: Resiliency
+metadata: { name: r }
+spec:
+  policies:
+    circuitBreakers:
+      syntax: { trip: "requests >=" }
+      typo: { trip: "consecutiveFailure > 3" }
+      number: { trip: "requests + 1" }
+      fine: { trip: "requests > 3 && totalFailures * 100 / requests >= 60" }
+      rate: { trip: "totalFailures / requests > 1" }
+`);
+  expect(errors.map((error) => /^a.yaml:(\d+:\d+): trip must be a CEL condition/.exec(error)?.[1])).toEqual([
+    "7:23",
+    "8:21",
+    "9:23",
+  ]);
 });
 
 test("loadResources() refuses two of a kind and name", async () => {

@@ -5,6 +5,7 @@ import type { Log } from "../telemetry/telemetry.ts";
 import type { ConfigurationResource } from "./configuration.ts";
 import { formatProblem, type Problem, ResourceErrors } from "./problem.ts";
 import { readResource } from "./read-resource.ts";
+import { checkTrips } from "./resiliency-trips.ts";
 import type {
   ComponentResource,
   HttpEndpointResource,
@@ -80,6 +81,7 @@ export async function checkResources(
   const resources: Resource[] = [];
   for (const file of files) resources.push(...(await parseResources(file, options, problems)));
   refuseDuplicates(resources, problems);
+  problems.push(...(await checkTrips(resources, options.isStrict)));
   for (const problem of problems) {
     if (problem.severity === "warning") options.log.warn({}, formatProblem(problem));
   }

@@ -25,6 +25,7 @@ import { ActorHost } from "./host.ts";
 import { discoverActors, HttpActorApp, shown } from "./http-app.ts";
 import { ActorMeter } from "./meter.ts";
 import { Ownership } from "./ownership.ts";
+import { ActorAppFailure, type ActorPolicy, noActorPolicy, withinTurn } from "./policy.ts";
 import { Reminders, type RemindOutcome } from "./reminders.ts";
 import { type OrderContext, Router } from "./router.ts";
 import { ActorTimers } from "./timers.ts";
@@ -46,6 +47,7 @@ export interface ActorsOptions {
   /** Where other processes reach this host; known when the peer port listens. */
   address(): Omit<Announcement, "hostId" | "namespace" | "appId">;
   local(name: AppName): ActorPeer | undefined;
+  policy?: ActorPolicy;
   /** Readiness of the host. */
   onReady(isReady: boolean): void;
 }
@@ -75,6 +77,7 @@ class AppActors implements RunningActors {
   readonly #timers: ActorTimers;
   readonly #reminders: Reminders;
   readonly #closing = new AbortController();
+  readonly #policy: ActorPolicy;
   #hosted: { types: ReadonlyMap<string, TypeConfig>; app: ActorApp } | undefined;
   #isPaused = false;
   #moving: Promise<void> = Promise.resolve();
@@ -83,6 +86,7 @@ class AppActors implements RunningActors {
     const { store, edges, telemetry, cluster, leaseMs, principal, httpClient, bodyBytesMax, local } = options;
     const { clock } = edges;
     this.#options = options;
+    this.#policy = options.policy ?? noActorPolicy;
     this.#hostId = `${principal.appId}-${Buffer.from(edges.random.bytes(9)).toString("base64url")}`;
     const log = telemetry.log.scope("dapr.runtime.actor");
     this.#log = log;
@@ -98,6 +102,7 @@ class AppActors implements RunningActors {
       ...{ cluster: this.#cluster, httpClient, clock, caller: principal, bodyBytesMax, leaseMs, local },
       here: (order, context) => this.#turn(order, context),
       isHere: (order) => this.#host.find(order) !== undefined,
+      search: () => this.#policy.search(),
     });
     this.#timers = new ActorTimers({ clock, log, meter, fire: (timer) => this.#fireTimer(timer) });
     const remind = (reminder: Reminder, signal: AbortSignal) => this.#remind(reminder, signal);
@@ -108,9 +113,19 @@ class AppActors implements RunningActors {
   async invoke(call: ActorCall): Promise<ActorAnswer> {
     const { type, id, method, headers, body, reentrancyId, trace, signal } = call;
     const work = { kind: "invoke", method, headers } as const;
-    const done = await this.#order({ type, id, work, body, reentrancyId, hops: 0 }, { trace, signal });
-    if (done.kind !== "answer") throw errors.ACTOR_INVOKE("no answer");
-    return judged(done.answer);
+    const order = { type, id, work, body, reentrancyId, hops: 0 };
+    const attempt = async (ended: AbortSignal): Promise<ActorAnswer> => {
+      const done = await this.#order(order, { trace, signal: ended });
+      if (done.kind !== "answer") throw errors.ACTOR_INVOKE("no answer");
+      return judged(done.answer);
+    };
+    try {
+      return await this.#policy.call(call, attempt, signal);
+    } catch (error) {
+      // An open breaker speaks for itself, in the words of the catalogue.
+      if (error instanceof Fault || signal.aborted) throw error;
+      throw errors.ACTOR_INVOKE((error as Error).message, { cause: error });
+    }
   }
 
   fence(actor: ActorRef): Fence {
@@ -297,9 +312,17 @@ class AppActors implements RunningActors {
       ? (order.reentrancyId ?? this.#options.edges.random.uuid())
       : undefined;
     // Not the caller's signal: a turn lasts until the app has ended it.
-    const context: TurnContext = { reentrancyId: chain, trace, signal: this.#closing.signal };
-    const result = await this.#host.turn(order, chain, signal, (app) => perform(app, order, context));
+    const result = await this.#host.turn(order, chain, signal, (app) =>
+      this.#timed(order.type, (ended) => perform(app, order, { reentrancyId: chain, trace, signal: ended })),
+    );
     return result.kind === "done" ? result.value : result;
+  }
+
+  /** The timeout begins when the actor's lock is had. */
+  #timed<T>(type: string, turn: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { clock } = this.#options.edges;
+    const timeoutMs = this.#policy.turnTimeoutMs(type);
+    return withinTurn(timeoutMs, this.#closing.signal, turn, (ms, end) => clock.setTimer(ms, end));
   }
 
   async #fireTimer(timer: ActorTimer): Promise<boolean> {
@@ -307,8 +330,11 @@ class AppActors implements RunningActors {
     const config = this.#host.types.get(timer.type);
     const chain = config?.reentrancy.isEnabled ? this.#options.edges.random.uuid() : undefined;
     const { signal } = this.#closing;
-    const context = { reentrancyId: chain, trace: undefined, signal };
-    const result = await this.#host.turn(timer, chain, signal, (app) => app.fireTimer(timer, context));
+    const result = await this.#host.turn(timer, chain, signal, (app) =>
+      this.#timed(timer.type, (ended) =>
+        app.fireTimer(timer, { reentrancyId: chain, trace: undefined, signal: ended }),
+      ),
+    );
     return result.kind === "done";
   }
 
@@ -349,8 +375,9 @@ async function perform(app: ActorApp, order: Order, context: TurnContext): Promi
     const { method, headers } = work;
     return { kind: "answer", answer: await app.invoke(order, { method, headers, body }, context) };
   } catch (error) {
-    context.signal.throwIfAborted();
-    throw errors.ACTOR_INVOKE((error as Error).message, { cause: error });
+    const { signal } = context;
+    const why = signal.aborted ? (signal.reason as Error) : (error as Error);
+    throw why instanceof Fault ? why : errors.ACTOR_INVOKE(why.message, { cause: why });
   }
 }
 
@@ -358,8 +385,9 @@ async function perform(app: ActorApp, order: Order, context: TurnContext): Promi
 function judged(answer: ActorAnswer): ActorAnswer {
   const { status, isActorError, body } = answer;
   if (isActorError || (status >= 200 && status <= 299)) return answer;
-  if (status === 404) throw errors.ACTOR_INVOKE("actor method not found");
-  throw errors.ACTOR_INVOKE(`error from actor service: (${status}) ${shown(body)}`);
+  const cause = new ActorAppFailure(status);
+  if (status === 404) throw errors.ACTOR_INVOKE("actor method not found", { cause });
+  throw errors.ACTOR_INVOKE(`error from actor service: (${status}) ${shown(body)}`, { cause });
 }
 
 /** Strict daprd without a placement address: every call says so. */

@@ -5,6 +5,7 @@ import { type ActorMessage, type ActorPeer, callActorPeer } from "../../peer/act
 import type { AppName } from "../../peer/identity.ts";
 import type { SpanContext } from "../../telemetry/telemetry.ts";
 import type { Cluster, HostRecord } from "./cluster.ts";
+import type { SearchPlan } from "./policy.ts";
 import { type Done, decodeResult, encodeOrder, type Order, type Result } from "./work.ts";
 
 export interface RouterOptions {
@@ -20,6 +21,7 @@ export interface RouterOptions {
   here(order: Order, context: OrderContext): Promise<Result | { kind: "elsewhere"; host: HostRecord }>;
   /** Whether the actor lives here already, wherever it should. */
   isHere(order: Order): boolean;
+  search(): SearchPlan | undefined;
 }
 
 export interface OrderContext {
@@ -44,11 +46,15 @@ export class Router {
   async run(order: Order, context: OrderContext): Promise<Done> {
     const { clock, leaseMs } = this.#options;
     const untilMs = clock.monotonicMs() + 2 * leaseMs + pauseMs.longest;
-    for (let wait = pauseMs.first; ; wait = Math.min(wait * 2, pauseMs.longest)) {
+    const plan = this.#options.search();
+    let wait = pauseMs.first;
+    for (let attempt = 1; ; attempt++) {
       const result = await this.once(order, context);
       if (result.kind !== "again") return result;
-      if (clock.monotonicMs() > untilMs) throw errors.ACTOR_NO_ADDRESS(`${order.type}||${order.id}`);
-      await sleep(clock, wait, context.signal);
+      const isOver = plan === undefined ? clock.monotonicMs() > untilMs : attempt > plan.retries;
+      if (isOver) throw errors.ACTOR_NO_ADDRESS(`${order.type}||${order.id}`);
+      await sleep(clock, plan?.pauseMs(attempt) ?? wait, context.signal);
+      wait = Math.min(wait * 2, pauseMs.longest);
       context.signal.throwIfAborted();
     }
   }

@@ -13,12 +13,33 @@ import {
 } from "../../wire/dapr/proto/runtime/v1/appcallback_pb.js";
 import type { BindingGuardOf } from "./guard.ts";
 
+/** Resiliency round a delivery (`inbound`) and round what an app's answer sends on (`outbound`). */
+export type BindingPolicy = <T>(
+  component: string,
+  direction: "inbound" | "outbound",
+  attempt: (signal: AbortSignal) => Promise<T>,
+  signal: AbortSignal,
+) => Promise<T>;
+
+const oneAttempt: BindingPolicy = (_component, _direction, attempt, signal) => attempt(signal);
+
+/** The app did not take an event. */
+export class BindingRefused extends Error {
+  readonly status: number;
+  constructor(status: number) {
+    super(`the app answered ${status}`);
+    this.name = "BindingRefused";
+    this.status = status;
+  }
+}
+
 export interface InputBindingsOptions {
   principal: { namespace: string; appId: string };
   components: Components;
   channel: AppChannel | undefined;
   telemetry: Telemetry;
   guardOf?: BindingGuardOf | undefined;
+  policy?: BindingPolicy | undefined;
 }
 
 /** Brings what input bindings read to the app (dapr-api.md §11.6). */
@@ -73,13 +94,18 @@ class AppBindings implements InputBindings {
       }
       await instance.read((event) => {
         const guard = this.#options.guardOf?.(name);
-        const hand = () => this.#deliver(loaded, channel, event);
+        const attempt = (signal: AbortSignal) => this.#deliver(loaded, channel, event, signal);
+        const hand = () => this.#policy(name, "inbound", attempt, this.#closing.signal);
         return guard === undefined ? hand() : guard.deliver(event, hand);
       });
     } catch (error) {
       this.#reading.delete(instance);
       log.error({ error }, `error reading from input binding ${name}`);
     }
+  }
+
+  get #policy(): BindingPolicy {
+    return this.#options.policy ?? oneAttempt;
   }
 
   async #isWanted(loaded: LoadedComponent<"bindings">, channel: AppChannel): Promise<boolean> {
@@ -97,15 +123,15 @@ class AppBindings implements InputBindings {
     loaded: LoadedComponent<"bindings">,
     channel: AppChannel,
     event: BindingEvent,
+    signal: AbortSignal,
   ): Promise<Uint8Array | undefined> {
     const { telemetry, principal } = this.#options;
-    const { signal } = this.#closing;
     const startedMs = performance.now();
     let success = "true";
     try {
       if (!channel.isHealthy) throw new Error("app is not in a healthy state");
       if (channel.grpc !== undefined)
-        return await this.#deliverGrpc(loaded.name, channel, channel.grpc, event);
+        return await this.#deliverGrpc(loaded.name, { channel, client: channel.grpc, event, signal });
       return await deliverHttp(pathOf(loaded), channel, event, signal);
     } catch (error) {
       success = "false";
@@ -127,15 +153,14 @@ class AppBindings implements InputBindings {
 
   async #deliverGrpc(
     name: string,
-    channel: AppChannel,
-    client: GrpcClient,
-    { data, metadata }: BindingEvent,
+    { channel, client, event, signal: ended }: GrpcDelivery,
   ): Promise<Uint8Array> {
+    const { data, metadata } = event;
     const request = toBinary(
       BindingEventRequestSchema,
       create(BindingEventRequestSchema, { name, data, metadata }),
     );
-    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(deliveryTimeoutMs)]);
+    const signal = AbortSignal.any([ended, AbortSignal.timeout(deliveryTimeoutMs)]);
     const call = { metadata: channel.grpcMetadata(undefined), signal };
     const answer = await channel.withSlot(
       () => client.unary(`${callback}/OnBindingEvent`, request, call),
@@ -150,9 +175,18 @@ class AppBindings implements InputBindings {
 
   async #send(name: string, data: Uint8Array): Promise<void> {
     const output = this.#options.components.find("bindings", name)?.instance;
-    if (output?.invoke === undefined) throw new Error(`couldn't find output binding ${name}`);
-    await output.invoke({ operation: "create", data, metadata: {} });
+    const invoke = output?.invoke?.bind(output);
+    if (invoke === undefined) throw new Error(`couldn't find output binding ${name}`);
+    const attempt = () => invoke({ operation: "create", data, metadata: {} });
+    await this.#policy(name, "outbound", attempt, this.#closing.signal);
   }
+}
+
+interface GrpcDelivery {
+  channel: AppChannel;
+  client: GrpcClient;
+  event: BindingEvent;
+  signal: AbortSignal;
 }
 
 async function namesOf(channel: AppChannel, client: GrpcClient, signal: AbortSignal): Promise<string[]> {
@@ -177,7 +211,7 @@ async function deliverHttp(
   const timeoutMs = deliveryTimeoutMs;
   const response = await channel.http({ method: "POST", target, headers, body: data, signal, timeoutMs });
   const body = await response.body.bytes(answerBytesMax);
-  if (response.status < 200 || response.status > 299) throw new Error(`the app answered ${response.status}`);
+  if (response.status < 200 || response.status > 299) throw new BindingRefused(response.status);
   return body;
 }
 

@@ -1,5 +1,5 @@
 import { type Clock, sleep } from "../../edges/clock.ts";
-import { type Breaker, BreakerOpen } from "./breaker.ts";
+import { type Breaker, BreakerOpen, type Passage } from "./breaker.ts";
 import type { FailureCode } from "./codes.ts";
 import type { RetrySpec } from "./spec.ts";
 
@@ -15,8 +15,8 @@ export class AttemptTimeout extends Error {
 export interface RunOptions<T> {
   /** Aborts when the caller no longer waits. */
   signal?: AbortSignal | undefined;
-  /** False: the call can be made once only, such as with a body that streams. */
-  isRepeatable?: boolean;
+  /** False: the call can be made once only, such as with a body that streams. Asked after each attempt. */
+  isRepeatable?: boolean | (() => boolean);
   /** Results that count as failures: an HTTP answer of 500. Given back as they are when no try is left. */
   codeOf?(result: T): FailureCode | undefined;
   codeOfError?(error: unknown): FailureCode | undefined;
@@ -32,6 +32,8 @@ export interface PolicyParts {
   timeoutMs: number;
   retry: RetrySpec | undefined;
   breaker: Breaker | undefined;
+  /** Of what the target is part of: an actor's type. */
+  outerBreaker?: Breaker | undefined;
   /** Called when the policies are put round a call. */
   applied?(): void;
   /** Called when a policy did something: for metrics and the log. */
@@ -83,12 +85,14 @@ export class ResiliencePolicy {
     elapsedMs: number,
   ): number | undefined {
     const { retry } = this.#parts;
-    if (retry === undefined || isRepeatable === false || signal?.aborted) return undefined;
+    if (retry === undefined || signal?.aborted) return undefined;
     if (retry.retriesMax >= 0 && attempt > retry.retriesMax) return undefined;
     if (ending.kind === "failed") {
       const { error } = ending;
       if (error instanceof BreakerOpen || isPermanent?.(error)) return undefined;
     }
+    const isLast = typeof isRepeatable === "function" ? !isRepeatable() : isRepeatable === false;
+    if (isLast) return undefined;
     const code = endingCode(ending, codeOfError);
     if (code !== undefined && retry.matches !== undefined && !retry.matches(code)) return undefined;
     return backoffMs(retry, attempt, elapsedMs);
@@ -98,21 +102,19 @@ export class ResiliencePolicy {
     work: (signal: AbortSignal | undefined) => Promise<T>,
     options: RunOptions<T>,
   ): Promise<Ending<T>> {
-    let passage: ReturnType<Breaker["enter"]> | undefined;
+    const passages: Passage[] = [];
     try {
-      passage = this.#parts.breaker?.enter();
+      const { breaker, outerBreaker } = this.#parts;
+      if (outerBreaker !== undefined) passages.push(outerBreaker.enter());
+      if (breaker !== undefined) passages.push(breaker.enter());
       const result = await this.#timed(work, options);
       const code = options.codeOf?.(result);
-      if (code !== undefined) {
-        passage?.failed();
-        return { kind: "refused", result, code };
-      }
-      passage?.succeeded();
-      return { kind: "done", result };
+      for (const passage of passages) code === undefined ? passage.succeeded() : passage.failed();
+      return code === undefined ? { kind: "done", result } : { kind: "refused", result, code };
     } catch (error) {
-      // The caller's mistakes say nothing of the target's health.
-      if (options.isPermanent?.(error)) passage?.succeeded();
-      else passage?.failed();
+      // The caller's mistakes say nothing of the target's health, and neither does another breaker.
+      const isTargets = !options.isPermanent?.(error) && !(error instanceof BreakerOpen);
+      for (const passage of passages) isTargets ? passage.failed() : passage.succeeded();
       return { kind: "failed", error };
     }
   }

@@ -24,6 +24,10 @@ export interface Resilience {
   component(kind: ResilientKind, name: string, direction: Direction): ResiliencePolicy | undefined;
   /** `endpoint` is what shares a breaker: the app id with the method. */
   app(id: string, endpoint: string): ResiliencePolicy | undefined;
+  /** Round a call of an actor, before its turn. */
+  actor(type: string, id: string): ResiliencePolicy | undefined;
+  /** How long a turn of such an actor may take; 0: as long as it likes. */
+  actorTurnTimeoutMs(type: string): number;
   /** The retry that takes the place of a built-in one: `DaprBuiltInServiceRetries`. */
   builtIn(name: string): RetrySpec | undefined;
 }
@@ -65,6 +69,10 @@ class Policies implements Resilience {
   readonly #components = new Map<string, ResiliencePolicy | undefined>();
   /** Per app, by endpoint, the least recently used first. */
   readonly #apps = new Map<string, Map<string, ResiliencePolicy | undefined>>();
+  /** Per actor type, by actor. */
+  readonly #actors = new Map<string, Map<string, ResiliencePolicy | undefined>>();
+  /** Of those whose scope is `both`: the breaker of the type. */
+  readonly #typeBreakers = new Map<string, Breaker>();
 
   constructor(spec: ResilienceSpec, options: ResilienceOptions) {
     this.#spec = spec;
@@ -89,19 +97,25 @@ class Policies implements Resilience {
     const names = target ?? this.#defaults(["App", ""]);
     // Only a breaker remembers anything, so only then there is one policy per endpoint.
     const key = names.circuitBreaker === "" ? "" : endpoint;
-    let known = this.#apps.get(id);
-    if (known === undefined) {
-      known = new Map();
-      evictOldest(this.#apps, componentPoliciesMax);
-      this.#apps.set(id, known);
-    }
-    const policy = known.has(key)
-      ? known.get(key)
-      : this.#open(names, { target: `app_${id}`, direction: "outbound" });
-    known.delete(key);
-    evictOldest(known, target?.breakersMax ?? breakersMaxByDefault);
-    known.set(key, policy);
-    return policy;
+    const open = () => this.#open(names, { target: `app_${id}`, direction: "outbound" });
+    return kept(this.#apps, { group: id, key, sizeMax: target?.breakersMax ?? breakersMaxByDefault }, open);
+  }
+
+  actor(type: string, id: string): ResiliencePolicy | undefined {
+    const target = this.#spec.actors.get(type);
+    // The timeout is the turn's, which begins when the actor's lock is had.
+    const names = { ...(target ?? this.#defaults(["Actor", ""])), timeout: "" };
+    const scope = target?.breakerScope ?? "type";
+    const key = names.circuitBreaker === "" || scope === "type" ? "" : id;
+    const place: Place = { target: `actor_${type}`, direction: "outbound" };
+    const outer = scope === "both" ? () => this.#typeBreaker(type, names.circuitBreaker, place) : undefined;
+    const sizeMax = target?.breakersMax ?? breakersMaxByDefault;
+    return kept(this.#actors, { group: type, key, sizeMax }, () => this.#open(names, place, outer?.()));
+  }
+
+  actorTurnTimeoutMs(type: string): number {
+    const { timeout } = this.#spec.actors.get(type) ?? this.#defaults(["Actor", ""]);
+    return this.#spec.timeouts.get(timeout) ?? 0;
   }
 
   builtIn(name: string): RetrySpec | undefined {
@@ -119,7 +133,15 @@ class Policies implements Resilience {
     };
   }
 
-  #open(names: PolicyNames, place: Place): ResiliencePolicy | undefined {
+  #typeBreaker(type: string, name: string, place: Place): Breaker | undefined {
+    const known = this.#typeBreakers.get(type);
+    if (known !== undefined) return known;
+    const breaker = this.#breaker(name, place);
+    if (breaker !== undefined) this.#typeBreakers.set(type, breaker);
+    return breaker;
+  }
+
+  #open(names: PolicyNames, place: Place, outerBreaker?: Breaker): ResiliencePolicy | undefined {
     const timeoutMs = this.#spec.timeouts.get(names.timeout) ?? 0;
     const retry = this.#spec.retries.get(names.retry);
     const breaker = this.#breaker(names.circuitBreaker, place);
@@ -133,6 +155,7 @@ class Policies implements Resilience {
       timeoutMs,
       retry,
       breaker,
+      outerBreaker,
       applied: () => {
         for (const count of counts) count.add();
         if (breaker !== undefined) this.#count("resiliency/count", "circuitbreaker", place, breaker.state);
@@ -186,6 +209,25 @@ class Policies implements Resilience {
       status,
     };
   }
+}
+
+/** The policy of one of a group, opened when it is not known; the least recently used gives way. */
+function kept(
+  groups: Map<string, Map<string, ResiliencePolicy | undefined>>,
+  { group, key, sizeMax }: { group: string; key: string; sizeMax: number },
+  open: () => ResiliencePolicy | undefined,
+): ResiliencePolicy | undefined {
+  let known = groups.get(group);
+  if (known === undefined) {
+    known = new Map();
+    evictOldest(groups, componentPoliciesMax);
+    groups.set(group, known);
+  }
+  const policy = known.has(key) ? known.get(key) : open();
+  known.delete(key);
+  evictOldest(known, sizeMax);
+  known.set(key, policy);
+  return policy;
 }
 
 function evictOldest(map: Map<string, unknown>, sizeMax: number): void {

@@ -26,6 +26,11 @@ export interface AppTarget extends PolicyNames {
   breakersMax: number;
 }
 
+export interface ActorTarget extends AppTarget {
+  /** What shares a breaker: the actors of the type, each alone, or each alone and the type besides. */
+  breakerScope: "type" | "id" | "both";
+}
+
 /** Everything the Resiliency resources of an app say, merged: of two definitions of a name the later one counts. */
 export interface ResilienceSpec {
   /** For metrics: the first resource. */
@@ -35,6 +40,8 @@ export interface ResilienceSpec {
   retries: ReadonlyMap<string, RetrySpec>;
   breakers: ReadonlyMap<string, BreakerSpec>;
   apps: ReadonlyMap<string, AppTarget>;
+  /** By actor type. */
+  actors: ReadonlyMap<string, ActorTarget>;
   components: ReadonlyMap<string, { inbound: PolicyNames; outbound: PolicyNames }>;
 }
 
@@ -43,6 +50,8 @@ type Plain = Record<string, unknown>;
 const breakersMaxDefault = 5000;
 const builtIn = "DaprBuiltIn";
 const builtInRetriesMin = 3;
+/** Dapr lets nobody change these. */
+const protectedRetries = "DaprBuiltInActorNotFoundRetries";
 
 /** Reads resources that have been checked when they were loaded. `undefined` when there are none. */
 export function mergeResiliency(resources: readonly ResiliencyResource[]): ResilienceSpec | undefined {
@@ -53,10 +62,11 @@ export function mergeResiliency(resources: readonly ResiliencyResource[]): Resil
   return {
     name: first.name,
     namespace: first.namespace,
-    timeouts: merged(policies, "timeouts", (value) => parseDuration(String(value))),
-    retries: merged(policies, "retries", (value, name) => readRetry(objectOf(value), name)),
+    timeouts: merged(policies, "timeouts", (value) => durationOf(value, 0)),
+    retries: readRetries(policies),
     breakers: merged(policies, "circuitBreakers", (value) => readBreaker(objectOf(value))),
     apps: merged(targets, "apps", (value) => readApp(objectOf(value))),
+    actors: merged(targets, "actors", (value) => readActor(objectOf(value))),
     components: merged(targets, "components", (value) => readComponent(objectOf(value))),
   };
 }
@@ -67,6 +77,12 @@ function merged<T>(parts: Plain[], field: string, read: (value: unknown, name: s
     for (const [name, value] of Object.entries(objectOf(part[field]))) all.set(name, read(value, name));
   }
   return all;
+}
+
+function readRetries(policies: Plain[]): Map<string, RetrySpec> {
+  const retries = merged(policies, "retries", (value, name) => readRetry(objectOf(value), name));
+  retries.delete(protectedRetries);
+  return retries;
 }
 
 function readRetry(retry: Plain, name: string): RetrySpec {
@@ -92,7 +108,12 @@ function readBreaker(breaker: Plain): BreakerSpec {
 }
 
 function readApp(app: Plain): AppTarget {
-  return { ...namesOf(app), breakersMax: numberOf(app.circuitBreakerCacheSize, breakersMaxDefault) };
+  return { ...namesOf(app), breakersMax: numberOf(app.circuitBreakerCacheSize, 0) || breakersMaxDefault };
+}
+
+function readActor(actor: Plain): ActorTarget {
+  const scope = textOf(actor.circuitBreakerScope).toLowerCase();
+  return { ...readApp(actor), breakerScope: scope === "id" || scope === "both" ? scope : "type" };
 }
 
 function readComponent(component: Plain): { inbound: PolicyNames; outbound: PolicyNames } {
@@ -120,6 +141,9 @@ function numberOf(value: unknown, otherwise: number): number {
   return Number.isFinite(number) ? number : otherwise;
 }
 
+/** A bare number is milliseconds, as in Dapr. */
 function durationOf(value: unknown, otherwiseMs: number): number {
-  return value === undefined || value === null || value === "" ? otherwiseMs : parseDuration(String(value));
+  if (value === undefined || value === null || value === "") return otherwiseMs;
+  const text = String(value);
+  return /^[+-]?\d+$/.test(text) ? Number(text) : parseDuration(text);
 }

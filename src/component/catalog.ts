@@ -6,6 +6,8 @@ export type ComponentLoader = () => Promise<{ default: ComponentDefinition }>;
 
 /** Every built-in component by type and version. */
 export const catalog: Readonly<Record<string, ComponentLoader>> = {
+  "configuration.redis/v1": () => import("../components/configuration/redis.ts"),
+  "lock.redis/v1": () => import("../components/lock/redis.ts"),
   "middleware.http.bearer/v1": () => import("../components/middleware/http.bearer.ts"),
   "middleware.http.oauth2/v1": () => import("../components/middleware/http.oauth2.ts"),
   "middleware.http.oauth2clientcredentials/v1": () =>

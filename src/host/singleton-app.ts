@@ -1,7 +1,7 @@
 import { Candidate, type ElectionEvent, type LeaseTimes } from "../engine/leases/candidate.ts";
 import { leaseName } from "../engine/leases/elections.ts";
+import { LeaseGuard } from "./group-guard.ts";
 import type { Host } from "./host.ts";
-import { LeaseGuard } from "./lease-guard.ts";
 
 export interface SingletonAppOptions {
   host: Host;

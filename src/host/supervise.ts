@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { ParentGuard } from "./group-guard.ts";
 
 export type RestartPolicy = "never" | "on-failure" | "always";
 
@@ -34,8 +35,12 @@ export interface Supervised {
 }
 
 const backoffResetMs = 60_000;
+const stopTimeoutDefaultMs = 5_000;
 
-/** Runs one app process in a process group of its own, so that its children end with it. */
+/**
+ * Runs one app process in a process group of its own, so that its children end with it, and so that it can be ended
+ * with this process, also when that is killed.
+ */
 export function supervise(spec: ProcessSpec): Supervised {
   return new Supervisor(spec);
 }
@@ -44,6 +49,7 @@ class Supervisor implements Supervised {
   readonly ended: Promise<number>;
   private readonly spec: ProcessSpec;
   private child: ChildProcess | undefined;
+  private guard: ParentGuard | undefined;
   private exited: Promise<number> = Promise.resolve(0);
   private isStopping = false;
   private restarts = 0;
@@ -82,6 +88,7 @@ class Supervisor implements Supervised {
     const [program, ...words] = this.spec.command;
     if (program === undefined) throw new Error(`app ${this.spec.name} has an empty command`);
     const startedAt = Date.now();
+    const guard = new ParentGuard(this.stopTimeoutMs);
     const child = spawn(program, words, {
       cwd: this.spec.folder,
       env: this.spec.env,
@@ -89,6 +96,9 @@ class Supervisor implements Supervised {
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.child = child;
+    if (child.pid === undefined) guard.end();
+    else guard.guard(child.pid);
+    this.guard = guard;
     this.exited = new Promise((resolve) => {
       let isStarted = true;
       child.once("error", (error) => {
@@ -117,6 +127,7 @@ class Supervisor implements Supervised {
 
   private onExit(code: number, exit: string, startedAt: number): void {
     this.child = undefined;
+    this.guard?.end();
     if (this.isStopping) return;
     const { restart } = this.spec;
     if (restart === "never" || (restart === "on-failure" && code === 0)) {
@@ -133,11 +144,15 @@ class Supervisor implements Supervised {
     this.backoffTimer = setTimeout(() => this.start(), delayMs);
   }
 
+  private get stopTimeoutMs(): number {
+    return this.spec.stopTimeoutMs ?? stopTimeoutDefaultMs;
+  }
+
   private async killGroup(): Promise<void> {
     const pid = this.child?.pid;
     if (pid === undefined) return;
     signalGroup(pid, "SIGTERM");
-    const timer = setTimeout(() => signalGroup(pid, "SIGKILL"), this.spec.stopTimeoutMs ?? 5000);
+    const timer = setTimeout(() => signalGroup(pid, "SIGKILL"), this.stopTimeoutMs);
     await this.exited;
     clearTimeout(timer);
     // Children that outlived the leader of the group end too.

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { realClock } from "../../edges/clock.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
-import type { Store } from "../store/store.ts";
+import { type Store, StoreConflict, StoreUnavailable } from "../store/store.ts";
 import type { Policy } from "./policy.ts";
 import { encodeKeyRecord } from "./record.ts";
 import { type ClaimRequest, EffectConflict, Records, type Ticket } from "./records.ts";
@@ -118,6 +118,30 @@ test("a start that a runtime died in goes on with the id that was chosen there",
     expect(await guardOf(instanceId).start({ ...request, instanceId }, create)).toBe("one");
   }
   expect(created).toEqual([
+    ["one", false],
+    ["one", true],
+  ]);
+});
+
+test("a start whose outcome is unknown goes on with its id, one that was refused frees the key", async () => {
+  const spec = { scope: "target", fingerprint: "body", windowMs: 60_000, inFlight: "reject" };
+  const policy = { name: "once", spec, keyOf: () => "k" } as unknown as Policy;
+  const guard = new WorkflowStartGuard(policy, { records: open("a"), spaceOf: () => "s" });
+  const created: [string, boolean][] = [];
+  const start = (instanceId: string, error?: Error, input = "1") =>
+    guard.start({ name: "w", input, instanceId }, async (...given) => {
+      created.push(given);
+      if (error !== undefined) throw error;
+    });
+  const refused = new StoreConflict(0, "exists", "somebody else's");
+  await expect(start("taken", refused)).rejects.toBe(refused);
+  const unknown = new StoreUnavailable("crashed", "the connection was lost");
+  await expect(start("one", unknown)).rejects.toBe(unknown);
+  await expect(start("two", undefined, "2")).rejects.toMatchObject({ code: "ERR_IDEMPOTENCY_KEY_REUSED" });
+  expect(await start("three")).toBe("one");
+  expect(await start("four")).toBe("one");
+  expect(created).toEqual([
+    ["taken", false],
     ["one", false],
     ["one", true],
   ]);

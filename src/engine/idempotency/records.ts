@@ -2,7 +2,13 @@ import { type Clock, type ClockTimer, sleep } from "../../edges/clock.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import { isDead, processMark } from "../store/sqlite/process-mark.ts";
 import { type Mutation, type Store, StoreConflict } from "../store/store.ts";
-import { type DoneRecord, decodeKeyRecord, encodeKeyRecord, type RunningRecord } from "./record.ts";
+import {
+  type DoneRecord,
+  decodeKeyRecord,
+  encodeKeyRecord,
+  type KeyRecord,
+  type RunningRecord,
+} from "./record.ts";
 
 export interface RecordsOptions {
   store: Store;
@@ -87,10 +93,12 @@ export class Records {
       const found = await store.get(request.space, request.key);
       const known = found && decodeKeyRecord(found.value);
       if (known?.record.state === "done") return ended(request, known.record, known.body);
-      const isFree = known === undefined || (await this.#isOrphan(request, known.record as RunningRecord));
-      if (isFree) {
-        const isTakenOver = known?.record.state === "running";
-        const note = known?.record.state === "running" ? known.record.note : request.note;
+      const running = known?.record as RunningRecord | undefined;
+      if (running === undefined || (await this.#isOrphan(request, running))) {
+        // What was begun with a note goes on as it was begun.
+        if (running?.note !== undefined && !isSame(request, running)) return { kind: "other" };
+        const isTakenOver = running !== undefined;
+        const note = running === undefined ? request.note : running.note;
         const etag = await this.#take({ ...request, ...(note !== undefined && { note }) }, found?.etag);
         if (etag !== undefined) return { kind: "mine", ticket: { ...request, note, isTakenOver, etag } };
         if (!this.#isActive(request)) continue;
@@ -138,6 +146,11 @@ export class Records {
     }
   }
 
+  /** It is not known what came of it: the next one with this key takes it over. */
+  abandon(ticket: Ticket): void {
+    this.#active.delete(activeName(ticket));
+  }
+
   async close(): Promise<void> {
     this.#closing.abort();
     this.#renewal?.cancel();
@@ -154,10 +167,11 @@ export class Records {
   async #take(request: ClaimRequest, etag: string | undefined): Promise<string | undefined> {
     if (this.#isActive(request)) return undefined;
     const { store, clock, lease } = this.#options;
-    const { space, key, print, note } = request;
+    const { space, key, print, note, windowMs } = request;
     this.#active.add(activeName(request));
     const value = encodeKeyRecord({ state: "running", print, mark: ownMark(), lease, note });
-    const expiresAtMs = clock.now() + runningMs;
+    // One with a note is kept for whoever takes it over.
+    const expiresAtMs = clock.now() + (note === undefined ? runningMs : Math.max(runningMs, windowMs));
     try {
       const wanted = etag === undefined ? { ifAbsent: true } : { etag };
       const [outcome] = await store.commit([{ kind: "put", space, key, value, expiresAtMs, ...wanted }]);
@@ -216,9 +230,12 @@ export class Records {
   }
 }
 
-function ended({ print }: ClaimRequest, record: DoneRecord, body: Uint8Array): Claimed {
-  const isSame = print === "" || record.print === "" || record.print === print;
-  return isSame ? { kind: "done", record, body } : { kind: "other" };
+function ended(request: ClaimRequest, record: DoneRecord, body: Uint8Array): Claimed {
+  return isSame(request, record) ? { kind: "done", record, body } : { kind: "other" };
+}
+
+function isSame({ print }: ClaimRequest, record: KeyRecord): boolean {
+  return print === "" || record.print === "" || record.print === print;
 }
 
 function activeName({ space, key }: { space: string; key: string }): string {

@@ -1,4 +1,5 @@
-import { errors } from "../../errors.ts";
+import { errors, Fault } from "../../errors.ts";
+import { StoreConflict } from "../store/store.ts";
 import type { StartGuard } from "../workflow/start-guard.ts";
 import { digest, jsonOf, recordKey } from "./key.ts";
 import type { Policy } from "./policy.ts";
@@ -42,7 +43,9 @@ export class WorkflowStartGuard implements StartGuard {
     try {
       await create(chosen, ticket.isTakenOver);
     } catch (error) {
-      await records.forget(ticket);
+      // Unless it was refused it may be stored: the next one with this key goes on with the same id.
+      if (error instanceof Fault || error instanceof StoreConflict) await records.forget(ticket);
+      else records.abandon(ticket);
       throw error;
     }
     // Whoever took the key over meanwhile goes on with the same id.

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { Cleanup, eventually, freePort, mecha, startMecha } from "../mecha-process.ts";
 
@@ -59,6 +60,26 @@ describe("mecha daprd", () => {
     const extension = await fetch(url("/v1.0-alpha1/mecha/schedules"));
     expect(await extension.json()).toMatchObject({ errorCode: "ERR_DIRECT_INVOKE" });
   });
+
+  test("jobs need no scheduler address: the engine is there, where daprd would fail the call", async () => {
+    const jobs: string[] = [];
+    const app = createServer((request, response) => {
+      if (request.url?.startsWith("/job/")) jobs.push(request.url);
+      response.end();
+    });
+    await new Promise<void>((done) => app.listen(0, "127.0.0.1", done));
+    cleanup.add(() => app.close());
+    const { port } = app.address() as AddressInfo;
+    const { url } = await daprd(["--app-port", String(port)]);
+    await eventually(() => isReady(url("/v1.0/healthz")));
+    const body = JSON.stringify({ dueTime: "0s" });
+    const reply = await fetch(url("/v1.0-alpha1/jobs/now"), { method: "POST", body });
+    expect(reply.status).toBe(204);
+    await eventually(() => expect(jobs).toEqual(["/job/now"]));
+    const { scheduler } = (await (await fetch(url("/v1.0/metadata"))).json()) as { scheduler?: object };
+    // Nor does it name a scheduler that is not there.
+    expect(scheduler ?? {}).toEqual({});
+  }, 60_000);
 
   test.each(["SIGTERM", "SIGINT"] as const)("%s drains and ends with exit code 0", async (signal) => {
     const { process, url, data } = await daprd();

@@ -16,7 +16,14 @@ export const suites = [
   { name: "lint", command: ["node_modules/@biomejs/biome/bin/biome", "check", "."], timeoutS: 120, ok: true },
   { name: "tidy", files: ["test/*"], timeoutS: 120, testTimeoutS: 60, ok: true },
   { name: "unit", files: ["src"], timeoutS: 300, testTimeoutS: 15, ok: true },
-  { name: "clock", files: ["test/clock"], timeoutS: 300, testTimeoutS: 60, ok: true },
+  {
+    name: "clock",
+    files: ["test/clock"],
+    timeoutS: 300,
+    testTimeoutS: 60,
+    ok: true,
+    okFiles: ["test/clock/calendar.test.ts"],
+  },
   { name: "replay", files: ["test/replay"], timeoutS: 120, testTimeoutS: 60, ok: true },
   { name: "contract", files: ["test/contract"], timeoutS: 300, testTimeoutS: 30, ok: true },
   {

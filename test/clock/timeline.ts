@@ -72,6 +72,15 @@ export class Timeline {
     }
   }
 
+  /** The runtime is away until a second before a moment, and passes it: months of a runtime at rest cost too much. */
+  async passTo(moment: string): Promise<void> {
+    const spanMs = Date.parse(moment) - this.clock.now();
+    await this.down();
+    await this.pass(spanMs - 1000);
+    await this.up();
+    await this.pass(1000);
+  }
+
   /** Waits until all that is due is done; answers what is not due yet. */
   async settle() {
     const untilMs = performance.now() + patienceMs;

@@ -42,6 +42,23 @@ describe("cron", () => {
     ]);
   });
 
+  test("each time of a list or a range counts once a day, and those that spring skips are one", () => {
+    expect(occurrences("TZ=Europe/Berlin 0 30 2,14 * * *", "2026-03-28T20:00:00Z", 2)).toEqual([
+      "2026-03-29T01:00:00.000Z",
+      "2026-03-29T12:30:00.000Z",
+    ]);
+    expect(occurrences("TZ=Europe/Berlin 0 0,30 1-3 * * *", "2026-03-28T20:00:00Z", 4)).toEqual([
+      "2026-03-29T00:00:00.000Z",
+      "2026-03-29T00:30:00.000Z",
+      "2026-03-29T01:00:00.000Z",
+      "2026-03-29T01:30:00.000Z",
+    ]);
+    expect(occurrences("TZ=Europe/Berlin 0 30 2-3 * * *", "2026-10-24T20:00:00Z", 2)).toEqual([
+      "2026-10-25T00:30:00.000Z",
+      "2026-10-25T02:30:00.000Z",
+    ]);
+  });
+
   test("29 February comes in leap years", () => {
     expect(occurrences("0 0 0 29 2 *", "2026-01-01T00:00:00Z", 2)).toEqual([
       "2028-02-29T00:00:00.000Z",

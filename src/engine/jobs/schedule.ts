@@ -64,7 +64,13 @@ function readSchedule(text: string): Schedule {
   const fields = pattern.split(/\s+/).length;
   if (fields !== 6) throw new ScheduleError(`expected exactly 6 fields, found ${fields}: [${rest}]`);
   try {
-    const cron = new Cron(pattern, { timezone: zone, mode: "6-part", paused: true });
+    // Times without a `*` are those of a day: each of them comes once a day, whatever the clocks of the zone do.
+    const cron = new Cron(pattern, {
+      timezone: zone,
+      mode: "6-part",
+      fixedTimeRule: "no-wildcard",
+      paused: true,
+    });
     // A zone that does not exist shows when it is used.
     cron.nextRun(new Date(0));
     return { next: (afterMs) => cron.nextRun(new Date(afterMs))?.getTime() };

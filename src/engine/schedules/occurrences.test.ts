@@ -79,6 +79,9 @@ describe("dueAt()", () => {
     expect(look({ ...cron, repeats: 1 }, startMs + minuteMs)).toEqual({ run: [1], next: undefined });
     const ttl = look({ ...cron, ttlMs: 1.5 * minuteMs }, startMs + minuteMs);
     expect(ttl).toEqual({ run: [1], next: undefined });
+    expect(look({ ...cron, ttlMs: 3.5 * minuteMs }, lateMs)).toEqual({ run: [3], next: undefined });
+    const all = { ...cron, catchUp: { kind: "all", limit: 2 }, ttlMs: 3.5 * minuteMs } as const;
+    expect(look(all, lateMs)).toEqual({ run: [2, 3], next: undefined });
   });
 
   test("keeps to the wall clock of its time zone when the clocks change", () => {

@@ -51,7 +51,8 @@ function allOf(plan: Plan, progress: Progress, nowMs: number): Due {
 
 function lastOf(plan: Plan, progress: Progress, nowMs: number): Due {
   const schedule = scheduleOf(plan);
-  const lastMs = schedule === undefined ? progress.occurrenceMs : latest(schedule, progress, nowMs);
+  const untilMs = Math.min(nowMs, (plan.expiresAtMs ?? Infinity) - 1);
+  const lastMs = schedule === undefined ? progress.occurrenceMs : latest(schedule, progress, untilMs);
   return { run: [lastMs], next: advance(plan, { ...progress, occurrenceMs: lastMs }, nowMs) };
 }
 

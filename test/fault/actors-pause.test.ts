@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { seededRandom } from "../../src/edges/simulated.ts";
+import { openSqliteStore } from "../../src/engine/store/sqlite.ts";
 import { type FakeApp, fakeApp } from "../../src/testing/index.ts";
 import { eventually, type MechaProcess, startMecha } from "../mecha-process.ts";
 
@@ -59,6 +60,29 @@ test(
   cyclesMax * 3000 + 60_000,
 );
 
+test("a host whose lease another has comes back when it is free", async () => {
+  data = join(folder, "shut-out");
+  mkdirSync(join(data, "resources"), { recursive: true });
+  const { httpPort, process: mecha } = await startHost(0);
+  const health = async (): Promise<number> =>
+    (await fetch(`http://127.0.0.1:${httpPort}/v1.0/healthz`)).status;
+  await eventually(async () => expect(await health()).toBe(204));
+  const store = await openSqliteStore({ folder: data });
+  try {
+    const [host] = await store.list("actorhosts:default", { limit: 1 });
+    const name = `actorhost:default:${host?.key}`;
+    const held = await store.getLease(name);
+    await store.releaseLease(name, held?.token ?? 0);
+    const taken = await store.acquireLease(name, "shut-out", 60_000);
+    await eventually(async () => expect(await health()).toBe(500));
+    await mecha.printed("hosting actors could not change");
+    if (taken.held) await store.releaseLease(name, taken.token);
+    await eventually(async () => expect(await health()).toBe(204));
+  } finally {
+    await store.close();
+  }
+}, 90_000);
+
 async function run(home: "engine" | "state.sqlite", cycles: number): Promise<void> {
   process.stdout.write(`actors-pause: ${home}, seed ${seed}, ${cycles} cycles\n`);
   data = join(folder, home);
@@ -108,7 +132,8 @@ async function run(home: "engine" | "state.sqlite", cycles: number): Promise<voi
 async function standing(visitor: Host, hosts: Host[]): Promise<void> {
   for (const { httpPort } of [visitor, ...hosts]) {
     await eventually(async () => {
-      expect((await fetch(`http://127.0.0.1:${httpPort}/v1.0/healthz`)).status).toBe(204);
+      const health = await fetch(`http://127.0.0.1:${httpPort}/v1.0/healthz`);
+      expect([health.status, await health.text()]).toEqual([204, ""]);
     });
   }
   await eventually(async () => {

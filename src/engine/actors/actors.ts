@@ -269,7 +269,13 @@ class AppActors implements RunningActors {
     const { namespace, appId } = principal;
     const types = [...hosted.types.keys()];
     this.#host.open(hosted.types, hosted.app);
-    await this.#cluster.join({ hostId: this.#hostId, namespace, appId, ...this.#options.address() }, types);
+    try {
+      await this.#cluster.join({ hostId: this.#hostId, namespace, appId, ...this.#options.address() }, types);
+    } catch (error) {
+      // Somebody who shuts this host out holds its lease for a moment, or the store is away.
+      this.#joinLater();
+      throw error;
+    }
     await this.#reminders.host(types);
     onReady(true);
   }
@@ -287,6 +293,10 @@ class AppActors implements RunningActors {
   #lost(): void {
     this.#host.lost();
     this.#options.onReady(false);
+    this.#joinLater();
+  }
+
+  #joinLater(): void {
     const again = (): void => void this.#move(() => this.#join());
     this.#options.edges.clock.setTimer(rejoinPauseMs, again, { background: true });
   }

@@ -2,7 +2,7 @@ import type postgres from "postgres";
 import { type Clock, realClock, sleep } from "../../../edges/clock.ts";
 import { type Random, realRandom } from "../../../edges/random.ts";
 import { StoreUnavailable } from "../store.ts";
-import { kindOf, QueryTimeout, toStoreUnavailable } from "./faults.ts";
+import { codeOf, kindOf, QueryTimeout, toStoreUnavailable } from "./faults.ts";
 
 export type Value = string | number | boolean | null | Uint8Array;
 
@@ -76,11 +76,12 @@ export class Link {
     const giveUpAtMs = this.#clock.monotonicMs() + this.#options.patienceMs;
     for (let tries = 0; ; tries++) {
       if (this.#closed.signal.aborted) throw new StoreUnavailable("closed", "the store is closed");
+      const sql = await this.#connections();
       try {
-        const sql = await this.#connections();
         return await this.#withDeadline(sql, ask(sql));
       } catch (error) {
         const kind = kindOf(error);
+        if (kind === "lost" || codeOf(error) === "CONNECT_TIMEOUT") this.#leave(sql);
         const mayRetry = kind === "unreached" || kind === "undone" || (kind === "lost" && !isWrite);
         if (!mayRetry || this.#clock.monotonicMs() >= giveUpAtMs)
           throw toStoreUnavailable(error, isWrite) ?? error;
@@ -109,6 +110,16 @@ export class Link {
     }
   }
 
+  /**
+   * postgres 3.4.9 makes a connection anew in the place of one that was lost while something was about to be written,
+   * and never writes again: others are made by others. What is under way at the old ones may end.
+   */
+  #leave(sql: Sql): void {
+    if (this.#sql !== sql) return;
+    this.#sql = undefined;
+    void sql.end({ timeout: this.#options.timeoutMs / 1000 }).catch(() => undefined);
+  }
+
   /** A server that is stopped keeps its connections open: leave them, make others. */
   #giveUp(sql: object): void {
     if (this.#sql !== sql) return;
@@ -129,7 +140,8 @@ export class Link {
     const { url, schema, max, timeoutMs, onNotice, onClosed } = this.#options;
     const options = {
       max,
-      connect_timeout: Math.max(1, Math.ceil(timeoutMs / 2000)),
+      // Less than the patience: there is time for another.
+      connect_timeout: Math.max(1, Math.ceil(timeoutMs / 4000)),
       // This file waits by itself.
       backoff: () => 0,
       fetch_types: false,

@@ -28,7 +28,7 @@ export async function openRedis(
   options: ConnectionOptions = {},
 ): Promise<RedisConnection> {
   const library = (await import("ioredis")).default;
-  const { clientOptions, where } = clientOptionsOf(settings, host.edges);
+  const { clientOptions, where } = clientOptionsOf(settings, host.edges, options);
   const client = new library(clientOptions);
   const connection = new RedisConnection(client, where, { ...settings, ...options }, host);
   try {
@@ -45,6 +45,7 @@ export async function openRedis(
 function clientOptionsOf(
   settings: RedisSettings,
   edges: Edges,
+  { timeoutMs = 0 }: ConnectionOptions,
 ): { clientOptions: RedisOptions; where: string } {
   const { host, port } = redisAddress(settings.redisHost, settings.redisPort);
   const clientOptions: RedisOptions = {
@@ -52,6 +53,8 @@ function clientOptionsOf(
     username: settings.redisUsername || undefined,
     password: settings.redisPassword || undefined,
     tls: tlsOf(settings, host),
+    // The same shapes from old and new servers.
+    protocol: 2,
     connectTimeout: settings.dialTimeout,
     disconnectTimeout: disconnectMs,
     // Nothing is sent twice, nothing waits out of sight: this file decides.
@@ -61,7 +64,7 @@ function clientOptionsOf(
     autoResendUnfulfilledCommands: false,
     autoResubscribe: false,
     disableClientInfo: true,
-    commandTimeout: Math.max(settings.readTimeout, settings.writeTimeout ?? 0),
+    commandTimeout: Math.max(settings.readTimeout, settings.writeTimeout ?? 0, timeoutMs),
     retryStrategy: (tries) => delayMs(tries - 1, settings, edges),
   };
   return { clientOptions, where: `${host}:${port}` };

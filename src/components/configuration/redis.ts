@@ -93,7 +93,8 @@ class RedisConfiguration implements ConfigurationStore {
     await this.#turnOnEvents();
     const events = await this.#openEvents();
     const prefix = `__keyspace@${this.#around.db}__:`;
-    const ask = () => events.read("PSUBSCRIBE", `${prefix}*`);
+    // In small letters: the client looks for the name as it is.
+    const ask = () => events.read("psubscribe", `${prefix}*`);
     events.client.on("pmessage", (_pattern: string, channel: string) =>
       this.#note(channel.slice(prefix.length)),
     );

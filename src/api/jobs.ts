@@ -272,7 +272,14 @@ function jobJson(message: Pick<JobMessage, "name"> & Partial<JobMessage>): strin
 /** Bytes that are no JSON are shown as protobuf's JSON shows bytes. */
 function dataJson(data: AnyData): string {
   const body = bodyOf(data);
-  return typeof body === "string" ? body : JSON.stringify(Buffer.from(body).toString("base64"));
+  if (typeof body === "string") return body;
+  const content = Buffer.from(body);
+  try {
+    JSON.parse(content.toString("utf8"));
+    return content.toString("utf8");
+  } catch {
+    return JSON.stringify(content.toString("base64"));
+  }
 }
 
 function policyJson(policy: FailurePolicy | undefined): object | undefined {

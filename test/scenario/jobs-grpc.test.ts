@@ -97,6 +97,22 @@ for (const path of [
   });
 }
 
+test("an HTTP app gets the bytes of an Any as they are, whatever their type", async () => {
+  const app = await fakeApp({ otherwise: () => ({}) });
+  closers.push(() => app.close());
+  const mecha = await startMecha({ apps: [{ appId: "a", app }] });
+  closers.push(() => mecha.stop());
+  const call = apiOf(mecha, "a");
+  const typeUrls = ["", "type.googleapis.com/google.protobuf.StringValue", "example.com/shop.Order"];
+  for (const [index, typeUrl] of typeUrls.entries()) {
+    const job = { name: `j${index}`, dueTime: "1ms", data: { typeUrl, value: Buffer.from(' {"n":1}\n') } };
+    await call("ScheduleJob", ScheduleJobRequestSchema, { job });
+  }
+  const jobs = () => app.requests.filter(({ target }) => target.startsWith("/job/"));
+  await until(() => jobs().length === typeUrls.length, "the jobs");
+  expect(jobs().map(({ text }) => text)).toEqual(typeUrls.map(() => '{"n":1}'));
+});
+
 test("jobs are listed and deleted by prefix over gRPC", async () => {
   const mecha = await startMecha({ apps: [{ appId: "a" }, { appId: "b" }] });
   closers.push(() => mecha.stop());

@@ -1,22 +1,5 @@
-import { create, createRegistry, fromBinary, toJsonString } from "@bufbuild/protobuf";
-import {
-  AnySchema,
-  BoolValueSchema,
-  BytesValueSchema,
-  DoubleValueSchema,
-  DurationSchema,
-  EmptySchema,
-  FloatValueSchema,
-  Int32ValueSchema,
-  Int64ValueSchema,
-  ListValueSchema,
-  StringValueSchema,
-  StructSchema,
-  TimestampSchema,
-  UInt32ValueSchema,
-  UInt64ValueSchema,
-  ValueSchema,
-} from "@bufbuild/protobuf/wkt";
+import { fromBinary, toJsonString } from "@bufbuild/protobuf";
+import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import type { AppChannel } from "../../app/channel.ts";
 import type { Job } from "./engine.ts";
 import type { AnyData } from "./record.ts";
@@ -24,25 +7,6 @@ import type { JobTarget, TriggerOutcome } from "./target.ts";
 
 const answerBytesMax = 4 * 1024 * 1024;
 const valueType = "type.googleapis.com/google.protobuf.Value";
-
-/** Types every program knows: an Any of them has a JSON form. */
-const wellKnown = createRegistry(
-  BoolValueSchema,
-  BytesValueSchema,
-  DoubleValueSchema,
-  DurationSchema,
-  EmptySchema,
-  FloatValueSchema,
-  Int32ValueSchema,
-  Int64ValueSchema,
-  ListValueSchema,
-  StringValueSchema,
-  StructSchema,
-  TimestampSchema,
-  UInt32ValueSchema,
-  UInt64ValueSchema,
-  ValueSchema,
-);
 
 /** Triggers jobs of an HTTP app: POST /job/<name> (dapr-api.md §9.4). */
 export class HttpJobTarget implements JobTarget {
@@ -76,12 +40,23 @@ export class HttpJobTarget implements JobTarget {
   }
 }
 
-/** JSON of what has a JSON form, else the bytes as they are. */
-export function bodyOf(data: AnyData): string | Uint8Array {
+/** JSON of what came as JSON, else the bytes without the space round them: whatever their type, as from daprd. */
+export function bodyOf({ typeUrl, value }: AnyData): string | Uint8Array {
+  if (typeUrl !== valueType) return trimmed(value);
   try {
-    if (data.typeUrl === valueType) return toJsonString(ValueSchema, fromBinary(ValueSchema, data.value));
-    return toJsonString(AnySchema, create(AnySchema, data), { registry: wellKnown });
+    return toJsonString(ValueSchema, fromBinary(ValueSchema, value));
   } catch {
-    return data.value;
+    return value;
   }
+}
+
+function trimmed(bytes: Uint8Array): Uint8Array {
+  let [from, to] = [0, bytes.length];
+  while (from < to && isSpace(bytes[from])) from++;
+  while (from < to && isSpace(bytes[to - 1])) to--;
+  return bytes.subarray(from, to);
+}
+
+function isSpace(byte: number | undefined): boolean {
+  return byte === 32 || (byte !== undefined && byte >= 9 && byte <= 13);
 }

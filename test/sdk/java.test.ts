@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { runSdk } from "./harness.ts";
+import { jobResults } from "./job-cases.ts";
 import { mavenPackage } from "./toolchain.ts";
 
 const checks = [
@@ -31,6 +32,10 @@ const checks = [
 const absent = {
   "publish-http": "skip: the SDK publishes over gRPC only",
   "metadata-set": "skip: the SDK only reads metadata",
+  ...jobResults({
+    "job-list": "the SDK has no such call",
+    "job-delete-by-prefix": "the SDK has no such call",
+  }),
 };
 
 test.each([false, true])(

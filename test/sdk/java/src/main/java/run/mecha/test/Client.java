@@ -39,6 +39,7 @@ final class Client {
       check("metadata", () -> metadata(client));
       skip("metadata-set", "the SDK only reads metadata");
     }
+    JobChecks.run();
     System.exit(0);
   }
 

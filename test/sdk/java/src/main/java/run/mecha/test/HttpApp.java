@@ -11,11 +11,13 @@ import io.dapr.springboot.annotations.BulkSubscribe;
 import jakarta.servlet.http.HttpServletRequest;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.springframework.boot.SpringApplication;
 import org.springframework.boot.autoconfigure.SpringBootApplication;
 import org.springframework.http.MediaType;
 import org.springframework.http.ResponseEntity;
 import org.springframework.web.bind.annotation.GetMapping;
+import org.springframework.web.bind.annotation.PathVariable;
 import org.springframework.web.bind.annotation.PostMapping;
 import org.springframework.web.bind.annotation.RequestBody;
 import org.springframework.web.bind.annotation.RequestMapping;
@@ -27,6 +29,7 @@ import reactor.core.publisher.Mono;
 @RestController
 public class HttpApp {
   private final Received received = new Received();
+  private final AtomicInteger tries = new AtomicInteger();
 
   static void serve(int port) {
     SpringApplication app = new SpringApplication(HttpApp.class);
@@ -58,6 +61,14 @@ public class HttpApp {
   @GetMapping(path = "/received", produces = MediaType.APPLICATION_JSON_VALUE)
   public String received() {
     return received.toJson();
+  }
+
+  /** `job-retried` succeeds the third time, `job-dropped` never. */
+  @PostMapping(path = "/job/{name}")
+  public ResponseEntity<String> job(@PathVariable("name") String name, @RequestBody String data) {
+    received.keep(name, data.replace("\"", ""));
+    boolean isFailure = name.equals("job-dropped") || (name.equals("job-retried") && tries.incrementAndGet() < 3);
+    return ResponseEntity.status(isFailure ? 500 : 200).body("");
   }
 
   @Topic(pubsubName = "pubsub", name = "plain")

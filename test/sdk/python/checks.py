@@ -345,4 +345,5 @@ def skip(name: str, reason: str) -> None:
 
 
 def say(line: str) -> None:
-    print(line, flush=True)
+    # One write: checks run side by side, and `print` writes its end of line apart.
+    print(f"{line}\n", end="", flush=True)

@@ -1,7 +1,7 @@
 // What the command line asks of jobs: Dapr's HTTP API has neither a list nor the next time.
 import type { JobStatus } from "../engine/jobs/engine.ts";
 import { errors } from "../errors.ts";
-import { text } from "./docs.ts";
+import { failures, text } from "./docs.ts";
 import { jobSchema, jobText } from "./jobs.ts";
 import { httpOnly } from "./operation.ts";
 import { jsonTextReply, noContent } from "./reply.ts";
@@ -44,6 +44,7 @@ export const pageJobs = httpOnly({
           properties: { jobs: { type: "array", items: statusSchema() }, after: text },
         },
       },
+      ...failures({ 400: "ERR_MALFORMED_REQUEST", 500: "DAPR_SCHEDULER_LIST_JOBS" }),
     },
   },
 });
@@ -63,7 +64,10 @@ export const deleteJobsOver = httpOnly({
   docs: {
     summary: "Delete the jobs of the app whose names begin so",
     query,
-    replies: { 204: { description: "Deleted" } },
+    replies: {
+      204: { description: "Deleted" },
+      ...failures({ 400: "ERR_MALFORMED_REQUEST", 500: "DAPR_SCHEDULER_DELETE_JOB" }),
+    },
   },
 });
 

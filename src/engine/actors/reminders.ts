@@ -1,7 +1,7 @@
 import type { Clock } from "../../edges/clock.ts";
 import { errors } from "../../errors.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
-import { DueTimers } from "../jobs/due-timers.ts";
+import { againAt, DueTimers, over } from "../jobs/due-timers.ts";
 import { advance, begin, isExpired, type Plan, type Progress, retry } from "../jobs/plan.ts";
 import { decodeRecord, encodeRecord } from "../jobs/record.ts";
 import { ScheduleError } from "../jobs/schedule.ts";
@@ -159,41 +159,27 @@ export class Reminders {
     const { clock, meter, remind } = this.#options;
     const { fields } = decodeRecord<Stored>(timer.data);
     const { plan, progress, ...reminder } = fields;
-    if (isExpired(plan, clock.now())) return this.#finish(timer, undefined);
+    if (isExpired(plan, clock.now())) return this.#finish(timer, undefined, timers);
     const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(turnTimeoutMs)]);
     const outcome = await remind(reminder, signal);
     const isOver = outcome === "done" || outcome === "cancelled";
     if (outcome === "away" || (!isOver && this.#closing.signal.aborted)) {
       timers.rest();
-      return this.#commitDone({ kind: "timerDone", timer: tokenOf(timer), dueAtMs: timer.dueAtMs });
+      return timers.end(againAt(timer, timer.dueAtMs));
     }
     timers.recovered();
     meter.reminderFired(reminder.type, isOver);
-    if (outcome === "cancelled") return this.#finish(timer, undefined);
+    if (outcome === "cancelled") return this.#finish(timer, undefined, timers);
     const next = (outcome === "done" ? advance : retry)(plan, progress, clock.now());
-    return this.#finish(timer, next && { ...fields, progress: next });
+    return this.#finish(timer, next && { ...fields, progress: next }, timers);
   }
 
-  async #finish(timer: Timer, next: Stored | undefined): Promise<void> {
-    const done: Mutation = {
-      kind: "timerDone",
-      timer: { space: timer.space, id: timer.id, claim: timer.claim },
-    };
-    if (next === undefined) this.#options.meter.reminders(typeOf(timer), -1);
-    else {
-      done.dueAtMs = next.progress.dueAtMs;
-      done.data = encodeRecord(next, undefined);
+  async #finish(timer: Timer, next: Stored | undefined, timers: DueTimers): Promise<void> {
+    if (next === undefined) {
+      this.#options.meter.reminders(typeOf(timer), -1);
+      return timers.end(over(timer));
     }
-    await this.#commitDone(done);
-  }
-
-  /** A reminder that was deleted or set anew meanwhile stays as it is now. */
-  async #commitDone(done: Mutation): Promise<void> {
-    try {
-      await this.#options.store.commit([done]);
-    } catch (error) {
-      if (!(error instanceof StoreConflict)) throw error;
-    }
+    return timers.end(againAt(timer, next.progress.dueAtMs, encodeRecord(next, undefined)));
   }
 
   #read(timer: Timer): Reminder | undefined {
@@ -226,10 +212,6 @@ function planOf(reminder: Reminder, nowMs: number): Plan {
     if (!(error instanceof ScheduleError)) throw error;
     throw errors.ACTOR_REMINDER_CREATE(error.message, { cause: error });
   }
-}
-
-function tokenOf({ space, id, claim }: Timer) {
-  return { space, id, claim };
 }
 
 function typeOf({ space }: Timer): string {

@@ -1,8 +1,8 @@
-import type { Clock, ClockTimer } from "../../edges/clock.ts";
-import type { Store, Timer } from "../store/store.ts";
+import { type Clock, type ClockTimer, sleep } from "../../edges/clock.ts";
+import { type Mutation, type Store, StoreConflict, StoreUnavailable, type Timer } from "../store/store.ts";
 
 export interface DueTimersOptions {
-  store: Pick<Store, "claimTimers" | "nextTimerAt" | "watch">;
+  store: Pick<Store, "claimTimers" | "commit" | "nextTimerAt" | "releaseOwner" | "watch">;
   clock: Clock;
   space: string;
   /** Who claims. */
@@ -11,7 +11,7 @@ export interface DueTimersOptions {
   leaseMs: number;
   /** Timers in the handler's hands at once. */
   atOnceMax: number;
-  /** Ends the claim; what it throws is reported, and the timer comes again when the claim ends. */
+  /** Ends the claim by `end`; what it throws is reported, and the timer comes again soon. */
   handle(timer: Timer): Promise<void>;
   onError(error: unknown): void;
 }
@@ -34,6 +34,10 @@ export class DueTimers {
   #wake: () => void = () => undefined;
   #isWoken = false;
   #isRunning = false;
+  #stopping = new AbortController();
+  #claims = 0;
+  /** Whoever made a claim that was not answered: it may hold timers that nobody knows of. */
+  #unanswered: string | undefined;
   #restMs = 0;
   #restsUntilMs = Number.NEGATIVE_INFINITY;
 
@@ -44,6 +48,7 @@ export class DueTimers {
   start(): void {
     if (this.#isRunning) return;
     this.#isRunning = true;
+    this.#stopping = new AbortController();
     const { store, space } = this.#options;
     this.#unwatch = store.watch(`timers:${space}`, () => this.#poke());
     const before = this.#loop ?? Promise.resolve();
@@ -53,11 +58,40 @@ export class DueTimers {
   /** No new ones; resolves when those in hand are done. */
   async stop(): Promise<void> {
     this.#isRunning = false;
+    this.#stopping.abort();
     this.#unwatch?.();
     this.#unwatch = undefined;
     this.#poke();
     await this.#loop;
     await Promise.all(this.#inFlight);
+  }
+
+  /** Ends a claim. A timer that was deleted, set anew or is another's by now stays as it is. */
+  end(...mutations: Mutation[]): Promise<void> {
+    return this.insist(async () => {
+      try {
+        await this.#options.store.commit(mutations);
+      } catch (error) {
+        // Also when an attempt before had been written, and only its answer was lost.
+        if (!(error instanceof StoreConflict)) throw error;
+      }
+    });
+  }
+
+  /** Again and again while the store is not available, for a timer whose end is lost is handled twice. */
+  async insist(work: () => Promise<void>): Promise<void> {
+    const { clock, leaseMs, onError } = this.#options;
+    const untilMs = clock.monotonicMs() + leaseMs;
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        const isLasting = !(error instanceof StoreUnavailable) || error.reason === "closed";
+        if (isLasting || !this.#isRunning || clock.monotonicMs() >= untilMs) throw error;
+        onError(error);
+      }
+      await this.#pause();
+    }
   }
 
   /**
@@ -96,13 +130,21 @@ export class DueTimers {
     if (free <= 0) return longestWaitMs;
     const restsMs = this.#restsUntilMs - clock.monotonicMs();
     if (restsMs > 0) return restsMs;
+    if (this.#unanswered !== undefined) {
+      await store.releaseOwner(this.#unanswered);
+      this.#unanswered = undefined;
+    }
     // Looked at before it is claimed: a look costs microseconds, a claim a commit.
     const nextMs = await store.nextTimerAt(space);
     if (!this.#isRunning) return 0;
     const nowMs = clock.now();
     if (nextMs === undefined) return longestWaitMs;
     if (nextMs > nowMs) return nextMs - nowMs;
-    const timers = await store.claimTimers({ space, owner, nowMs, max: free, leaseMs });
+    // A name for each claim: the answer of one may be lost.
+    const claimant = `${owner} ${++this.#claims}`;
+    this.#unanswered = claimant;
+    const timers = await store.claimTimers({ space, owner: claimant, nowMs, max: free, leaseMs });
+    this.#unanswered = undefined;
     for (const timer of timers) this.#handle(timer);
     return 0;
   }
@@ -110,13 +152,25 @@ export class DueTimers {
   #handle(timer: Timer): void {
     const work = this.#options
       .handle(timer)
-      .catch((error) => this.#options.onError(error))
+      .catch((error) => this.#giveBack(timer, error))
       .finally(() => {
         const wasFull = this.#inFlight.size >= this.#options.atOnceMax;
         this.#inFlight.delete(work);
         if (wasFull) this.#poke();
       });
     this.#inFlight.add(work);
+  }
+
+  /** Nobody else is to wait until the claim ends. */
+  async #giveBack(timer: Timer, error: unknown): Promise<void> {
+    const { onError } = this.#options;
+    onError(error);
+    await this.#pause();
+    await this.end(againAt(timer, timer.dueAtMs)).catch(onError);
+  }
+
+  #pause(): Promise<void> {
+    return sleep(this.#options.clock, errorPauseMs, this.#stopping.signal);
   }
 
   #poke(): void {
@@ -137,4 +191,14 @@ export class DueTimers {
       this.#alarm = this.#options.clock.setTimer(delayMs, () => this.#wake(), { background: true });
     });
   }
+}
+
+/** What ends the claim of a timer for good. */
+export function over({ space, id, claim }: Timer): Extract<Mutation, { kind: "timerDone" }> {
+  return { kind: "timerDone", timer: { space, id, claim } };
+}
+
+/** What ends the claim of a timer that is due again; without data it keeps its own. */
+export function againAt(timer: Timer, dueAtMs: number, data?: Uint8Array): Mutation {
+  return { ...over(timer), dueAtMs, ...(data !== undefined && { data }) };
 }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { SimulatedClock } from "../../edges/simulated.ts";
 import { recordedTelemetry } from "../pubsub/fixture-parts.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
-import type { Store } from "../store/store.ts";
+import { type Store, StoreUnavailable } from "../store/store.ts";
 import type { Job, JobsEngine } from "./engine.ts";
 import { createJobs } from "./jobs.ts";
 import type { TriggerOutcome } from "./target.ts";
@@ -163,3 +163,44 @@ test("an app that does not end a job holds up a pause only so long, and a close 
   // Given back untried.
   expect((await jobs.list()).map(({ name }) => name)).toEqual(["hung"]);
 });
+
+for (const reason of ["crashed", "busy"] as const) {
+  test(`a claim and an end that the store failed (${reason}) hold no job back and repeat none`, async () => {
+    const opened = store;
+    const failing = new FailingStore(opened, reason);
+    store = failing.store;
+    let runs = 0;
+    const jobs = engine("one", () => {
+      runs += 1;
+      return { kind: "done" };
+    });
+    await jobs.schedule({ name: "job", dueTime: "1s" }, { overwrite: false });
+    failing.next = new Set(["claimTimers", "commit"]);
+    clock.advance(1_000);
+    await settle(async () => (await jobs.page({ prefix: "", limit: 1 })).length === 0);
+    expect(runs).toBe(1);
+    expect(failing.next.size).toBe(0);
+    // Not only when the lease of the claim ended.
+    expect(clock.now() - startMs).toBeLessThan(60_000);
+    store = opened;
+  });
+}
+
+/** Fails the next call of each kind: "crashed" after it was written. */
+class FailingStore {
+  readonly store: Store;
+  next = new Set<string | symbol>();
+
+  constructor(store: Store, reason: "crashed" | "busy") {
+    this.store = new Proxy(store, {
+      get: (_, name: keyof Store) => {
+        const call = (store[name] as (...given: never[]) => unknown).bind(store);
+        if (!this.next.delete(name)) return call;
+        return async (...given: never[]) => {
+          if (reason === "crashed") await call(...given);
+          throw new StoreUnavailable(reason, `${name} failed`);
+        };
+      },
+    });
+  }
+}

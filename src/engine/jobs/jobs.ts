@@ -4,7 +4,7 @@ import { Code, errors } from "../../errors.ts";
 import type { Counter, Histogram, Log, Telemetry } from "../../telemetry/telemetry.ts";
 import { type Mutation, type Store, StoreConflict, type Timer } from "../store/store.ts";
 import { planOf } from "./check-job.ts";
-import { DueTimers } from "./due-timers.ts";
+import { againAt, DueTimers, over } from "./due-timers.ts";
 import type { Job, JobStatus, JobsEngine } from "./engine.ts";
 import { GrpcJobTarget } from "./grpc-target.ts";
 import { HttpJobTarget } from "./http-target.ts";
@@ -200,25 +200,13 @@ class AppJobs implements JobsEngine {
     if (this.#timers.rest() && outcome.kind === "away") {
       this.#log.warn({}, `the app can not be reached, its jobs wait: ${outcome.reason}`);
     }
-    await this.#commitDone({ kind: "timerDone", timer: tokenOf(timer), dueAtMs: timer.dueAtMs });
+    await this.#timers.end(againAt(timer, timer.dueAtMs));
   }
 
   async #finish(timer: Timer, next?: Stored, data?: Job["data"]): Promise<void> {
-    const done: Mutation = { kind: "timerDone", timer: tokenOf(timer) };
-    if (next !== undefined) {
-      done.dueAtMs = next.progress.dueAtMs;
-      done.data = encodeRecord(next, data);
-    }
-    await this.#commitDone(done);
-  }
-
-  /** A job that was deleted or scheduled anew meanwhile stays as it is now. */
-  async #commitDone(done: Mutation): Promise<void> {
-    try {
-      await this.#options.store.commit([done]);
-    } catch (error) {
-      if (!(error instanceof StoreConflict)) throw error;
-    }
+    await this.#timers.end(
+      next === undefined ? over(timer) : againAt(timer, next.progress.dueAtMs, encodeRecord(next, data)),
+    );
   }
 
   #note(name: string, outcome: TriggerOutcome): void {
@@ -249,10 +237,6 @@ class AppJobs implements JobsEngine {
 /** Names are unique per app: each has a space of its own. */
 export function jobsSpace(namespace: string, appId: string): string {
   return `jobs:${encodeURIComponent(namespace || "default")}:${encodeURIComponent(appId)}`;
-}
-
-function tokenOf({ space, id, claim }: Timer) {
-  return { space, id, claim };
 }
 
 function alreadyExists(name: string): Error {

@@ -1,5 +1,5 @@
-import { randomBytes } from "node:crypto";
 import type { Clock, ClockTimer } from "../../edges/clock.ts";
+import { type Random, realRandom } from "../../edges/random.ts";
 import type { Lease, Store } from "../store/store.ts";
 import { beginTerm, readTerm } from "./term-record.ts";
 
@@ -31,6 +31,7 @@ export interface CandidateOptions {
     "get" | "commit" | "acquireLease" | "renewLease" | "releaseLease" | "getLease" | "watch"
   >;
   clock: Clock;
+  random?: Random;
   /** Of the lease; all candidates of a group have the same. */
   name: string;
   /** What others see of the leader. */
@@ -56,7 +57,7 @@ interface Held extends Leadership {
 export class Candidate {
   readonly #options: CandidateOptions;
   /** Unlike any other's: a lease that its owner takes again keeps its token. */
-  #owner = newOwner();
+  #owner: string;
   #held: Held | undefined;
   #seen: { lease: Lease; sinceMs: number; told: number } | undefined;
   #unwatch: (() => void) | undefined;
@@ -69,6 +70,7 @@ export class Candidate {
 
   constructor(options: CandidateOptions) {
     this.#options = options;
+    this.#owner = this.#newOwner();
   }
 
   /** What it leads right now, looked at on the clock: `undefined` when it does not, or can not be sure. */
@@ -235,7 +237,7 @@ export class Candidate {
     this.#held = undefined;
     this.#deadline?.cancel();
     // The next time is another term, also when the lease can not be given back now.
-    this.#owner = newOwner();
+    this.#owner = this.#newOwner();
     const { leader, term, fencingToken } = held;
     this.#options.onEvent({ kind: "lost", leader, term, fencingToken, reason });
     if (!this.#isEnding) void this.#release(fencingToken);
@@ -269,8 +271,9 @@ export class Candidate {
       this.#alarm = clock.setTimer(Math.ceil(waitMs), () => this.#wake(), { background: true });
     });
   }
-}
 
-function newOwner(): string {
-  return randomBytes(12).toString("base64url");
+  #newOwner(): string {
+    const { random = realRandom } = this.#options;
+    return random.uuid();
+  }
 }

@@ -1,5 +1,5 @@
 import type { ScheduleResource, ScheduleSpec } from "../../resource/resource.ts";
-import { DueTimers } from "../jobs/due-timers.ts";
+import { againAt, DueTimers, over } from "../jobs/due-timers.ts";
 import { begin, type Progress } from "../jobs/plan.ts";
 import { Candidate } from "../leases/candidate.ts";
 import { leaseName, leaseTimesDefault } from "../leases/elections.ts";
@@ -140,12 +140,11 @@ export class ActiveSchedule {
   async #tick(timer: Timer): Promise<void> {
     const { store, clock } = this.#options;
     // Not the leader any more: given back, for the next one is not to wait until the claim ends.
-    const giveBack = () =>
-      this.#commit([{ kind: "timerDone", timer: tokenOf(timer), dueAtMs: timer.dueAtMs }]);
+    const giveBack = () => this.#timers.end(againAt(timer, timer.dueAtMs));
     const isLost = (error: unknown) => error instanceof StoreConflict && error.reason === "lease";
     await unlessConflict(async () => {
       const stored = await readSchedule(store, this.#key);
-      const done: Mutation = { kind: "timerDone", timer: tokenOf(timer) };
+      const done = over(timer);
       if (stored?.progress === undefined) return void (await store.commit([done]));
       const nowMs = clock.now();
       const due = dueAt(stored.spec, stored.plan, stored.progress, nowMs);
@@ -215,16 +214,15 @@ export class ActiveSchedule {
   }
 
   async #again(timer: Timer, dueAtMs: number, failures: number): Promise<void> {
-    const data = Buffer.from(JSON.stringify({ failures }));
-    await this.#commit([{ kind: "timerDone", timer: tokenOf(timer), dueAtMs, data }]);
+    await this.#timers.end(againAt(timer, dueAtMs, Buffer.from(JSON.stringify({ failures }))));
   }
 
   /** The run is over; a schedule of `after` counts on from here. */
   async #finish(timer: Timer, last: LastRun | undefined): Promise<void> {
     const { store } = this.#options;
-    await unlessConflict(async () => {
+    const commit = async (): Promise<void> => {
       const stored = last && (await readSchedule(store, this.#key));
-      const mutations: Mutation[] = [{ kind: "timerDone", timer: tokenOf(timer) }];
+      const mutations: Mutation[] = [over(timer)];
       if (stored !== undefined) {
         const next = nextAfter(stored, last);
         if (next !== undefined) mutations.push(this.#timer(tick, next.dueAtMs));
@@ -232,13 +230,8 @@ export class ActiveSchedule {
         mutations.push(putSchedule(this.#key, { ...stored, progress, last }, stored.etag));
       }
       await store.commit(mutations);
-    });
-  }
-
-  async #commit(mutations: Mutation[]): Promise<void> {
-    await unlessConflict(async () => {
-      await this.#options.store.commit(mutations);
-    });
+    };
+    await this.#timers.insist(() => unlessConflict(commit));
   }
 
   /** Only the leader makes runs, also when it was paused between its look and its commit. */
@@ -292,10 +285,6 @@ function backoffMs(
 function failuresOf(timer: Timer): number {
   const { failures } = JSON.parse(Buffer.from(timer.data).toString("utf8")) as { failures?: number };
   return failures ?? 0;
-}
-
-function tokenOf({ space, id, claim }: Timer) {
-  return { space, id, claim };
 }
 
 /** Tries again when the record changed between the look and the commit; a lost claim means that another does it. */

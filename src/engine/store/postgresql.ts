@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { type Clock, realClock } from "../../edges/clock.ts";
 import { type Random, realRandom } from "../../edges/random.ts";
+import { claimInTime } from "./claim-in-time.ts";
 import { parseStoreAddress, type StoreAddress } from "./postgresql/address.ts";
-import { type ClaimSource, claimWhenThere } from "./postgresql/claim-wait.ts";
+import { type Claimed, type ClaimSource, claimWhenThere } from "./postgresql/claim-wait.ts";
 import { Claims } from "./postgresql/claims.ts";
 import { Feeds } from "./postgresql/feeds.ts";
 import { Link, type LinkOptions } from "./postgresql/link.ts";
@@ -10,9 +11,10 @@ import { lockClass } from "./postgresql/locks.ts";
 import { Reads, readCounts } from "./postgresql/reads.ts";
 import { migrate, schemaVersion } from "./postgresql/schema.ts";
 import { Sweeper } from "./postgresql/sweeper.ts";
-import { fromText } from "./postgresql/text.ts";
+import { fromText, toText } from "./postgresql/text.ts";
 import { type ServedOutcome, WriteLane } from "./postgresql/write-lane.ts";
 import type { Retention } from "./sqlite/batch-codec.ts";
+import { markedOwner } from "./sqlite/process-mark.ts";
 import {
   type ClaimRequest,
   type ClaimTimersRequest,
@@ -117,12 +119,16 @@ class PostgresqlStore implements Store {
       nowMs,
       retention: { ...defaultRetention, ...options.retention },
       everyMs: options.sweepEveryMs ?? 5_000,
-      onTouched: (channels) => onTouched(channels.map(fromText)),
+      release: (owners) => this.#release(owners),
     });
     this.#claimSource = {
       clock,
       feeds: this.#feeds,
-      claimNow: (request) => this.#open(() => this.#claims.messages(request)),
+      claimNow: (request) => {
+        const claim = (): Promise<Claimed> => this.#open(() => this.#claims.messages(request));
+        const late = { deliveries: [], hasMore: true, nextInMs: undefined };
+        return claimInTime(clock, request.leaseMs, claim, late);
+      },
       giveBack: async (deliveries) => {
         await Promise.all(deliveries.map((delivery) => this.nack(delivery, 0, { untried: true })));
       },
@@ -181,7 +187,12 @@ class PostgresqlStore implements Store {
   }
 
   claimTimers(request: ClaimTimersRequest): Promise<Timer[]> {
-    return this.#open(() => this.#claims.timers(request));
+    const claim = (): Promise<Timer[]> => this.#open(() => this.#claims.timers(request));
+    return claimInTime(this.#claimSource.clock, request.leaseMs, claim, []);
+  }
+
+  releaseOwner(owner: string): Promise<void> {
+    return this.#open(() => this.#release([toText(markedOwner(owner))]));
   }
 
   nextTimerAt(space: string): Promise<number | undefined> {
@@ -233,6 +244,10 @@ class PostgresqlStore implements Store {
 
   #open<T>(work: () => Promise<T>): Promise<T> {
     return this.#closed ? Promise.reject(new StoreUnavailable("closed", "the store is closed")) : work();
+  }
+
+  async #release(owners: readonly string[]): Promise<void> {
+    this.#feeds.touched(await this.#claims.release(owners));
   }
 
   async #shutDown(): Promise<void> {

@@ -2,10 +2,10 @@ import { randomUUID } from "node:crypto";
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { type Clock, realClock } from "../../edges/clock.ts";
+import { claimInTime } from "./claim-in-time.ts";
 import { schemaVersion } from "./migrations.ts";
 import { bytesAt, deliveryToken, type Retention } from "./sqlite/batch-codec.ts";
 import { type ClaimSource, claimWhenThere } from "./sqlite/claim-wait.ts";
-import type { Connection } from "./sqlite/connection.ts";
 import { feedFileEnding, feedFolder } from "./sqlite/feed-file.ts";
 import { Feeds } from "./sqlite/feeds.ts";
 import { concernsTheFile, toStoreUnavailable } from "./sqlite/file-fault.ts";
@@ -51,62 +51,79 @@ const defaultRetention: Retention = { ageMs: 7 * 24 * 3600_000, bytes: 1024 ** 3
 
 /** Opens the embedded home of the store. Rejects with `StoreFileRefused` when the file is not for this mecha. */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
-  const { busyTimeoutMs = 5_000, clock = realClock } = options;
-  const path = prepareStoreFile(options.folder, { busyTimeoutMs });
+  const { folder, busyTimeoutMs = 5_000, clock = realClock } = options;
+  const path = prepareStoreFile(folder, { busyTimeoutMs });
   const db = openReader(path, { busyTimeoutMs });
-  return new SqliteStore(path, db, clock, busyTimeoutMs, options);
+  const reads = new Reads(db);
+  const feedPath = join(feedFolder(folder), `${process.pid}-${randomUUID()}${feedFileEnding}`);
+  const feeds = new Feeds({ clock, path: feedPath, version: () => reads.dataVersion() });
+  const standing = new StandingClaims();
+  const thread = new WriteThread({
+    onAppending: (topics) => standing.makeFor(topics),
+    path,
+    feedPath,
+    clock,
+    busyTimeoutMs,
+    onTouched: (channels) => feeds.notify(channels, true),
+  });
+  const sweeper = new Sweeper({
+    clock,
+    reads,
+    thread,
+    retention: { ...defaultRetention, ...options.retention },
+    everyMs: options.sweepEveryMs ?? 5_000,
+  });
+  const bytesOnDisk = () => ["", "-wal"].reduce((sum, end) => sum + fileBytes(path + end), 0);
+  const close = async (): Promise<void> => {
+    sweeper.close();
+    feeds.close();
+    await thread.close();
+    db.close();
+  };
+  return new SqliteStore({ clock, reads, feeds, standing, thread, ownerOf: markedOwner, bytesOnDisk, close });
 }
 
-class SqliteStore implements Store {
-  readonly #path: string;
-  readonly #db: Connection;
+/** What the store is put together from: files and a thread, or what the simulator has in their place. */
+export interface SqliteStoreParts {
+  clock: Clock;
+  reads: Reads;
+  feeds: Pick<Feeds, "watch">;
+  standing: StandingClaims;
+  thread: Pick<WriteThread, "write">;
+  /** The name under which an owner's claims are kept: it tells whether its process is alive. */
+  ownerOf(owner: string): string;
+  bytesOnDisk(): number;
+  close(): Promise<void>;
+}
+
+export class SqliteStore implements Store {
+  readonly #parts: SqliteStoreParts;
   readonly #clock: Clock;
   readonly #reads: Reads;
-  readonly #feeds: Feeds;
-  readonly #thread: WriteThread;
+  readonly #thread: Pick<WriteThread, "write">;
   readonly #claimSource: ClaimSource;
-  readonly #sweeper: Sweeper;
   #closed: Promise<void> | undefined;
 
-  constructor(
-    path: string,
-    db: Connection,
-    clock: Clock,
-    busyTimeoutMs: number,
-    options: SqliteStoreOptions,
-  ) {
-    this.#path = path;
-    this.#db = db;
+  constructor(parts: SqliteStoreParts) {
+    const { clock, reads, feeds, standing, thread } = parts;
+    this.#parts = parts;
     this.#clock = clock;
-    this.#reads = new Reads(db);
-    const feedPath = join(feedFolder(options.folder), `${process.pid}-${randomUUID()}${feedFileEnding}`);
-    this.#feeds = new Feeds({ clock, path: feedPath, version: () => this.#reads.dataVersion() });
-    const standing = new StandingClaims();
-    this.#thread = new WriteThread({
-      onAppending: (topics) => standing.makeFor(topics),
-      path,
-      feedPath,
-      clock,
-      busyTimeoutMs,
-      onTouched: (channels) => this.#feeds.notify(channels, true),
-    });
+    this.#reads = reads;
+    this.#thread = thread;
     this.#claimSource = {
       clock,
       standing,
-      feeds: this.#feeds,
+      feeds,
       outlook: (topic, group) => this.#read((nowMs) => this.#reads.outlook(topic, group, nowMs)),
-      claimNow: (request) => this.#claimNow(request),
+      claimNow: (request) =>
+        claimInTime(clock, request.leaseMs, () => this.#claimNow(request), {
+          deliveries: [],
+          exhausted: false,
+        }),
       giveBack: async (deliveries) => {
         await Promise.all(deliveries.map((delivery) => this.nack(delivery, 0, { untried: true })));
       },
     };
-    this.#sweeper = new Sweeper({
-      clock,
-      reads: this.#reads,
-      thread: this.#thread,
-      retention: { ...defaultRetention, ...options.retention },
-      everyMs: options.sweepEveryMs ?? 5_000,
-    });
   }
 
   get(space: string, key: string): Promise<KeyEntry | undefined> {
@@ -161,12 +178,16 @@ class SqliteStore implements Store {
   async claimTimers(request: ClaimTimersRequest): Promise<Timer[]> {
     const nextAtMs = await this.nextTimerAt(request.space);
     if (nextAtMs === undefined || nextAtMs > request.nowMs) return [];
-    const { value, bytes } = await this.#thread.write({
-      op: "claimTimers",
-      ...request,
-      owner: markedOwner(request.owner),
-    });
-    return value.map((timer) => ({ ...timer, data: bytesAt(bytes, timer.data) }));
+    const owner = this.#parts.ownerOf(request.owner);
+    const claim = async (): Promise<Timer[]> => {
+      const { value, bytes } = await this.#thread.write({ op: "claimTimers", ...request, owner });
+      return value.map((timer) => ({ ...timer, data: bytesAt(bytes, timer.data) }));
+    };
+    return claimInTime(this.#clock, request.leaseMs, claim, []);
+  }
+
+  async releaseOwner(owner: string): Promise<void> {
+    await this.#thread.write({ op: "releaseOwners", owners: [this.#parts.ownerOf(owner)] });
   }
 
   nextTimerAt(space: string): Promise<number | undefined> {
@@ -204,18 +225,17 @@ class SqliteStore implements Store {
   }
 
   watch(channel: string, listener: FeedListener): () => void {
-    return this.#feeds.watch(channel, listener);
+    return this.#parts.feeds.watch(channel, listener);
   }
 
   stats(): Promise<StoreStats> {
     return this.#read(() => {
-      const bytesOnDisk = ["", "-wal"].reduce((sum, end) => sum + fileBytes(this.#path + end), 0);
-      return { ...this.#reads.counts(), bytesOnDisk, schemaVersion };
+      return { ...this.#reads.counts(), bytesOnDisk: this.#parts.bytesOnDisk(), schemaVersion };
     });
   }
 
   close(): Promise<void> {
-    this.#closed ??= this.#shutDown();
+    this.#closed ??= this.#parts.close();
     return this.#closed;
   }
 
@@ -225,7 +245,7 @@ class SqliteStore implements Store {
       op: "claim",
       topic,
       group,
-      owner: markedOwner(owner),
+      owner: this.#parts.ownerOf(owner),
       max,
       leaseMs,
       together,
@@ -245,13 +265,6 @@ class SqliteStore implements Store {
     } catch (error) {
       return Promise.reject(concernsTheFile(error) ? toStoreUnavailable(error) : error);
     }
-  }
-
-  async #shutDown(): Promise<void> {
-    this.#sweeper.close();
-    this.#feeds.close();
-    await this.#thread.close();
-    this.#db.close();
   }
 }
 

@@ -38,6 +38,8 @@ export interface Store {
 
   /** Leases up to `max` timers due at `nowMs`, oldest first, to `owner`. Finished by a `timerDone` mutation. */
   claimTimers(request: ClaimTimersRequest): Promise<Timer[]>;
+  /** Gives back what an owner has claimed, messages and timers: for one that never got the answer to its claim. */
+  releaseOwner(owner: string): Promise<void>;
   /** When the next timer of the space can be claimed: it is due, or the lease of its claim ends. `undefined`: none. */
   nextTimerAt(space: string): Promise<number | undefined>;
   getTimer(space: string, id: string): Promise<Timer | undefined>;

@@ -157,11 +157,13 @@ export class Instances {
   async #create(request: StartRequest): Promise<"scheduled" | "pending" | "begun"> {
     const { home, commits, changes, edges } = this.#parts;
     const { instanceId } = request;
-    const executionId = request.executionId || edges.random.uuid();
+    let executionId = request.executionId || edges.random.uuid();
     for (let tries = 1; ; tries++) {
       const before = await home.settle(instanceId);
       // The turn that was given up has been made all the same.
       if (tries > 1 && before?.record.executionId === executionId) return "pending";
+      // It may have been made, and be over and replaced: what ended must not go on under its name.
+      if (tries > 1) executionId = request.executionId || edges.random.uuid();
       if (before !== undefined) await this.#checkReuse(instanceId, before);
       const creation = this.#creation({ ...request, executionId }, before);
       if (tries === 1 && (await this.#beginsAtOnce(instanceId, creation))) return "begun";

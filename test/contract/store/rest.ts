@@ -38,6 +38,21 @@ export function timerContract(makeHome: () => Promise<StoreHome>): void {
     );
 
     test(
+      "come again when whoever claimed them gives them back, and only those",
+      withStore(makeHome, async ({ store }) => {
+        await store.commit([set("a", 100), set("b", 200)]);
+        const [first] = await store.claimTimers({ ...claimAt(100), owner: "one" });
+        await store.claimTimers({ ...claimAt(200), owner: "two" });
+        const isTold = new Promise<void>((resolve) => store.watch("timers:s", () => resolve()));
+        await store.releaseOwner("one");
+        await isTold;
+        expect((await store.claimTimers(claimAt(200))).map((timer) => timer.id)).toEqual(["a"]);
+        const late = store.commit([{ kind: "timerDone", timer: first as never }]);
+        expect(await conflictOf(late)).toEqual({ index: 0, reason: "claim" });
+      }),
+    );
+
+    test(
       "are due again with timerDone and a due time",
       withStore(makeHome, async ({ store }) => {
         await store.commit([set("a", 100)]);

@@ -85,6 +85,15 @@ export class Claims {
       .sort((one, other) => one.dueAtMs - other.dueAtMs);
   }
 
+  /** Lets go of what these owners, by their names in the store, have claimed; the topics and timer spaces concerned. */
+  async release(owners: readonly string[]): Promise<string[]> {
+    const rows = await this.#link.write<{ channel: string }>(
+      "SELECT release_owners($1, ARRAY(SELECT jsonb_array_elements_text($2::text::jsonb)), $3) AS channel",
+      [this.#lockClass, JSON.stringify(owners), this.#nowMs() ?? null],
+    );
+    return rows.map(({ channel }) => fromText(channel));
+  }
+
   async ensureGroup(topic: string, group: string, from: "earliest" | "latest"): Promise<void> {
     const names = [toText(topic), toText(group)] as const;
     const locks = buckets([topicLock(names[0]), groupLock(...names)]);

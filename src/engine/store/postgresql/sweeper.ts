@@ -12,7 +12,8 @@ export interface SweeperOptions {
   nowMs(): number | undefined;
   retention: Retention;
   everyMs: number;
-  onTouched(channels: string[]): void;
+  /** Lets go of what dead processes have claimed. */
+  release(owners: string[]): Promise<void>;
 }
 
 const sweptPerSlice = 2_000;
@@ -70,17 +71,13 @@ export class Sweeper {
 
   /** Of this machine only: elsewhere the ends of leases tell. */
   async #releaseDead(): Promise<void> {
-    const { link, lockClass, nowMs, onTouched } = this.#options;
+    const { link, release } = this.#options;
     const rows = await link.read<{ owner: string }>(
       `SELECT DISTINCT owner FROM (SELECT owner FROM claims WHERE owner IS NOT NULL LIMIT 10000) AS claimed_by
        UNION SELECT DISTINCT owner FROM timers WHERE owner IS NOT NULL`,
     );
     const dead = rows.map(({ owner }) => owner).filter((owner) => isDead(markOf(owner)));
     if (dead.length === 0) return;
-    const freed = await link.write<{ channel: string }>(
-      "SELECT release_owners($1, ARRAY(SELECT jsonb_array_elements_text($2::text::jsonb)), $3) AS channel",
-      [lockClass, JSON.stringify(dead), nowMs() ?? null],
-    );
-    onTouched(freed.map(({ channel }) => channel));
+    await release(dead);
   }
 }

@@ -24,6 +24,8 @@ export const suites = [
     ok: true,
     okFiles: ["test/clock/calendar.test.ts"],
   },
+  // 300 seeds; more by `npm run simulate`.
+  { name: "simulator", files: ["test/simulator"], timeoutS: 600, testTimeoutS: 300 },
   { name: "replay", files: ["test/replay"], timeoutS: 120, testTimeoutS: 60, ok: true },
   { name: "contract", files: ["test/contract"], timeoutS: 300, testTimeoutS: 30, ok: true },
   {

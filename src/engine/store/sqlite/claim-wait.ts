@@ -7,7 +7,7 @@ import type { Claimed, StandingClaim, StandingClaims } from "./standing-claims.t
 
 export interface ClaimSource {
   clock: Clock;
-  feeds: Feeds;
+  feeds: Pick<Feeds, "watch">;
   standing: StandingClaims;
   /** A cheap look whether a claim would find anything. */
   outlook(topic: string, group: string): Promise<Outlook>;

@@ -207,7 +207,12 @@ export class WriteThread {
   }
 }
 
-function settle(waiting: Waiting, answer: Answer | undefined, bytes: Uint8Array): void {
+/** Hands an answer to who waits for it. */
+export function settle(
+  waiting: Pick<Waiting, "resolve" | "reject">,
+  answer: Answer | undefined,
+  bytes: Uint8Array,
+): void {
   if (answer && "value" in answer) waiting.resolve({ value: answer.value, bytes });
   else waiting.reject(toError(answer));
 }

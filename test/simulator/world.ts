@@ -1,0 +1,285 @@
+import { createHash } from "node:crypto";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { Edges } from "../../src/edges/edges.ts";
+import type { Random } from "../../src/edges/random.ts";
+import { seededRandom, simulatedEdges } from "../../src/edges/simulated.ts";
+import { createJobs } from "../../src/engine/jobs/jobs.ts";
+import { Candidate } from "../../src/engine/leases/candidate.ts";
+import { createWorkflowEngine, type WorkflowEngine } from "../../src/engine/workflow/engine.ts";
+import { recordSpace } from "../../src/engine/workflow/names.ts";
+import { decodeRecord, type InstanceRecord } from "../../src/engine/workflow/record.ts";
+import { createMetrics } from "../../src/telemetry/metrics.ts";
+import type { Log } from "../../src/telemetry/telemetry.ts";
+import { createTracer } from "../../src/telemetry/tracer.ts";
+import {
+  type ActivityRequest,
+  ActivityResponseSchema,
+  WorkflowResponseSchema,
+  WorkItemSchema,
+} from "../../src/wire/orchestrator_service_pb.js";
+import { EventClock } from "./clock.ts";
+import { SimulatedDisk } from "./disk.ts";
+import { between, chance, SimulatedHost } from "./host.ts";
+import { actionsOf } from "./programs.ts";
+import { type DiskFaults, SimulatedStore } from "./store.ts";
+import { Witness } from "./witness.ts";
+
+export const app = { namespace: "default", appId: "sim" };
+export const leader = "leader";
+const leaseTimes = { leaseDurationMs: 3_000, renewDeadlineMs: 2_000, retryPeriodMs: 500 };
+const startMs = Date.UTC(2026, 2, 1);
+
+/** A host with everything that runs on it. */
+export interface Machine {
+  host: SimulatedHost;
+  store: SimulatedStore;
+  workflows: WorkflowEngine;
+  jobs: ReturnType<typeof createJobs>;
+  /** Ends its worker's connection; it comes again soon. */
+  dropWorker(): void;
+}
+
+/** Three hosts on one disk, in a time of their own. */
+export class World {
+  readonly clock = new EventClock(startMs);
+  readonly disk = new SimulatedDisk();
+  readonly random;
+  readonly faults: DiskFaults = { refused: 0, unanswered: 0, slow: 0.01 };
+  readonly witness: Witness;
+  readonly machines: Machine[] = [];
+  /** Crashes, pauses and lost answers: each may make a step run once more. */
+  disturbances = 0;
+  lostAnswers = 0;
+  commits = 0;
+  /** The records of workflows that have ended. */
+  readonly ended = new Map<string, InstanceRecord>();
+  readonly #trace = createHash("sha256");
+  #incarnations = 0;
+
+  constructor(seed: number, hosts: number) {
+    this.random = seededRandom(seed);
+    this.witness = new Witness(this.clock);
+    this.disk.onApplied = (operation, answer) => {
+      this.witness.saw(operation, answer);
+      this.commits += 1;
+      this.#trace.update(`${this.clock.now()} ${operation.op} ${JSON.stringify(answer)}\n`);
+    };
+    for (let index = 0; index < hosts; index++) this.machines.push(this.#boot());
+  }
+
+  /** Of everything that was committed, in order: equal for equal seeds. */
+  get trace(): string {
+    return this.#trace.copy().digest("hex");
+  }
+
+  /** Goes on until `isDone`, or for so long. */
+  async run(spanMs: number, isDone: () => boolean = () => false): Promise<boolean> {
+    const endMs = this.clock.monotonicMs() + spanMs;
+    while (!isDone()) {
+      if (this.clock.monotonicMs() >= endMs || !this.clock.step()) return isDone();
+      // All that the timer has set in motion comes to rest before the next one.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    return true;
+  }
+
+  /** kill -9, and another start after a while. */
+  crash(index: number): void {
+    const machine = this.machines[index] as Machine;
+    if (machine.host.isDead) return;
+    machine.host.crash();
+    this.disturbances += 1;
+    this.clock.setTimer(between(this.random, 50, 3_000), () => {
+      this.machines[index] = this.#boot();
+    });
+    // The others recognise what a dead process holds.
+    this.clock.setTimer(between(this.random, 500, 5_000), () => {
+      const owners = this.disk.reads.owners().filter((owner) => owner.startsWith(`${machine.host.name}|`));
+      const { touched } = this.disk.apply(this.clock.now(), { op: "releaseOwners", owners });
+      this.#announce(touched);
+    });
+  }
+
+  pause(index: number, durationMs: number): void {
+    this.disturbances += 1;
+    this.machines[index]?.host.pause(durationMs);
+  }
+
+  /** What the disk says of a workflow. */
+  record(instanceId: string): InstanceRecord | undefined {
+    const entry = this.disk.reads.get(recordSpace(app), instanceId, this.clock.now());
+    return entry && decodeRecord(entry.value);
+  }
+
+  close(): void {
+    for (const { host } of this.machines) host.crash();
+    this.disk.close();
+  }
+
+  #announce(channels: readonly string[], but?: SimulatedHost): void {
+    for (const machine of this.machines) {
+      if (machine.host === but) continue;
+      const { clock } = machine.host;
+      for (const channel of channels) {
+        const delayMs = chance(this.random, 0.05)
+          ? between(this.random, 0, 900)
+          : between(this.random, 0, 20);
+        clock.setTimer(delayMs, () => machine.store.hear(channel, false));
+        if (chance(this.random, 0.05)) clock.setTimer(delayMs * 2, () => machine.store.hear(channel, false));
+      }
+    }
+  }
+
+  #boot(): Machine {
+    const host = new SimulatedHost(`host-${this.#incarnations++}`, this.clock);
+    const random = seededRandom(Math.floor(this.random.next() * 2 ** 32));
+    const store = new SimulatedStore({
+      ...{ host, disk: this.disk, random, faults: this.faults },
+      announce: (channels, isLost) => this.#announce(channels, isLost ? undefined : host),
+      onLostAnswer: () => {
+        this.lostAnswers += 1;
+      },
+    });
+    const edges: Edges = { ...simulatedEdges(0), clock: host.clock, random };
+    const telemetry = { log: quiet, metrics: createMetrics(), tracer: createTracer(0, undefined) };
+    const workflows = createWorkflowEngine({
+      ...{ app, store: store.store, edges, telemetry, messageBytesMax: 4 << 20 },
+      limits: () => ({}),
+      access: () => undefined,
+    });
+    workflows.start();
+    const jobs = createJobs({
+      ...{ principal: app, channel: undefined, store: store.store, clock: host.clock, telemetry },
+      ...{ appMaxConcurrency: -1, owner: host.name },
+      target: {
+        trigger: (job) =>
+          new Promise((resolve) => {
+            this.witness.jobRan(job.name);
+            host.clock.setTimer(between(random, 0, 30), () => resolve({ kind: "done" }));
+          }),
+      },
+    });
+    jobs.start();
+    const machine: Machine = { host, store, workflows, jobs, dropWorker: () => undefined };
+    this.#connectWorker(machine, random);
+    this.#campaign(machine, random);
+    return machine;
+  }
+
+  #connectWorker(machine: Machine, random: Random): void {
+    const { host, workflows } = machine;
+    const leaving = new AbortController();
+    const worker = new SimulatedWorker(machine, random, this.witness, leaving.signal);
+    const again = () =>
+      void host.clock.setTimer(between(this.random, 10, 1_000), () => this.#connectWorker(machine, random));
+    workflows.serve({ itemsMax: 8, send: (item) => worker.take(item) }, leaving.signal).then(again, again);
+    machine.dropWorker = () => {
+      this.disturbances += 1;
+      leaving.abort();
+    };
+  }
+
+  /** Whoever leads writes under its token, again and again. */
+  #campaign({ host, store }: Machine, random: Random): void {
+    const candidate = new Candidate({
+      ...{
+        store: store.store,
+        clock: host.clock,
+        random,
+        name: leader,
+        leader: host.name,
+        times: leaseTimes,
+      },
+      onEvent: (event) => {
+        if (event.kind === "leading") this.witness.led(event.term, event.leader);
+      },
+      onError: () => undefined,
+    });
+    candidate.start();
+    const write = (): void => {
+      host.clock.setTimer(200, write);
+      const held = candidate.leadership;
+      if (held === undefined) return;
+      const value = Buffer.from(String(held.fencingToken));
+      store.store
+        .commit([
+          { kind: "guard", lease: leader, token: held.fencingToken },
+          { kind: "put", space: "led", key: "work", value },
+        ])
+        .catch(() => undefined);
+    };
+    write();
+  }
+}
+
+/** A worker process on a host, as the SDKs' are: it takes time, and what it was given is gone with its connection. */
+class SimulatedWorker {
+  readonly #host: SimulatedHost;
+  readonly #engine: WorkflowEngine;
+  readonly #random: Pick<Random, "next">;
+  readonly #witness: Witness;
+  readonly #signal: AbortSignal;
+
+  constructor(
+    machine: Pick<Machine, "host" | "workflows">,
+    random: Random,
+    witness: Witness,
+    signal: AbortSignal,
+  ) {
+    this.#host = machine.host;
+    this.#engine = machine.workflows;
+    this.#random = random;
+    this.#witness = witness;
+    this.#signal = signal;
+  }
+
+  take(item: object): Promise<void> {
+    const bytes = toBinary(WorkItemSchema, Object.assign(create(WorkItemSchema), item));
+    const { request, completionToken } = fromBinary(WorkItemSchema, bytes);
+    if (request.case === "activityRequest") {
+      const { workflowInstance, taskId } = request.value;
+      const { instanceId = "", executionId = "" } = workflowInstance ?? {};
+      this.#witness.stepHandedOut(instanceId, executionId, taskId);
+    }
+    const thinkMs = this.#random.next() < 0.05 ? this.#random.next() * 300 : this.#random.next() * 8;
+    this.#host.clock.setTimer(thinkMs, () => {
+      if (this.#signal.aborted) return;
+      if (request.case === "workflowRequest") this.#turn(request.value, completionToken);
+      else if (request.case === "activityRequest") this.#activity(request.value, completionToken);
+    });
+    return Promise.resolve();
+  }
+
+  #turn(request: Parameters<typeof actionsOf>[0], completionToken: string): void {
+    const { instanceId } = request;
+    try {
+      const actions = actionsOf(request, this.#host.clock.now());
+      this.#engine.completeWorkflow(create(WorkflowResponseSchema, { instanceId, completionToken, actions }));
+    } catch (error) {
+      this.#witness.blame(error);
+    }
+  }
+
+  #activity({ workflowInstance, taskId, name }: ActivityRequest, completionToken: string): void {
+    const instanceId = workflowInstance?.instanceId ?? "";
+    this.#witness.stepRan(instanceId, workflowInstance?.executionId ?? "", taskId);
+    try {
+      const result = `${name} ${taskId}`;
+      this.#engine.completeActivity(
+        create(ActivityResponseSchema, { instanceId, taskId, completionToken, result }),
+      );
+    } catch (error) {
+      this.#witness.blame(error);
+    }
+  }
+}
+
+const nothing = () => undefined;
+const quiet: Log = {
+  debug: nothing,
+  info: nothing,
+  warn: nothing,
+  error: nothing,
+  fatal: nothing,
+  scope: () => quiet,
+};

@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { type Clock, realClock } from "../../edges/clock.ts";
 import { type Random, realRandom } from "../../edges/random.ts";
-import { claimInTime } from "./claim-in-time.ts";
+import { freshUntilMs } from "./claim-age.ts";
 import { parseStoreAddress, type StoreAddress } from "./postgresql/address.ts";
-import { type Claimed, type ClaimSource, claimWhenThere } from "./postgresql/claim-wait.ts";
+import { type ClaimSource, claimWhenThere } from "./postgresql/claim-wait.ts";
 import { Claims } from "./postgresql/claims.ts";
 import { Feeds } from "./postgresql/feeds.ts";
 import { Link, type LinkOptions } from "./postgresql/link.ts";
@@ -124,11 +124,7 @@ class PostgresqlStore implements Store {
     this.#claimSource = {
       clock,
       feeds: this.#feeds,
-      claimNow: (request) => {
-        const claim = (): Promise<Claimed> => this.#open(() => this.#claims.messages(request));
-        const late = { deliveries: [], hasMore: true, nextInMs: undefined };
-        return claimInTime(clock, request.leaseMs, claim, late);
-      },
+      claimNow: (request) => this.#open(() => this.#claims.messages(request)),
       giveBack: async (deliveries) => {
         await Promise.all(deliveries.map((delivery) => this.nack(delivery, 0, { untried: true })));
       },
@@ -186,9 +182,11 @@ class PostgresqlStore implements Store {
     return this.#open(() => this.#reads.topicStats(topic));
   }
 
-  claimTimers(request: ClaimTimersRequest): Promise<Timer[]> {
-    const claim = (): Promise<Timer[]> => this.#open(() => this.#claims.timers(request));
-    return claimInTime(this.#claimSource.clock, request.leaseMs, claim, []);
+  async claimTimers(request: ClaimTimersRequest): Promise<Timer[]> {
+    const { clock } = this.#claimSource;
+    const untilMs = freshUntilMs(clock, request.leaseMs);
+    const timers = await this.#open(() => this.#claims.timers(request));
+    return clock.monotonicMs() < untilMs ? timers : [];
   }
 
   releaseOwner(owner: string): Promise<void> {

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { type Clock, realClock } from "../../edges/clock.ts";
-import { claimInTime } from "./claim-in-time.ts";
+import { freshUntilMs } from "./claim-age.ts";
 import { schemaVersion } from "./migrations.ts";
 import { bytesAt, deliveryToken, type Retention } from "./sqlite/batch-codec.ts";
 import { type ClaimSource, claimWhenThere } from "./sqlite/claim-wait.ts";
@@ -115,11 +115,7 @@ export class SqliteStore implements Store {
       standing,
       feeds,
       outlook: (topic, group) => this.#read((nowMs) => this.#reads.outlook(topic, group, nowMs)),
-      claimNow: (request) =>
-        claimInTime(clock, request.leaseMs, () => this.#claimNow(request), {
-          deliveries: [],
-          exhausted: false,
-        }),
+      claimNow: (request) => this.#claimNow(request),
       giveBack: async (deliveries) => {
         await Promise.all(deliveries.map((delivery) => this.nack(delivery, 0, { untried: true })));
       },
@@ -179,11 +175,10 @@ export class SqliteStore implements Store {
     const nextAtMs = await this.nextTimerAt(request.space);
     if (nextAtMs === undefined || nextAtMs > request.nowMs) return [];
     const owner = this.#parts.ownerOf(request.owner);
-    const claim = async (): Promise<Timer[]> => {
-      const { value, bytes } = await this.#thread.write({ op: "claimTimers", ...request, owner });
-      return value.map((timer) => ({ ...timer, data: bytesAt(bytes, timer.data) }));
-    };
-    return claimInTime(this.#clock, request.leaseMs, claim, []);
+    const untilMs = freshUntilMs(this.#clock, request.leaseMs);
+    const { value, bytes } = await this.#thread.write({ op: "claimTimers", ...request, owner });
+    if (this.#clock.monotonicMs() >= untilMs) return [];
+    return value.map((timer) => ({ ...timer, data: bytesAt(bytes, timer.data) }));
   }
 
   async releaseOwner(owner: string): Promise<void> {
@@ -241,6 +236,7 @@ export class SqliteStore implements Store {
 
   async #claimNow(request: ClaimRequest): Promise<Claimed> {
     const { topic, group, owner, max, leaseMs, together = false } = request;
+    const untilMs = freshUntilMs(this.#clock, leaseMs);
     const { value, bytes } = await this.#thread.write({
       op: "claim",
       topic,
@@ -254,7 +250,7 @@ export class SqliteStore implements Store {
       ...delivery,
       data: bytesAt(bytes, delivery.data),
     }));
-    return { deliveries, exhausted: value.exhausted };
+    return { deliveries, exhausted: value.exhausted, freshUntilMs: untilMs };
   }
 
   /** One synchronous look into the file, as a promise: a read before a write never sees half of it. */

@@ -1,4 +1,5 @@
 import type { Clock } from "../../../edges/clock.ts";
+import { freshUntilMs } from "../claim-age.ts";
 import { ChannelWait } from "../sqlite/channel-wait.ts";
 import type { ClaimRequest, Delivery } from "../store.ts";
 import type { Feeds } from "./feeds.ts";
@@ -31,13 +32,15 @@ export async function claimWhenThere(source: ClaimSource, request: ClaimRequest)
         ? new ChannelWait(source.feeds, `topic:${request.topic}`, request.signal)
         : undefined;
     try {
+      const untilMs = freshUntilMs(clock, request.leaseMs);
       const { deliveries, hasMore, nextInMs } = await source.claimNow(request);
       if (request.signal?.aborted) {
         await source.giveBack(deliveries);
         return [];
       }
-      if (deliveries.length > 0) return deliveries;
-      if (hasMore) continue;
+      const isFresh = clock.monotonicMs() < untilMs;
+      if (deliveries.length > 0 && isFresh) return deliveries;
+      if (hasMore || !isFresh) continue;
       const leftMs = endMs - clock.monotonicMs();
       if (leftMs <= 0) return [];
       await wait?.until(clock, Math.max(1, Math.min(leftMs, nextInMs ?? leftMs)));

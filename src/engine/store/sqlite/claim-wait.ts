@@ -25,16 +25,15 @@ export async function claimWhenThere(source: ClaimSource, request: ClaimRequest)
     // The watch starts before the look: a change between look and wait is not missed.
     const wait = new ChannelWait(source.feeds, `topic:${request.topic}`, request.signal);
     try {
-      let { deliveries, outlook } = await claimAll(source, request);
+      let { claimed, outlook } = await claimAll(source, request);
       const leftMs = endMs - source.clock.monotonicMs();
       const isOver = leftMs <= 0 || request.signal?.aborted;
-      if (deliveries.length === 0 && !isOver)
-        deliveries = await stand(source, request, wait, leftMs, outlook);
+      if (claimed === undefined && !isOver) claimed = await stand(source, request, wait, leftMs, outlook);
       if (request.signal?.aborted) {
-        await source.giveBack(deliveries);
+        await source.giveBack(claimed?.deliveries ?? []);
         return [];
       }
-      if (deliveries.length > 0) return deliveries;
+      if (claimed !== undefined && isFresh(source, claimed)) return claimed.deliveries;
       if (isOver) {
         await eventLoopTurn();
         return [];
@@ -49,15 +48,19 @@ export async function claimWhenThere(source: ClaimSource, request: ClaimRequest)
 async function claimAll(
   source: ClaimSource,
   request: ClaimRequest,
-): Promise<{ deliveries: Delivery[]; outlook?: Outlook }> {
+): Promise<{ claimed?: Claimed; outlook?: Outlook }> {
   const outlook = await source.outlook(request.topic, request.group);
-  if (!outlook.isReady) return { deliveries: [], outlook };
+  if (!outlook.isReady) return { outlook };
   for (let more = true; more && !request.signal?.aborted; ) {
-    const { deliveries, exhausted } = await source.claimNow(request);
-    if (deliveries.length > 0) return { deliveries };
-    more = !exhausted;
+    const claimed = await source.claimNow(request);
+    if (claimed.deliveries.length > 0) return { claimed };
+    more = !claimed.exhausted;
   }
-  return { deliveries: [] };
+  return {};
+}
+
+function isFresh({ clock }: ClaimSource, { deliveries, freshUntilMs }: Claimed): boolean {
+  return deliveries.length > 0 && clock.monotonicMs() < freshUntilMs;
 }
 
 /** Waits for a reason to look again; returns what a claim that went with an append has brought meanwhile. */
@@ -67,7 +70,7 @@ async function stand(
   wait: ChannelWait,
   leftMs: number,
   outlook?: Outlook,
-): Promise<Delivery[]> {
+): Promise<Claimed | undefined> {
   const { topic, group } = request;
   const { nextAtMs } = outlook ?? (await source.outlook(topic, group));
   const untilNextMs = nextAtMs === undefined ? leftMs : nextAtMs - source.clock.now();
@@ -75,7 +78,7 @@ async function stand(
   const remove = source.standing.add(topic, group, claim);
   try {
     await wait.until(source.clock, Math.max(1, Math.min(leftMs, untilNextMs)));
-    return (await claim.made)?.deliveries ?? [];
+    return await claim.made;
   } finally {
     remove();
   }

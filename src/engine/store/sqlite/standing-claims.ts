@@ -4,6 +4,7 @@ export interface Claimed {
   deliveries: Delivery[];
   /** There is nothing more to find now. */
   exhausted: boolean;
+  freshUntilMs: number;
 }
 
 /** A claim that waits for messages. */

@@ -2,7 +2,7 @@ import { OrchestrationStatus } from "../../src/wire/orchestrator_service_pb.js";
 import { between, oneOf } from "./host.ts";
 import { outputs, type ProgramName, programNames } from "./programs.ts";
 import { jobEveryMs } from "./witness.ts";
-import { type Machine, World } from "./world.ts";
+import { World } from "./world.ts";
 
 export interface SimulationOptions {
   seed: number;
@@ -27,7 +27,8 @@ const healMs = 180_000;
 /** One run: work begins while hosts crash, stop and lose answers; then all is well, and everything has to be right. */
 export async function simulate(options: SimulationOptions): Promise<Simulation> {
   const { seed, hosts = 3, workflows = 12, jobs = 8 } = options;
-  const world = new World(seed, hosts);
+  const world = new World(seed);
+  world.start(hosts);
   try {
     const wanted = new Map<string, ProgramName>();
     for (let index = 0; index < workflows; index++) {
@@ -38,7 +39,7 @@ export async function simulate(options: SimulationOptions): Promise<Simulation> 
     for (let index = 0; index < jobs; index++) plan(world, `job-${index}`, index);
     const isDone = () => [...wanted.keys()].every((id) => world.ended.has(id)) && allRan(world);
     await disturb(world);
-    Object.assign(world.faults, { refused: 0, unanswered: 0, slow: 0 });
+    world.heal();
     watchEnds(world, [...wanted.keys()]);
     if (!(await world.run(healMs, isDone))) complain(world, wanted);
     await world.run(15_000);
@@ -70,12 +71,11 @@ async function disturb(world: World): Promise<void> {
 
 function begin(world: World, instanceId: string, name: ProgramName): void {
   const { signal } = new AbortController();
-  insist(
-    world,
+  world.insist(
     ({ workflows }) => workflows.instances.start({ instanceId, name }, signal),
     () => {
       if (name === "event")
-        insist(world, ({ workflows }) => workflows.instances.raiseEvent(instanceId, "go", undefined));
+        world.insist(({ workflows }) => workflows.instances.raiseEvent(instanceId, "go", undefined));
     },
   );
 }
@@ -91,41 +91,10 @@ function plan(world: World, name: string, index: number): void {
     dueTime: new Date(dueMs).toISOString(),
     ...(times > 1 && { schedule: `@every ${jobEveryMs}ms`, repeats: times }),
   };
-  insist(world, async ({ jobs }) => {
+  world.insist(async ({ jobs }) => {
     // Its answer was lost, and it has come and gone since.
     if (job.runs === 0) await jobs.schedule(asked, { overwrite: false });
   });
-}
-
-/** A client that asks one host or another until it is answered. */
-function insist(
-  world: World,
-  ask: (machine: Machine) => Promise<unknown>,
-  then: () => void = () => undefined,
-): void {
-  const machine = alive(world);
-  let isAnswered = false;
-  const again = (): void => {
-    if (!isAnswered) insist(world, ask, then);
-    isAnswered = true;
-  };
-  // Also late: a host that stood still may have started anew what had ended.
-  const answered = (): void => {
-    isAnswered = true;
-    then();
-  };
-  // A host that dies answers nothing.
-  world.clock.setTimer(machine === undefined ? 200 : 3_000, again);
-  if (machine === undefined) return;
-  ask(machine).then(answered, (error: Error) => {
-    if (error.message.includes("already exists")) answered();
-    else world.clock.setTimer(200, again);
-  });
-}
-
-function alive(world: World): Machine | undefined {
-  const all = world.machines.filter(({ host }) => !host.isDead && !host.isPaused);
-  return all.length === 0 ? undefined : oneOf(world.random, all);
 }
 
 function allRan({ witness }: World): boolean {

@@ -1,33 +1,28 @@
-import { createHash } from "node:crypto";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Edges } from "../../src/edges/edges.ts";
 import type { Random } from "../../src/edges/random.ts";
-import { seededRandom, simulatedEdges } from "../../src/edges/simulated.ts";
+import { simulatedEdges } from "../../src/edges/simulated.ts";
 import { createJobs } from "../../src/engine/jobs/jobs.ts";
 import { Candidate } from "../../src/engine/leases/candidate.ts";
+import type { Answer, WriteOperation } from "../../src/engine/store/sqlite/batch-codec.ts";
 import { createWorkflowEngine, type WorkflowEngine } from "../../src/engine/workflow/engine.ts";
 import { recordSpace } from "../../src/engine/workflow/names.ts";
 import { decodeRecord, type InstanceRecord } from "../../src/engine/workflow/record.ts";
-import { createMetrics } from "../../src/telemetry/metrics.ts";
-import type { Log } from "../../src/telemetry/telemetry.ts";
-import { createTracer } from "../../src/telemetry/tracer.ts";
 import {
   type ActivityRequest,
   ActivityResponseSchema,
   WorkflowResponseSchema,
   WorkItemSchema,
 } from "../../src/wire/orchestrator_service_pb.js";
-import { EventClock } from "./clock.ts";
-import { SimulatedDisk } from "./disk.ts";
-import { between, chance, SimulatedHost } from "./host.ts";
+import { type Birth, Cluster, quietTelemetry } from "./cluster.ts";
+import { between, type SimulatedHost } from "./host.ts";
 import { actionsOf } from "./programs.ts";
-import { type DiskFaults, SimulatedStore } from "./store.ts";
+import type { SimulatedStore } from "./store.ts";
 import { Witness } from "./witness.ts";
 
 export const app = { namespace: "default", appId: "sim" };
 export const leader = "leader";
 const leaseTimes = { leaseDurationMs: 3_000, renewDeadlineMs: 2_000, retryPeriodMs: 500 };
-const startMs = Date.UTC(2026, 2, 1);
 
 /** A host with everything that runs on it. */
 export interface Machine {
@@ -39,71 +34,11 @@ export interface Machine {
   dropWorker(): void;
 }
 
-/** Three hosts on one disk, in a time of their own. */
-export class World {
-  readonly clock = new EventClock(startMs);
-  readonly disk = new SimulatedDisk();
-  readonly random;
-  readonly faults: DiskFaults = { refused: 0, unanswered: 0, slow: 0.01 };
-  readonly witness: Witness;
-  readonly machines: Machine[] = [];
-  /** Crashes, pauses and lost answers: each may make a step run once more. */
-  disturbances = 0;
-  lostAnswers = 0;
-  commits = 0;
+/** Hosts with the whole engine on them. */
+export class World extends Cluster<Machine> {
+  readonly witness = new Witness(this.clock);
   /** The records of workflows that have ended. */
   readonly ended = new Map<string, InstanceRecord>();
-  readonly #trace = createHash("sha256");
-  #incarnations = 0;
-
-  constructor(seed: number, hosts: number) {
-    this.random = seededRandom(seed);
-    this.witness = new Witness(this.clock);
-    this.disk.onApplied = (operation, answer) => {
-      this.witness.saw(operation, answer);
-      this.commits += 1;
-      this.#trace.update(`${this.clock.now()} ${operation.op} ${JSON.stringify(answer)}\n`);
-    };
-    for (let index = 0; index < hosts; index++) this.machines.push(this.#boot());
-  }
-
-  /** Of everything that was committed, in order: equal for equal seeds. */
-  get trace(): string {
-    return this.#trace.copy().digest("hex");
-  }
-
-  /** Goes on until `isDone`, or for so long. */
-  async run(spanMs: number, isDone: () => boolean = () => false): Promise<boolean> {
-    const endMs = this.clock.monotonicMs() + spanMs;
-    while (!isDone()) {
-      if (this.clock.monotonicMs() >= endMs || !this.clock.step()) return isDone();
-      // All that the timer has set in motion comes to rest before the next one.
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    return true;
-  }
-
-  /** kill -9, and another start after a while. */
-  crash(index: number): void {
-    const machine = this.machines[index] as Machine;
-    if (machine.host.isDead) return;
-    machine.host.crash();
-    this.disturbances += 1;
-    this.clock.setTimer(between(this.random, 50, 3_000), () => {
-      this.machines[index] = this.#boot();
-    });
-    // The others recognise what a dead process holds.
-    this.clock.setTimer(between(this.random, 500, 5_000), () => {
-      const owners = this.disk.reads.owners().filter((owner) => owner.startsWith(`${machine.host.name}|`));
-      const { touched } = this.disk.apply(this.clock.now(), { op: "releaseOwners", owners });
-      this.#announce(touched);
-    });
-  }
-
-  pause(index: number, durationMs: number): void {
-    this.disturbances += 1;
-    this.machines[index]?.host.pause(durationMs);
-  }
 
   /** What the disk says of a workflow. */
   record(instanceId: string): InstanceRecord | undefined {
@@ -111,37 +46,13 @@ export class World {
     return entry && decodeRecord(entry.value);
   }
 
-  close(): void {
-    for (const { host } of this.machines) host.crash();
-    this.disk.close();
+  protected override saw(operation: WriteOperation, answer: Answer): void {
+    this.witness.saw(operation, answer);
   }
 
-  #announce(channels: readonly string[], but?: SimulatedHost): void {
-    for (const machine of this.machines) {
-      if (machine.host === but) continue;
-      const { clock } = machine.host;
-      for (const channel of channels) {
-        const delayMs = chance(this.random, 0.05)
-          ? between(this.random, 0, 900)
-          : between(this.random, 0, 20);
-        clock.setTimer(delayMs, () => machine.store.hear(channel, false));
-        if (chance(this.random, 0.05)) clock.setTimer(delayMs * 2, () => machine.store.hear(channel, false));
-      }
-    }
-  }
-
-  #boot(): Machine {
-    const host = new SimulatedHost(`host-${this.#incarnations++}`, this.clock);
-    const random = seededRandom(Math.floor(this.random.next() * 2 ** 32));
-    const store = new SimulatedStore({
-      ...{ host, disk: this.disk, random, faults: this.faults },
-      announce: (channels, isLost) => this.#announce(channels, isLost ? undefined : host),
-      onLostAnswer: () => {
-        this.lostAnswers += 1;
-      },
-    });
+  protected override boot({ host, store, random }: Birth): Machine {
     const edges: Edges = { ...simulatedEdges(0), clock: host.clock, random };
-    const telemetry = { log: quiet, metrics: createMetrics(), tracer: createTracer(0, undefined) };
+    const telemetry = quietTelemetry();
     const workflows = createWorkflowEngine({
       ...{ app, store: store.store, edges, telemetry, messageBytesMax: 4 << 20 },
       limits: () => ({}),
@@ -273,13 +184,3 @@ class SimulatedWorker {
     }
   }
 }
-
-const nothing = () => undefined;
-const quiet: Log = {
-  debug: nothing,
-  info: nothing,
-  warn: nothing,
-  error: nothing,
-  fatal: nothing,
-  scope: () => quiet,
-};

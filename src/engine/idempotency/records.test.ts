@@ -147,6 +147,40 @@ test("a start whose outcome is unknown goes on with its id, one that was refused
   ]);
 });
 
+for (const reason of ["busy", "crashed"] as const) {
+  test(`a key that was claimed, forgotten or left while the store failed (${reason}) is free for other runtimes`, async () => {
+    let failures = 0;
+    const failing = new Proxy(store, {
+      get: (_, name: keyof Store) => {
+        const call = (store[name] as (...given: never[]) => unknown).bind(store);
+        if (name !== "commit" || failures === 0) return call;
+        return async (...given: never[]) => {
+          failures -= 1;
+          if (reason === "crashed") await call(...given);
+          throw new StoreUnavailable(reason, "not now");
+        };
+      },
+    });
+    const a = new Records({ store: failing, clock: realClock, log, lease: "a" });
+    opened.push(a);
+    const b = open("b");
+    const patient = { ...wish, waitMs: 10_000 };
+    // Holds its lease from here on.
+    await take(a, { ...wish, key: "another" });
+    failures = 1;
+    expect(await take(a).catch((error) => error)).toBeInstanceOf(StoreUnavailable);
+    await b.forget(await take(b, patient));
+    const forgotten = await take(a);
+    failures = 1;
+    await a.forget(forgotten);
+    await b.forget(await take(b, patient));
+    const left = await take(a, { ...wish, note: "id" });
+    failures = 1;
+    a.abandon(left);
+    expect(await take(b, { ...patient, note: "other" })).toMatchObject({ isTakenOver: true, note: "id" });
+  });
+}
+
 test("an effect that can not be applied is named, and leaves neither record nor other effects", async () => {
   const records = open("a");
   const ticket = await take(records);

@@ -65,6 +65,7 @@ export class EffectConflict extends Error {
 export const handlerTimeoutMs = 600_000;
 const runningMs = handlerTimeoutMs + 60_000;
 const pollMs = 200;
+const letGoEveryMs = 1_000;
 const leaseDefaultMs = 15_000;
 const attemptsMax = 1000;
 
@@ -139,8 +140,9 @@ export class Records {
       await this.#options.store.commit([{ kind: "delete", space, key, etag, mustExist: true }]);
     } catch (error) {
       // Taken over: it is no longer ours to forget. Else it is free because we do not have it in hand.
-      if (!(error instanceof StoreConflict))
-        this.#options.log.warn({ error }, "a key could not be given back");
+      if (error instanceof StoreConflict) return;
+      this.#options.log.warn({ error }, "a key could not be given back, it is tried again");
+      void this.#letGo(ticket, true);
     } finally {
       this.#active.delete(activeName(ticket));
     }
@@ -149,6 +151,7 @@ export class Records {
   /** It is not known what came of it: the next one with this key takes it over. */
   abandon(ticket: Ticket): void {
     this.#active.delete(activeName(ticket));
+    void this.#letGo(ticket, false);
   }
 
   async close(): Promise<void> {
@@ -179,7 +182,39 @@ export class Records {
     } catch (error) {
       this.#active.delete(activeName(request));
       if (error instanceof StoreConflict) return undefined;
+      // It may be written all the same.
+      void this.#letGo(request, false);
       throw error;
+    }
+  }
+
+  /**
+   * Frees for other runtimes what this one has no longer in hand: by our lease, which goes on, they would wait for it.
+   * Tried until the store has taken it. With a note it stays for whoever takes it over, unless it is forgotten.
+   */
+  async #letGo({ space, key }: { space: string; key: string }, isForgotten: boolean): Promise<void> {
+    const { store, clock, lease } = this.#options;
+    while (!this.#closing.signal.aborted) {
+      try {
+        const found = await store.get(space, key);
+        const record = found && decodeKeyRecord(found.value).record;
+        if (record?.state !== "running" || record.lease !== lease || this.#isActive({ space, key })) return;
+        const mutation: Mutation =
+          record.note === undefined || isForgotten
+            ? { kind: "delete", space, key, etag: found?.etag, mustExist: true }
+            : {
+                kind: "put",
+                space,
+                key,
+                ...found,
+                value: encodeKeyRecord({ ...record, mark: "", lease: "" }),
+              };
+        await store.commit([mutation]);
+        return;
+      } catch (error) {
+        if (error instanceof StoreConflict) return;
+      }
+      await sleep(clock, letGoEveryMs, this.#closing.signal);
     }
   }
 

@@ -3,10 +3,11 @@ import { ActorAppFailure, type ActorPolicy, type SearchPlan } from "../engine/ac
 import { type BindingPolicy, BindingRefused } from "../engine/bindings/input-bindings.ts";
 import type { InboundPolicy, Outcome } from "../engine/pubsub/outcome.ts";
 import { Code, errors, Fault } from "../errors.ts";
-import { GrpcError } from "../net/grpc/types.ts";
+import { GrpcError, type ProxyPolicy } from "../net/grpc/types.ts";
 import type { ConnectRetry } from "../peer/retry.ts";
+import { BreakerOpen } from "../policy/resilience/breaker.ts";
 import type { FailureCode } from "../policy/resilience/codes.ts";
-import { backoffMs } from "../policy/resilience/policy.ts";
+import { AttemptTimeout, backoffMs } from "../policy/resilience/policy.ts";
 import { createResilience, type Resilience } from "../policy/resilience/resilience.ts";
 import type { RetrySpec } from "../policy/resilience/spec.ts";
 import { isSameResources } from "../resource/diff.ts";
@@ -43,7 +44,7 @@ export function createPolicies(app: () => AppScope) {
     inbound: createInboundPolicy(app),
     bindings: createBindingPolicy(app),
     actors: createActorPolicy(app),
-    connectRetry: createConnectRetry(app),
+    peer: { connectRetry: createConnectRetry(app), proxyPolicy: createProxyPolicy(app) },
   };
 }
 
@@ -120,10 +121,36 @@ function codeOfOutcome(outcome: Outcome): FailureCode | undefined {
 function createConnectRetry(app: () => AppScope): (id: string) => ConnectRetry | undefined {
   return (id) => {
     const resilience = resilienceOf(app());
-    if (resilience?.app(id, id)?.hasRetries) return { retries: 0, delayMs: 0 };
-    const retry = resilience?.builtIn("DaprBuiltInServiceRetries");
-    if (retry === undefined) return undefined;
-    const retries = retry.retriesMax < 0 ? Number.POSITIVE_INFINITY : retry.retriesMax;
-    return { retries, delayMs: retry.durationMs };
+    if (resilience?.app(id, id)?.hasRetries) return { retries: 0, pauseMs: () => 0 };
+    return searchPlan(resilience?.builtIn("DaprBuiltInServiceRetries"));
   };
+}
+
+/** Round gRPC calls of the apps' own services. */
+function createProxyPolicy(app: () => AppScope): (id: string, path: string) => ProxyPolicy | undefined {
+  return (id, path) => {
+    const policy = resilienceOf(app())?.app(id, `${id}:${path}`);
+    if (policy === undefined) return undefined;
+    return {
+      hasRetries: policy.hasRetries,
+      run: (attempt, { signal, isRepeatable, codeOf }) => {
+        const code = (grpc: number): FailureCode | undefined => (grpc === Code.Ok ? undefined : { grpc });
+        const options = {
+          ...{ signal, isRepeatable },
+          codeOf: (result: Parameters<typeof codeOf>[0]) => code(codeOf(result)),
+          codeOfError: codeOfDelivery,
+          // A caller that has left says nothing of the target.
+          isPermanent: (error: unknown) => error instanceof GrpcError && error.code === Code.Canceled,
+        };
+        return policy.run(attempt, options).catch((error) => {
+          throw asStatus(error);
+        });
+      },
+    };
+  };
+}
+
+function asStatus(error: unknown): unknown {
+  if (error instanceof AttemptTimeout) return new GrpcError(Code.DeadlineExceeded, error.message);
+  return error instanceof BreakerOpen ? new GrpcError(Code.Unavailable, error.message) : error;
 }

@@ -231,7 +231,7 @@ class Runtime implements AppRuntime {
       httpEndpoint: (name) => resources.endpoint(name),
       clock: host.clock,
       sockets: host.edges.sockets,
-      connectRetry: this.policies.connectRetry,
+      ...this.policies.peer,
       trustDomain: () => resources.configuration.accessControl?.trustDomain ?? trustDomainDefault,
     });
     const owner = randomBytes(9).toString("base64url");

@@ -49,6 +49,7 @@ export interface InvokerOptions {
   host?: { address: string; name: string };
   /** Retries of calls that reached nobody; Dapr's built-in ones unless a policy says otherwise. */
   connectRetry?(id: string): ConnectRetry | undefined;
+  proxyPolicy?: ForwardOptions["proxyPolicy"];
 }
 
 export function createInvoker(options: InvokerOptions): Invoker {
@@ -81,6 +82,7 @@ class AppInvoker implements Invoker {
       bodyBytesMax: settings.maxBodyBytes,
       forwarded: forwardedLines(options.host ?? thisHost()),
       connectRetry: (id) => options.connectRetry?.(id) ?? builtInServiceRetries,
+      proxyPolicy: options.proxyPolicy,
     };
     const resolveTarget = (id: string): Target => this.#target(id);
     this.#proxy = createGrpcProxy({ ...this.#forward, telemetry, resolveTarget, links: this.#links });

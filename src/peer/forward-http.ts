@@ -1,7 +1,7 @@
 import type { AppChannel } from "../app/channel.ts";
 import type { Clock } from "../edges/clock.ts";
 import { Code } from "../errors.ts";
-import { GrpcError } from "../net/grpc/types.ts";
+import { GrpcError, type ProxyPolicy } from "../net/grpc/types.ts";
 import { readyBytes } from "../net/http1/body.ts";
 import type {
   Body,
@@ -47,6 +47,8 @@ export interface ForwardOptions {
   /** Lines of `forwardedLines`. */
   forwarded: readonly string[];
   connectRetry(id: string): ConnectRetry;
+  /** Round gRPC calls of any service to another app. */
+  proxyPolicy?: ((id: string, path: string) => ProxyPolicy | undefined) | undefined;
 }
 
 /** To the caller's own app: no second hop. */

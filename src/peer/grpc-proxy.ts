@@ -7,6 +7,7 @@ import {
   GrpcError,
   type GrpcProxyTarget,
   type Metadata,
+  type ProxyPolicy,
 } from "../net/grpc/types.ts";
 import { extractGrpcContext } from "../telemetry/propagation.ts";
 import type { Span, Telemetry } from "../telemetry/telemetry.ts";
@@ -50,16 +51,38 @@ async function connect(context: GrpcContext, options: GrpcProxyOptions): Promise
   try {
     if (isOwn) return await ownApp(context, options, span);
     const local = options.registry.local.get(name);
-    if (!local) return peer(context, { name, id }, options, span);
+    const policy = options.proxyPolicy?.(id, context.path);
+    if (!local) return governed(peer(context, { name, id }, options, span), policy, context);
     const callMetadata = forwardedMetadata(context, principal, name.appId);
     const trustDomain = options.trustDomain();
     local.authorize?.({ caller: principal, trustDomain, operation: context.path, verb: "" });
     if (!local.channel) throw new GrpcError(Code.Internal, noRemoteChannel);
-    return await connectToApp(local.channel, callMetadata, context, span);
+    return governed(await connectToApp(local.channel, callMetadata, context, span), policy, context);
   } catch (error) {
     span.end({ code: Code.Internal, message: failureText(error) });
     throw error;
   }
+}
+
+/** With the policies of its target. A caller that says it streams has them round the opening of the stream alone. */
+function governed(
+  connection: ProxyConnection,
+  policy: ProxyPolicy | undefined,
+  context: GrpcContext,
+): ProxyConnection {
+  if (policy === undefined) return connection;
+  if (!isTruthy(context.get("dapr-stream"))) return { ...connection, policy };
+  const { client } = connection;
+  const { signal } = context;
+  const run = { signal, isRepeatable: () => true, codeOf: () => Code.Ok };
+  const open: GrpcClient["open"] = (headers) => policy.run((ended) => client.open(headers, ended), run);
+  const { unary, stream, close } = client;
+  return { ...connection, client: { unary: unary.bind(client), stream: stream.bind(client), open, close } };
+}
+
+/** As Dapr reads it. */
+function isTruthy(value: string | undefined): boolean {
+  return /^(y|yes|true|t|on|1)$/i.test(value ?? "");
 }
 
 function ownApp(context: GrpcContext, options: GrpcProxyOptions, span: Span): Promise<ProxyConnection> {
@@ -108,14 +131,14 @@ function peer(
   ];
   const trustDomain = options.trustDomain();
   if (trustDomain !== trustDomainDefault) metadata.push([peerFields.trustDomain, trustDomain]);
-  const attempt = { registry, clock, retry: options.connectRetry(id), name, id, request: context };
+  const attempt = { registry, clock, retry: options.connectRetry(id), name, id };
   const client: GrpcClient = {
     unary: unproxied,
     stream: unproxied,
     // A stream that could not be opened has carried nothing: the next instance may have it.
-    open: (headers) =>
-      callPeer(attempt, (instance) =>
-        links.open(instance, { ...headers, [peerFields.token]: instance.token }, signal),
+    open: (headers, ended = signal) =>
+      callPeer({ ...attempt, request: { signal: ended } }, (instance) =>
+        links.open(instance, { ...headers, [peerFields.token]: instance.token }, ended),
       ).catch((error) => {
         throw error instanceof GrpcError ? error : proxyFailure(error);
       }),

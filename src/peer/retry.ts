@@ -9,10 +9,10 @@ import type { Instance, Registry } from "./registry.ts";
 /** How often and how fast calls that reached nobody are tried again: Dapr's DaprBuiltInServiceRetries by default. */
 export interface ConnectRetry {
   retries: number;
-  delayMs: number;
+  pauseMs(attempt: number): number;
 }
 
-export const builtInServiceRetries: ConnectRetry = { retries: 3, delayMs: 1000 };
+export const builtInServiceRetries: ConnectRetry = { retries: 3, pauseMs: () => 1000 };
 
 export interface PeerAttempt {
   registry: Registry;
@@ -51,7 +51,7 @@ export async function callPeer<T>(
       }
     }
     if (round === retry.retries || request.signal.aborted) throw unreachable(id, round, failure);
-    await sleep(clock, retry.delayMs, request.signal);
+    await sleep(clock, retry.pauseMs(round + 1), request.signal);
   }
 }
 

@@ -144,7 +144,7 @@ async function startSidecar(options: SidecarOptions, openStore: () => Promise<St
     telemetry,
     clock: realClock,
     host: { address: "10.1.2.3", name: "testhost" },
-    connectRetry: () => ({ retries: 1, delayMs: 20 }),
+    connectRetry: () => ({ retries: 1, pauseMs: () => 20 }),
   });
   const peerToken = randomUUID();
   const handlers = createPeerHandlers({ apps: registry.local, token: peerToken, settings, telemetry });

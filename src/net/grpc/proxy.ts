@@ -3,7 +3,7 @@ import { addMetadata, formatGrpcTimeout, forwardedHeaders, type HeaderObject } f
 import { asGrpcError, type ServerCall } from "./server-call.ts";
 import { grpcCode, grpcCodeOfHttpStatus, grpcCodeOfReset } from "./status.ts";
 import { cancelStream } from "./stream-reset.ts";
-import { GrpcError, type GrpcProxyTarget, type Metadata } from "./types.ts";
+import { GrpcError, type GrpcProxyTarget, type Metadata, type ProxyPolicy } from "./types.ts";
 
 const endStreamFlag = 1;
 const refusedStream = 7;
@@ -12,7 +12,13 @@ const refusedStream = 7;
  * server that shuts down may refuse the stream unseen, and then it is opened once more.
  */
 const heldBytesMax = 64 * 1024;
-const attemptsMax = 5;
+const refusalsMax = 4;
+
+/** How an attempt ended, and how the caller is told: not before it is known that no other one follows. */
+interface Ending {
+  code: number;
+  pass(): void;
+}
 
 /** Hands a call to another server: DATA passes undecoded in both directions, each side held to the other's pace. */
 export function serveProxy(call: ServerCall, target: GrpcProxyTarget): void {
@@ -25,13 +31,19 @@ class ProxiedCall {
   #upstream: ClientHttp2Stream | undefined;
   #done: ((code: number) => void) | undefined;
   #open: (() => Promise<ClientHttp2Stream>) | undefined;
-  #attempts = 0;
+  #refusals = 0;
   /** What a new attempt would have to send; `undefined` when it is too much or the answer has begun. */
   #held: Uint8Array[] | undefined = [];
   #heldBytes = 0;
   #isRequestEnded = false;
   #trailers: HeaderObject | undefined;
   #session: ClientHttp2Stream["session"];
+  #policy: ProxyPolicy | undefined;
+  /** Who waits for the end of an attempt under a policy. */
+  #waiting: { resolve(ending: Ending): void; reject(error: unknown): void } | undefined;
+  #attemptSignal: AbortSignal | undefined;
+  /** The head of an answer that may yet turn out to be a failure. */
+  #heldHead: HeaderObject | undefined;
 
   constructor(call: ServerCall) {
     this.#call = call;
@@ -47,17 +59,62 @@ class ProxiedCall {
   }
 
   async connect(target: GrpcProxyTarget): Promise<void> {
-    const { client, metadata, done } = await target.connect(this.#call);
+    const { client, metadata, policy, done } = await target.connect(this.#call);
     this.#done = done;
+    this.#policy = policy;
     if (this.#call.isEnded) return this.#finish(grpcCode.CANCELLED);
     this.#open = () => client.open(upstreamHeaders(this.#call, metadata));
-    await this.#attempt(this.#open);
+    if (policy === undefined) this.#begin();
+    else await this.#within(policy);
   }
 
-  async #attempt(open: () => Promise<ClientHttp2Stream>): Promise<void> {
-    this.#attempts++;
-    const upstream = await open();
-    if (this.#call.isEnded) {
+  async #within(policy: ProxyPolicy): Promise<void> {
+    const ending = await policy.run((signal) => this.#whole(signal), {
+      signal: this.#call.signal,
+      isRepeatable: () => this.#canRepeat,
+      codeOf: ({ code }) => code,
+    });
+    if (!this.#call.isEnded) ending.pass();
+  }
+
+  /** An attempt until its end. */
+  #whole(signal: AbortSignal | undefined): Promise<Ending> {
+    this.#heldHead = undefined;
+    this.#trailers = undefined;
+    this.#attemptSignal = signal;
+    return new Promise((resolve, reject) => {
+      const stop = (): void => this.#drop();
+      const end = (): void => signal?.removeEventListener("abort", stop);
+      this.#waiting = {
+        resolve: (ending) => (end(), resolve(ending)),
+        reject: (error) => (end(), reject(error)),
+      };
+      signal?.addEventListener("abort", stop, { once: true });
+      this.#begin();
+    });
+  }
+
+  /**
+   * Nothing of the answer has gone on, and the request is at hand. A unary one may not have said yet that it is over,
+   * so one message counts as a request.
+   */
+  get #canRepeat(): boolean {
+    const held = this.#held;
+    return held !== undefined && !this.#call.isEnded && (this.#isRequestEnded || isOneMessage(held));
+  }
+
+  #begin(): void {
+    const signal = this.#attemptSignal;
+    this.#attempt(signal).catch((error) => {
+      // What fails late may not end the attempt after it.
+      if (!signal?.aborted) this.#failAttempt(asGrpcError(error));
+    });
+  }
+
+  async #attempt(signal: AbortSignal | undefined): Promise<void> {
+    const upstream = await this.#open?.();
+    if (upstream === undefined) return;
+    if (this.#call.isEnded || signal?.aborted) {
       upstream.on("error", ignore);
       cancelStream(upstream);
       return;
@@ -70,22 +127,42 @@ class ProxiedCall {
     this.#finish(error.code);
   }
 
+  /** Lets go of the stream of an attempt that is over. */
+  #drop(): void {
+    const upstream = this.#upstream;
+    this.#upstream = undefined;
+    if (upstream !== undefined) cancelStream(upstream);
+  }
+
+  #failAttempt(error: GrpcError): void {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (waiting === undefined) this.fail(error);
+    else {
+      this.#upstream = undefined;
+      waiting.reject(error);
+    }
+  }
+
   #attach(upstream: ClientHttp2Stream): void {
     const { stream } = this.#call;
+    const isCurrent = (): boolean => upstream === this.#upstream;
     this.#upstream = upstream;
     this.#session = upstream.session;
     upstream.on("error", ignore);
-    upstream.on("response", (headers, flags, raw) =>
-      this.#forwardHeaders(headers, flags, raw as unknown as string[]),
-    );
+    upstream.on("response", (headers, flags, raw) => {
+      if (isCurrent()) this.#forwardHeaders(headers, flags, raw as unknown as string[]);
+    });
     upstream.on("trailers", (_headers, _flags, raw) => {
-      this.#trailers = forwardedHeaders(raw as unknown as string[]);
+      if (isCurrent()) this.#trailers = forwardedHeaders(raw as unknown as string[]);
     });
     upstream.on("data", (chunk: Uint8Array) => {
-      if (!this.#call.isEnded && !stream.write(chunk)) upstream.pause();
+      if (this.#call.isEnded || !isCurrent()) return;
+      this.#passHead();
+      if (!stream.write(chunk)) upstream.pause();
     });
-    upstream.on("end", () => this.#endWithTrailers());
-    upstream.on("close", () => this.#onUpstreamClose());
+    upstream.on("end", () => isCurrent() && this.#endWithTrailers());
+    upstream.on("close", () => isCurrent() && this.#onUpstreamClose());
     upstream.on("drain", () => stream.resume());
     for (const chunk of this.#held ?? []) upstream.write(chunk);
     if (this.#isRequestEnded) upstream.end();
@@ -110,29 +187,56 @@ class ProxiedCall {
   }
 
   #forwardHeaders(headers: IncomingHttpHeaders, flags: number, raw: string[]): void {
-    this.#held = undefined;
     const isTrailersOnly = (flags & endStreamFlag) !== 0;
     const status = Number(headers[":status"]);
     const isGrpc = status === 200 && /^application\/grpc/i.test(headers["content-type"] ?? "");
     if (!isGrpc && headers["grpc-status"] === undefined) {
       const code = status === 200 ? grpcCode.UNKNOWN : grpcCodeOfHttpStatus(status);
       if (this.#upstream !== undefined) cancelStream(this.#upstream);
-      this.fail(new GrpcError(code, `unexpected HTTP status code received from server: ${status}`));
+      this.#failAttempt(new GrpcError(code, `unexpected HTTP status code received from server: ${status}`));
       return;
     }
     const forwarded = forwardedHeaders(raw);
     forwarded[":status"] = 200;
-    if (!isTrailersOnly) this.#call.forwardHeaders(forwarded);
+    if (isTrailersOnly) {
+      this.#end(forwarded);
+      return;
+    }
+    this.#heldHead = forwarded;
+    // Of a stream the client may wait for the head before it goes on.
+    const mayRepeat = this.#policy?.hasRetries === true && this.#isRequestEnded && this.#canRepeat;
+    if (!mayRepeat) this.#passHead();
+  }
+
+  #passHead(): void {
+    const head = this.#heldHead;
+    if (head === undefined) return;
+    this.#heldHead = undefined;
+    this.#held = undefined;
+    this.#call.forwardHeaders(head);
+  }
+
+  /** Tells the caller, or a policy first. */
+  #end(trailers: HeaderObject): void {
+    const code = codeOf(trailers);
+    const pass = (): void => {
+      this.#passHead();
+      this.#held = undefined;
+      this.#call.forwardEnd(trailers);
+      this.#finish(code);
+    };
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (waiting === undefined) pass();
     else {
-      this.#call.forwardEnd(forwarded);
-      this.#finish(codeOf(forwarded));
+      this.#upstream = undefined;
+      waiting.resolve({ code, pass });
     }
   }
 
   #endWithTrailers(): void {
     if (this.#trailers === undefined || this.#call.isEnded) return;
-    this.#call.forwardEnd(this.#trailers);
-    this.#finish(codeOf(this.#trailers));
+    this.#end(this.#trailers);
   }
 
   #onUpstreamClose(): void {
@@ -142,26 +246,31 @@ class ProxiedCall {
       return;
     }
     const code = this.#upstream?.rstCode ?? 0;
-    if (code === refusedStream && this.#held !== undefined && this.#attempts < attemptsMax) {
+    if (code === refusedStream && this.#held !== undefined && this.#refusals < refusalsMax) {
       this.#repeat();
       return;
     }
     if (this.#session === undefined || this.#session.destroyed) {
-      this.fail(new GrpcError(grpcCode.UNAVAILABLE, "the connection to the called server was lost"));
+      this.#failAttempt(new GrpcError(grpcCode.UNAVAILABLE, "the connection to the called server was lost"));
     } else if (code !== 0) {
       const text = `stream terminated by RST_STREAM with error code: ${code}`;
-      this.fail(new GrpcError(grpcCodeOfReset(code), text));
-    } else this.fail(new GrpcError(grpcCode.INTERNAL, "server closed the stream without sending trailers"));
+      this.#failAttempt(new GrpcError(grpcCodeOfReset(code), text));
+    } else
+      this.#failAttempt(
+        new GrpcError(grpcCode.INTERNAL, "server closed the stream without sending trailers"),
+      );
   }
 
   #repeat(): void {
+    this.#refusals++;
     this.#upstream = undefined;
-    if (this.#open !== undefined) this.#attempt(this.#open).catch((error) => this.fail(asGrpcError(error)));
+    this.#begin();
   }
 
   /** The client is gone or the deadline has passed. */
   #abandon(reason: GrpcError): void {
     if (this.#upstream !== undefined) cancelStream(this.#upstream);
+    if (this.#waiting !== undefined) this.#failAttempt(reason);
     this.#finish(reason.code);
   }
 
@@ -187,6 +296,12 @@ function upstreamHeaders(call: ServerCall, metadata: Metadata): HeaderObject {
   if (call.deadlineMs !== undefined)
     headers["grpc-timeout"] = formatGrpcTimeout(call.deadlineMs - Date.now());
   return addMetadata(headers, metadata);
+}
+
+/** At most one message, by its frame: a flag, four bytes of length, the bytes. */
+function isOneMessage(chunks: readonly Uint8Array[]): boolean {
+  const bytes = Buffer.concat(chunks);
+  return bytes.length <= 5 || bytes.length <= 5 + bytes.readUInt32BE(1);
 }
 
 function codeOf(trailers: HeaderObject): number {

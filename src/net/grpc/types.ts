@@ -37,9 +37,26 @@ export type GrpcLookup = (path: string, metadata: Metadata) => GrpcMethod | Grpc
 export interface GrpcProxyTarget {
   kind: "proxy";
   /** Chooses the connection and the metadata that goes upstream; throwing a GrpcError ends the call. */
-  connect(
-    context: GrpcContext,
-  ): Promise<{ client: GrpcClient; metadata: Metadata; done?: (code: number) => void }>;
+  connect(context: GrpcContext): Promise<{
+    client: GrpcClient;
+    metadata: Metadata;
+    policy?: ProxyPolicy | undefined;
+    done?: (code: number) => void;
+  }>;
+}
+
+/** Runs attempts of a proxied call until one is good or it gives up. Rejects with GrpcErrors. */
+export interface ProxyPolicy {
+  /** Whether a request has to be kept. */
+  readonly hasRetries: boolean;
+  run<T>(attempt: (signal: AbortSignal | undefined) => Promise<T>, options: ProxyRun<T>): Promise<T>;
+}
+
+export interface ProxyRun<T> {
+  signal: AbortSignal;
+  isRepeatable(): boolean;
+  /** The status an attempt ended with. */
+  codeOf(result: T): number;
 }
 
 /** An error with a gRPC status. `details` are encoded google.protobuf.Any messages for grpc-status-details-bin. */

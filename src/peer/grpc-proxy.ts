@@ -14,6 +14,7 @@ import type { Span, Telemetry } from "../telemetry/telemetry.ts";
 import { failureText, noOwnChannel, noRemoteChannel, unhealthy } from "./failure.ts";
 import type { ForwardOptions } from "./forward-http.ts";
 import { type AppName, trustDomainDefault } from "./identity.ts";
+import { onceProxied } from "./once-proxied.ts";
 import { appField, peerFields } from "./peer-link.ts";
 import type { PeerLinks } from "./peer-links.ts";
 import { forwardedMetadata, traceMetadata } from "./proxy-metadata.ts";
@@ -33,9 +34,6 @@ export interface GrpcProxyOptions extends ForwardOptions {
 const missingTarget =
   "failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found";
 
-const keyedProxy =
-  "idempotency-key on a proxied gRPC call is not implemented: call by InvokeService or HTTP, or leave the key out";
-
 /** Proxies calls of any service to the app their metadata names. */
 export function createGrpcProxy(options: GrpcProxyOptions): GrpcProxyTarget {
   return { kind: "proxy", connect: (context) => connect(context, options) };
@@ -45,7 +43,7 @@ async function connect(context: GrpcContext, options: GrpcProxyOptions): Promise
   const id = context.get("dapr-callee-app-id") ?? context.get("dapr-app-id");
   if (id === undefined) throw new GrpcError(Code.Unimplemented, missingTarget);
   const { name } = appTarget(id, options);
-  const { principal } = options;
+  const { principal, bodyBytesMax } = options;
   const isOwn = name.appId === principal.appId && name.namespace === principal.namespace;
   const span = startSpan(context, options.telemetry, isOwn ? "server" : "client");
   try {
@@ -57,7 +55,8 @@ async function connect(context: GrpcContext, options: GrpcProxyOptions): Promise
     const trustDomain = options.trustDomain();
     local.authorize?.({ caller: principal, trustDomain, operation: context.path, verb: "" });
     if (!local.channel) throw new GrpcError(Code.Internal, noRemoteChannel);
-    return governed(await connectToApp(local.channel, callMetadata, context, span), policy, context);
+    const connection = await connectToApp(local.channel, callMetadata, { context, span, bodyBytesMax });
+    return governed(connection, policy, context);
   } catch (error) {
     span.end({ code: Code.Internal, message: failureText(error) });
     throw error;
@@ -86,24 +85,32 @@ function isTruthy(value: string | undefined): boolean {
 }
 
 function ownApp(context: GrpcContext, options: GrpcProxyOptions, span: Span): Promise<ProxyConnection> {
-  const { channel, principal } = options;
+  const { channel, principal, bodyBytesMax } = options;
   if (!channel) throw new GrpcError(Code.Internal, noOwnChannel);
-  return connectToApp(channel, forwardedMetadata(context, principal, principal.appId), context, span);
+  const metadata = forwardedMetadata(context, principal, principal.appId);
+  return connectToApp(channel, metadata, { context, span, bodyBytesMax });
+}
+
+export interface LastHop {
+  context: Pick<GrpcContext, "path" | "signal">;
+  span: Span;
+  bodyBytesMax: number;
 }
 
 /** The last hop: within the app's concurrency limit, with its token. */
 export async function connectToApp(
   channel: AppChannel,
   metadata: Metadata,
-  { path, signal }: Pick<GrpcContext, "path" | "signal">,
-  span: Span,
+  { context: { path, signal }, span, bodyBytesMax: bytesMax }: LastHop,
 ): Promise<ProxyConnection> {
   if (!channel.isHealthy) throw unhealthy();
   const client = channel.grpc;
   if (!client) throw new GrpcError(Code.Unimplemented, "the application does not speak gRPC");
-  // Passed on it would be handled again, though the app's Idempotency promises that it is not.
+  const sent = [...metadata, ...channel.grpcMetadata(span.context)];
   if (channel.inbound !== undefined && metadata.some(([name]) => name === "idempotency-key")) {
-    throw new GrpcError(Code.Unimplemented, keyedProxy);
+    const parts = { path, metadata, signal, trace: span.context, bytesMax };
+    const whole = onceProxied(channel, channel.inbound, parts);
+    return { client, metadata: sent, whole, done: (code) => endSpan(span, code) };
   }
   const release = await holdSlot(channel, signal);
   const startedMs = performance.now();
@@ -112,7 +119,7 @@ export async function connectToApp(
     channel.proxied?.(path, code, performance.now() - startedMs);
     endSpan(span, code);
   };
-  return { client, metadata: [...metadata, ...channel.grpcMetadata(span.context)], done };
+  return { client, metadata: sent, done };
 }
 
 function peer(

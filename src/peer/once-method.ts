@@ -87,7 +87,7 @@ function responseOf({ status, reason = "", headers }: HttpReply, bytes: Uint8Arr
   return { status, reason, rawHeaders: headers, header, body: new WholeBody(bytes) };
 }
 
-async function bytesOf({ body }: HttpReply, bytesMax: number): Promise<Uint8Array> {
+export async function bytesOf({ body }: HttpReply, bytesMax: number): Promise<Uint8Array> {
   if (body === undefined) return new Uint8Array(0);
   if (typeof body === "string") return Buffer.from(body);
   if (body instanceof Uint8Array) return body;
@@ -101,7 +101,7 @@ async function bytesOf({ body }: HttpReply, bytesMax: number): Promise<Uint8Arra
   return Buffer.concat(pieces);
 }
 
-function headerOf(raw: RawHeaders, lowerName: string): string | undefined {
+export function headerOf(raw: RawHeaders, lowerName: string): string | undefined {
   for (let i = 0; i + 1 < raw.length; i += 2) {
     if ((raw[i] as string).toLowerCase() === lowerName) return raw[i + 1];
   }

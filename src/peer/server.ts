@@ -209,7 +209,7 @@ function serveGrpc(
   path: string,
   metadata: Metadata,
   token: Buffer,
-  { apps, telemetry }: PeerHandlersOptions,
+  { apps, telemetry, settings }: PeerHandlersOptions,
 ): GrpcProxyTarget {
   const field = (wanted: string): string | undefined => metadata.find(([name]) => name === wanted)?.[1];
   const { callee, caller } = calleeOf(field, token, apps);
@@ -219,7 +219,8 @@ function serveGrpc(
       const span = telemetry.tracer.start(path, "server", extractGrpcContext(field));
       try {
         const channel = admit(callee, { ...said(caller), operation: path, verb: "" });
-        return await connectToApp(channel, peerMetadata(context), context, span);
+        const { maxBodyBytes: bodyBytesMax } = settings;
+        return await connectToApp(channel, peerMetadata(context), { context, span, bodyBytesMax });
       } catch (error) {
         span.end({ code: Code.Internal, message: failureText(error) });
         throw error;

@@ -187,27 +187,3 @@ test("effects of a gRPC app's method are one commit with its key; a key may come
   expect((await mecha.http("orders", "GET /v1.0/state/statestore/count")).text).toBe("1");
   expect(app.calls()).toBe(1);
 });
-
-test("a proxied call with a key is refused, not handled twice in silence", async () => {
-  const app = await grpcApp((call) => ({ data: `n${call}` }));
-  const mecha = await start(app.port);
-  for (const from of ["orders", "shop"]) {
-    const client = new Client(`127.0.0.1:${mecha.ports(from).grpc}`, credentials.createInsecure());
-    closers.push(() => client.close());
-    const call = (key: string | undefined) =>
-      new Promise<ServiceError | null>((resolve) => {
-        const metadata = new Metadata();
-        metadata.set("dapr-app-id", "orders");
-        if (key !== undefined) metadata.set("idempotency-key", key);
-        const same = (bytes: Buffer) => bytes;
-        client.makeUnaryRequest("/my.Own/Method", same, same, Buffer.alloc(0), metadata, resolve);
-      });
-    const refused = await call("k");
-    expect([refused?.code, refused?.details]).toEqual([
-      12,
-      expect.stringContaining("idempotency-key on a proxied gRPC call"),
-    ]);
-    // grpc-js's own word: the call has reached the app.
-    expect((await call(undefined))?.details).toContain("does not implement");
-  }
-});

@@ -193,7 +193,7 @@ test("the policies of a caller hold for an app of another process", async () => 
       "--resources-path",
       folder,
       "--data-dir",
-      folder,
+      data,
       ...words,
     ];
     const started = cleanup.process(startProcess(all));

@@ -1,11 +1,28 @@
 import type { ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
 import { addMetadata, formatGrpcTimeout, forwardedHeaders, type HeaderObject } from "./metadata.ts";
 import { asGrpcError, type ServerCall } from "./server-call.ts";
-import { grpcCode, grpcCodeOfHttpStatus, grpcCodeOfReset } from "./status.ts";
+import { grpcCode } from "./status.ts";
 import { cancelStream } from "./stream-reset.ts";
-import { GrpcError, type GrpcProxyTarget, type Metadata, type ProxyPolicy } from "./types.ts";
+import type {
+  GrpcError,
+  GrpcProxyTarget,
+  Metadata,
+  ProxyPolicy,
+  ProxyRun,
+  WholeAnswer,
+  WholeCalls,
+} from "./types.ts";
+import {
+  closeFailure,
+  codeOf,
+  endStreamFlag,
+  exchange,
+  headFailure,
+  isOneMessage,
+  passAnswer,
+  wholeRequest,
+} from "./whole-call.ts";
 
-const endStreamFlag = 1;
 const refusedStream = 7;
 /**
  * Request bytes held while the connection to the other server is being chosen, and until it has begun to answer: a
@@ -59,17 +76,19 @@ class ProxiedCall {
   }
 
   async connect(target: GrpcProxyTarget): Promise<void> {
-    const { client, metadata, policy, done } = await target.connect(this.#call);
+    const { client, metadata, policy, whole, done } = await target.connect(this.#call);
     this.#done = done;
     this.#policy = policy;
     if (this.#call.isEnded) return this.#finish(grpcCode.CANCELLED);
     this.#open = () => client.open(upstreamHeaders(this.#call, metadata));
-    if (policy === undefined) this.#begin();
+    if (whole !== undefined)
+      await this.#inOnePiece(whole, () => client.open(plainHeaders(this.#call, metadata)));
+    else if (policy === undefined) this.#begin();
     else await this.#within(policy);
   }
 
   async #within(policy: ProxyPolicy): Promise<void> {
-    const ending = await policy.run((signal) => this.#whole(signal), {
+    const ending = await policy.run((signal) => this.#untilEnd(signal), {
       signal: this.#call.signal,
       isRepeatable: () => this.#canRepeat,
       codeOf: ({ code }) => code,
@@ -77,21 +96,35 @@ class ProxiedCall {
     if (!this.#call.isEnded) ending.pass();
   }
 
+  async #inOnePiece(whole: WholeCalls, open: () => Promise<ClientHttp2Stream>): Promise<void> {
+    const call = this.#call;
+    const { bytesMax } = whole;
+    const received = { chunks: this.#held ?? [], isEnded: this.#isRequestEnded };
+    this.#held = undefined;
+    const request = await wholeRequest(call, received, bytesMax);
+    const work = () => whole.handle(request, (signal) => exchange(open, request, { signal, bytesMax }));
+    const run: ProxyRun<WholeAnswer> = {
+      signal: call.signal,
+      isRepeatable: () => true,
+      codeOf: ({ code }) => code,
+    };
+    const answer = await (this.#policy === undefined ? work() : this.#policy.run(work, run));
+    passAnswer(call, answer);
+    this.#finish(answer.code);
+  }
+
   /** An attempt until its end. */
-  #whole(signal: AbortSignal | undefined): Promise<Ending> {
+  #untilEnd(signal: AbortSignal | undefined): Promise<Ending> {
     this.#heldHead = undefined;
     this.#trailers = undefined;
     this.#attemptSignal = signal;
-    return new Promise((resolve, reject) => {
-      const stop = (): void => this.#drop();
-      const end = (): void => signal?.removeEventListener("abort", stop);
-      this.#waiting = {
-        resolve: (ending) => (end(), resolve(ending)),
-        reject: (error) => (end(), reject(error)),
-      };
-      signal?.addEventListener("abort", stop, { once: true });
-      this.#begin();
+    const stop = (): void => this.#drop();
+    signal?.addEventListener("abort", stop, { once: true });
+    const ending = new Promise<Ending>((resolve, reject) => {
+      this.#waiting = { resolve, reject };
     });
+    this.#begin();
+    return ending.finally(() => signal?.removeEventListener("abort", stop));
   }
 
   /**
@@ -188,12 +221,10 @@ class ProxiedCall {
 
   #forwardHeaders(headers: IncomingHttpHeaders, flags: number, raw: string[]): void {
     const isTrailersOnly = (flags & endStreamFlag) !== 0;
-    const status = Number(headers[":status"]);
-    const isGrpc = status === 200 && /^application\/grpc/i.test(headers["content-type"] ?? "");
-    if (!isGrpc && headers["grpc-status"] === undefined) {
-      const code = status === 200 ? grpcCode.UNKNOWN : grpcCodeOfHttpStatus(status);
+    const failure = headFailure(headers);
+    if (failure !== undefined) {
       if (this.#upstream !== undefined) cancelStream(this.#upstream);
-      this.#failAttempt(new GrpcError(code, `unexpected HTTP status code received from server: ${status}`));
+      this.#failAttempt(failure);
       return;
     }
     const forwarded = forwardedHeaders(raw);
@@ -245,20 +276,11 @@ class ProxiedCall {
       this.#endWithTrailers();
       return;
     }
-    const code = this.#upstream?.rstCode ?? 0;
-    if (code === refusedStream && this.#held !== undefined && this.#refusals < refusalsMax) {
-      this.#repeat();
-      return;
-    }
-    if (this.#session === undefined || this.#session.destroyed) {
-      this.#failAttempt(new GrpcError(grpcCode.UNAVAILABLE, "the connection to the called server was lost"));
-    } else if (code !== 0) {
-      const text = `stream terminated by RST_STREAM with error code: ${code}`;
-      this.#failAttempt(new GrpcError(grpcCodeOfReset(code), text));
-    } else
-      this.#failAttempt(
-        new GrpcError(grpcCode.INTERNAL, "server closed the stream without sending trailers"),
-      );
+    const upstream = this.#upstream;
+    if (upstream === undefined) return;
+    const isRefused = upstream.rstCode === refusedStream;
+    if (isRefused && this.#held !== undefined && this.#refusals < refusalsMax) this.#repeat();
+    else this.#failAttempt(closeFailure(upstream, this.#session));
   }
 
   #repeat(): void {
@@ -283,6 +305,14 @@ class ProxiedCall {
 }
 
 function upstreamHeaders(call: ServerCall, metadata: Metadata): HeaderObject {
+  const headers = plainHeaders(call, metadata);
+  if (call.deadlineMs !== undefined)
+    headers["grpc-timeout"] = formatGrpcTimeout(call.deadlineMs - Date.now());
+  return headers;
+}
+
+/** Of a call that goes on when its caller has left: without deadline. */
+function plainHeaders(call: ServerCall, metadata: Metadata): HeaderObject {
   const headers: HeaderObject = {
     ":method": "POST",
     ":path": call.path,
@@ -293,20 +323,7 @@ function upstreamHeaders(call: ServerCall, metadata: Metadata): HeaderObject {
   const accepted = call.head.header("grpc-accept-encoding");
   if (encoding !== undefined) headers["grpc-encoding"] = encoding;
   if (accepted !== undefined) headers["grpc-accept-encoding"] = accepted;
-  if (call.deadlineMs !== undefined)
-    headers["grpc-timeout"] = formatGrpcTimeout(call.deadlineMs - Date.now());
   return addMetadata(headers, metadata);
-}
-
-/** At most one message, by its frame: a flag, four bytes of length, the bytes. */
-function isOneMessage(chunks: readonly Uint8Array[]): boolean {
-  const bytes = Buffer.concat(chunks);
-  return bytes.length <= 5 || bytes.length <= 5 + bytes.readUInt32BE(1);
-}
-
-function codeOf(trailers: HeaderObject): number {
-  const code = Number(trailers["grpc-status"]);
-  return Number.isInteger(code) ? code : grpcCode.UNKNOWN;
 }
 
 function ignore(): void {}

@@ -1,4 +1,5 @@
 import type { ClientHttp2Stream } from "node:http2";
+import type { HeaderObject } from "../http2/header-encoder.ts";
 
 /** Metadata in wire order, lower-case names; `-bin` values are base64 text without padding, as on the wire. */
 export type Metadata = [name: string, value: string][];
@@ -41,8 +42,27 @@ export interface GrpcProxyTarget {
     client: GrpcClient;
     metadata: Metadata;
     policy?: ProxyPolicy | undefined;
+    /** Given: the call is handled in one piece. */
+    whole?: WholeCalls | undefined;
     done?: (code: number) => void;
   }>;
+}
+
+/** Handles proxied calls of one message whose answers may come from elsewhere. */
+export interface WholeCalls {
+  /** Of a request, and of an answer. */
+  bytesMax: number;
+  /** `send` makes the call itself. */
+  handle(request: Uint8Array, send: (signal: AbortSignal) => Promise<WholeAnswer>): Promise<WholeAnswer>;
+}
+
+/** An answer as it came, its messages in their frames. */
+export interface WholeAnswer {
+  /** `undefined`: there were trailers only. */
+  headers: HeaderObject | undefined;
+  body: Uint8Array;
+  trailers: HeaderObject;
+  code: number;
 }
 
 /** Runs attempts of a proxied call until one is good or it gives up. Rejects with GrpcErrors. */

@@ -1,0 +1,144 @@
+import type { ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
+import { forwardedHeaders, type HeaderObject } from "./metadata.ts";
+import type { ServerCall } from "./server-call.ts";
+import { grpcCode, grpcCodeOfHttpStatus, grpcCodeOfReset } from "./status.ts";
+import { cancelStream } from "./stream-reset.ts";
+import { GrpcError, type WholeAnswer } from "./types.ts";
+
+export const endStreamFlag = 1;
+const frameHeadBytes = 5;
+
+export interface Received {
+  chunks: readonly Uint8Array[];
+  isEnded: boolean;
+}
+
+/** The frame of a request of one message; rejects when there are more, and when the call ends before it is here. */
+export function wholeRequest(call: ServerCall, received: Received, bytesMax: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let total = 0;
+  return new Promise((resolve, reject) => {
+    const add = (chunk: Uint8Array): void => {
+      chunks.push(chunk.slice());
+      total += chunk.length;
+      if (total > bytesMax + frameHeadBytes) reject(tooLarge("the request", bytesMax));
+      else if (!isOneMessage(chunks)) reject(severalMessages());
+    };
+    const end = (): void => {
+      if (total < frameHeadBytes) reject(new GrpcError(grpcCode.INTERNAL, "the request holds no message"));
+      resolve(Buffer.concat(chunks));
+    };
+    call.signal.addEventListener("abort", () => reject(call.signal.reason), { once: true });
+    for (const chunk of received.chunks) add(chunk);
+    if (received.isEnded) {
+      end();
+      return;
+    }
+    call.reader = { onData: add, onEnd: end };
+    call.stream.resume();
+  });
+}
+
+/** Sends a request and reads the answer to its end. */
+export async function exchange(
+  open: () => Promise<ClientHttp2Stream>,
+  request: Uint8Array,
+  { signal, bytesMax }: { signal: AbortSignal; bytesMax: number },
+): Promise<WholeAnswer> {
+  const upstream = await open();
+  const { session } = upstream;
+  const answer: Partial<WholeAnswer> = {};
+  const pieces: Uint8Array[] = [];
+  let total = 0;
+  return new Promise((resolve, reject) => {
+    const refuse = (error: GrpcError): void => {
+      cancelStream(upstream);
+      reject(error);
+    };
+    const stop = (): void => refuse(new GrpcError(grpcCode.CANCELLED, "context canceled"));
+    upstream.on("error", ignore);
+    upstream.on("response", (head, flags, raw) => {
+      const failure = headFailure(head);
+      if (failure !== undefined) return refuse(failure);
+      const lines = { ...forwardedHeaders(raw as unknown as string[]), ":status": 200 };
+      if ((flags & endStreamFlag) !== 0) answer.trailers = lines;
+      else answer.headers = lines;
+    });
+    upstream.on("trailers", (_headers, _flags, raw) => {
+      answer.trailers = forwardedHeaders(raw as unknown as string[]);
+    });
+    upstream.on("data", (chunk: Uint8Array) => {
+      total += chunk.length;
+      if (total > bytesMax) refuse(tooLarge("the answer", bytesMax));
+      else pieces.push(chunk);
+    });
+    upstream.on("close", () => {
+      signal.removeEventListener("abort", stop);
+      const { headers, trailers } = answer;
+      if (trailers === undefined) reject(closeFailure(upstream, session));
+      else resolve({ headers, body: Buffer.concat(pieces), trailers, code: codeOf(trailers) });
+    });
+    if (signal.aborted) {
+      stop();
+      return;
+    }
+    signal.addEventListener("abort", stop, { once: true });
+    upstream.end(request);
+  });
+}
+
+export function passAnswer(call: ServerCall, { headers, body, trailers }: WholeAnswer): void {
+  if (call.isEnded) return;
+  if (headers !== undefined) call.forwardHeaders(headers);
+  if (body.length > 0) call.stream.write(body);
+  call.forwardEnd(trailers);
+}
+
+/** What is wrong with the head of an answer. */
+export function headFailure(headers: IncomingHttpHeaders): GrpcError | undefined {
+  const status = Number(headers[":status"]);
+  const isGrpc = status === 200 && /^application\/grpc/i.test(headers["content-type"] ?? "");
+  if (isGrpc || headers["grpc-status"] !== undefined) return undefined;
+  const code = status === 200 ? grpcCode.UNKNOWN : grpcCodeOfHttpStatus(status);
+  return new GrpcError(code, `unexpected HTTP status code received from server: ${status}`);
+}
+
+/** Why a stream closed that had no trailers. */
+export function closeFailure(
+  { rstCode = 0 }: ClientHttp2Stream,
+  session: ClientHttp2Stream["session"],
+): GrpcError {
+  if (session === undefined || session.destroyed) {
+    return new GrpcError(grpcCode.UNAVAILABLE, "the connection to the called server was lost");
+  }
+  if (rstCode === 0) {
+    return new GrpcError(grpcCode.INTERNAL, "server closed the stream without sending trailers");
+  }
+  const text = `stream terminated by RST_STREAM with error code: ${rstCode}`;
+  return new GrpcError(grpcCodeOfReset(rstCode), text);
+}
+
+/** At most one message, by its frame: a flag, four bytes of length, the bytes. */
+export function isOneMessage(chunks: readonly Uint8Array[]): boolean {
+  let total = 0;
+  for (const { length } of chunks) total += length;
+  if (total <= frameHeadBytes) return true;
+  const head = Buffer.concat(chunks, frameHeadBytes);
+  return total <= frameHeadBytes + head.readUInt32BE(1);
+}
+
+export function codeOf(trailers: HeaderObject): number {
+  const code = Number(trailers["grpc-status"]);
+  return Number.isInteger(code) ? code : grpcCode.UNKNOWN;
+}
+
+function tooLarge(what: string, bytesMax: number): GrpcError {
+  return new GrpcError(grpcCode.RESOURCE_EXHAUSTED, `${what} is larger than ${bytesMax} bytes`);
+}
+
+function severalMessages(): GrpcError {
+  const text = "an idempotency key is for calls of one message, not for streams";
+  return new GrpcError(grpcCode.INVALID_ARGUMENT, text);
+}
+
+function ignore(): void {}

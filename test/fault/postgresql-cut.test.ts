@@ -39,7 +39,7 @@ test("a connection lost within a result leaves nothing of it in the next", async
   const url = `postgresql://postgres:hush-hush@127.0.0.1:${port}/postgres`;
   let cuts = 0;
   const options = { schema: "public", max: 1, timeoutMs: 10_000, patienceMs: 20_000 };
-  const link = new Link({ url, ...options, onClosed: () => cuts++ });
+  const link = new Link({ server: url, ...options, onClosed: () => cuts++ });
   cleanup.add(() => link.close());
 
   const rows = await link.read<{ n: number }>("SELECT n FROM generate_series(1, 3000) AS n");

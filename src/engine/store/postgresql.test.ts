@@ -1,11 +1,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
-import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import postgres from "postgres";
 import { type Service, startService } from "../../../test/services.ts";
+import { signalTree } from "../../../test/signal-tree.ts";
 import { SimulatedClock } from "../../edges/simulated.ts";
 import { copyStore } from "./copy.ts";
 import { checkPostgresqlStore } from "./postgresql/maintenance.ts";
@@ -268,12 +268,3 @@ test("a copy moves everything there and back: etags, messages in flight, timers,
   }
   await rm(folder, { recursive: true, force: true });
 }, 30_000);
-
-/** The server is a tree of processes. */
-function signalTree(pid: number, signal: string): void {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8")
-    .trim()
-    .split(" ")
-    .filter(Boolean);
-  spawnSync("kill", [`-${signal}`, String(pid), ...children]);
-}

@@ -73,7 +73,7 @@ export async function openPostgresqlStore(options: PostgresqlStoreOptions): Prom
 function linkOptions(address: StoreAddress, options: PostgresqlStoreOptions): Omit<LinkOptions, "max"> {
   const { queryTimeoutMs = 10_000, patienceMs = 5_000, random } = options;
   return {
-    url: address.url,
+    server: address.url,
     schema: address.schema,
     timeoutMs: queryTimeoutMs,
     patienceMs,

@@ -8,6 +8,7 @@ import { checkPostgresqlStore } from "../../../src/engine/store/postgresql/maint
 import { openPostgresqlStore } from "../../../src/engine/store/postgresql.ts";
 import { openSqliteStore } from "../../../src/engine/store/sqlite.ts";
 import type { Store } from "../../../src/engine/store/store.ts";
+import { until } from "../../../src/testing/index.ts";
 import type { Service } from "../../services.ts";
 
 /** One store that crashes, and a look into its tables past the store itself. */
@@ -21,6 +22,8 @@ export interface CrashHome {
   messages(topic: string): Promise<Set<string>>;
   /** Messages that the group has not finished. */
   waiting(topic: string, group: string): Promise<Set<string>>;
+  /** What killed processes have sent is done or gone: a server may be at it still when they are dead. */
+  settled?(): Promise<void>;
   /** Ends the server without warning and starts it again; absent where there is none. */
   crashServer?(): Promise<void>;
   remove(): Promise<void>;
@@ -82,10 +85,24 @@ export function postgresqlHome(server: Service): MakeHome {
       events: () => look("SELECT event FROM history"),
       messages: (topic) => look("SELECT data FROM messages JOIN topics ON id = topic WHERE name = $1", topic),
       waiting: (topic, group) => look(waitingSql("seq", ["$1", "$2"]), topic, group),
+      settled: () => sessionsEnded(String(server.details.url)),
       crashServer: () => crash(server),
       remove: async () => undefined,
     };
   };
+}
+
+async function sessionsEnded(url: string): Promise<void> {
+  const db = postgres(url, { max: 1 });
+  try {
+    await until(async () => {
+      const [row] = await db`SELECT count(*)::int AS others FROM pg_stat_activity
+        WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()`;
+      return row?.others === 0;
+    }, "the sessions of killed runtimes have ended");
+  } finally {
+    await db.end();
+  }
 }
 
 /** A session that began in that very moment outlives the server a little, and keeps the next one from starting. */

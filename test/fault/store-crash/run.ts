@@ -35,6 +35,7 @@ export async function runCrashRounds(
     const inThisHome = Math.min(roundsPerHome, rounds - report.rounds);
     for (let round = 0; round < inThisHome && report.faults.length === 0; round++) {
       await crashOnce(home, journal, report, random);
+      await home.settled?.();
       report.faults.push(...(await verify(home, journal)));
       report.rounds += 1;
     }

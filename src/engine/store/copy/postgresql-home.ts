@@ -31,7 +31,7 @@ export class PostgresqlHome implements CopySource, CopyTarget {
     const onClosed = (): void => {
       if (state.isOpen) state.isLost = true;
     };
-    const link = new Link({ url, schema, max: 1, timeoutMs: 300_000, patienceMs: 5_000, onClosed });
+    const link = new Link({ server: url, schema, max: 1, timeoutMs: 300_000, patienceMs: 5_000, onClosed });
     const home = new PostgresqlHome(link, schema, state);
     try {
       await migrate(link, schema, shown);

@@ -6,9 +6,20 @@ import { codeOf, kindOf, QueryTimeout, toStoreUnavailable } from "./faults.ts";
 
 export type Value = string | number | boolean | null | Uint8Array;
 
+export interface Statement {
+  text: string;
+  values: readonly Value[];
+}
+
 export interface LinkOptions {
-  url: string;
-  schema: string;
+  /** `postgresql://…`, or the same as options of the client library. */
+  server: string | Readonly<Record<string, unknown>>;
+  /** Where tables are looked for; absent: where the server says. */
+  schema?: string;
+  /** Settings of each session in place of those of the store. */
+  session?: Readonly<Record<string, string | number>>;
+  /** Statements are not prepared: for pools between here and the server. */
+  isUnprepared?: boolean;
   /** Connections at once. */
   max: number;
   /** How long one query may take; afterwards its connection is given up. */
@@ -53,9 +64,16 @@ export class Link {
     return this.#query(text, values, true);
   }
 
-  /** Several statements without values, in one transaction; they can be sent again. */
-  async script(text: string): Promise<void> {
-    await this.#untilAnswered((sql) => sql.unsafe(text).simple(), false);
+  /** How many rows a statement has changed. Otherwise like `write`. */
+  async change({ text, values }: Statement): Promise<number> {
+    const ask = (sql: Sql) =>
+      sql.unsafe(text, [...values] as never[], { prepare: !this.#options.isUnprepared });
+    return ((await this.#untilAnswered(ask, true)) as { count: number }).count;
+  }
+
+  /** Several statements without values, in one transaction; they can be sent again, unless they are a write. */
+  async script(text: string, { isWrite = false } = {}): Promise<void> {
+    await this.#untilAnswered((sql) => sql.unsafe(text).simple(), isWrite);
   }
 
   async close(): Promise<void> {
@@ -66,7 +84,8 @@ export class Link {
   }
 
   async #query<Row extends object>(text: string, values: readonly Value[], isWrite: boolean): Promise<Row[]> {
-    const ask = (sql: Sql) => sql.unsafe(text, [...values] as never[], { prepare: true });
+    const ask = (sql: Sql) =>
+      sql.unsafe(text, [...values] as never[], { prepare: !this.#options.isUnprepared });
     const rows = (await this.#untilAnswered(ask, isWrite)) as Row[];
     // postgres 3.4.9 counts on after a connection was lost within a result: the next one begins with holes.
     return rows.filter(() => true);
@@ -137,8 +156,9 @@ export class Link {
   }
 
   #open(library: typeof postgres): Sql {
-    const { url, schema, max, timeoutMs, onNotice, onClosed } = this.#options;
+    const { server, schema, session, max, timeoutMs, onNotice, onClosed } = this.#options;
     const options = {
+      ...(typeof server === "string" ? {} : server),
       max,
       // Less than the patience: there is time for another.
       connect_timeout: Math.max(1, Math.ceil(timeoutMs / 4000)),
@@ -152,15 +172,17 @@ export class Link {
       types: { bigint: { to: 20, from: [20], parse: Number, serialize: String } },
       connection: {
         application_name: "mecha",
-        search_path: schema,
-        synchronous_commit: "on",
-        default_transaction_isolation: "read committed",
-        statement_timeout: timeoutMs,
-        client_min_messages: "warning",
-        jit: "off",
+        ...(schema !== undefined && { search_path: schema }),
+        ...(session ?? {
+          synchronous_commit: "on",
+          default_transaction_isolation: "read committed",
+          statement_timeout: timeoutMs,
+          client_min_messages: "warning",
+          jit: "off",
+        }),
       },
     };
     // The types know neither `onnotify` nor settings they have not heard of.
-    return library(url, options as never) as unknown as Sql;
+    return library(typeof server === "string" ? server : "", options as never) as unknown as Sql;
   }
 }

@@ -57,7 +57,7 @@ export async function checkPostgresqlStore(
   options: Partial<LinkOptions> = {},
 ): Promise<CheckReport> {
   const { url, schema, shown } = parseStoreAddress(text);
-  const link = new Link({ url, schema, max: 1, timeoutMs: 300_000, patienceMs: 5_000, ...options });
+  const link = new Link({ server: url, schema, max: 1, timeoutMs: 300_000, patienceMs: 5_000, ...options });
   try {
     const version = await readVersion(link, schema);
     refuseNewer(shown, version, schemaVersion);

@@ -74,10 +74,16 @@ function begin(world: World, instanceId: string, name: ProgramName): void {
   world.insist(
     ({ workflows }) => workflows.instances.start({ instanceId, name }, signal),
     () => {
-      if (name === "event")
-        world.insist(({ workflows }) => workflows.instances.raiseEvent(instanceId, "go", undefined));
+      if (name === "event") raise(world, instanceId);
     },
   );
+}
+
+/** Until it has ended: a machine that stood still may have started it anew. */
+function raise(world: World, instanceId: string): void {
+  if (world.ended.has(instanceId)) return;
+  world.insist(({ workflows }) => workflows.instances.raiseEvent(instanceId, "go", undefined));
+  world.clock.setTimer(5_000, () => raise(world, instanceId));
 }
 
 /** Half of the jobs come once, half of them three times. */

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { runReadme } from "../../test/readme.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const home = mkdtempSync(join(tmpdir(), "mecha-approval-"));
@@ -46,6 +47,11 @@ test("the approval example: a small order needs nobody", async () => {
   await post("", { id: "1", item: "pen", amount: 3 });
   await until(async () => (await status("1")) === "shipped");
   expect(output).toContain("order 1: pen is on its way");
+}, 60_000);
+
+test("the approval example: the README's commands", async () => {
+  const printed = await runReadme("approval", Number(new URL(orders).port), env);
+  expect(printed).toMatch(/RUNNING.*wait +decision .*COMPLETED/s);
 }, 60_000);
 
 test("the approval example: a large order waits for a person, also over a restart", async () => {

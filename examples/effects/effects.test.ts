@@ -3,6 +3,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { runReadme } from "../../test/readme.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const home = mkdtempSync(join(tmpdir(), "mecha-effects-"));
@@ -59,6 +60,15 @@ test("the effects example: an order that is sent twice happens once, and so does
   await until(() => output.includes("mail to ann@example.org: order 7 is paid"));
   expect(await state("stock-pen")).toBe(9);
   expect(output.split("mail to").length - 1).toBe(2);
+}, 60_000);
+
+test("the effects example: the README's commands", async () => {
+  const port = Number(new URL(api).port);
+  const printed = (await runReadme("effects", port, env)).toLowerCase();
+  expect(printed.split("http/1.1 201").length - 1).toBe(2);
+  expect(printed.split("idempotent-replayed: true").length - 1).toBe(1);
+  expect(printed).toContain('"name":"remind-8"');
+  await until(() => output.includes("mail to ben@example.org: order 8 is paid"));
 }, 60_000);
 
 async function order(id: string) {

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { runReadme } from "../../test/readme.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const home = mkdtempSync(join(tmpdir(), "mecha-game-"));
@@ -10,6 +11,7 @@ const env = { ...process.env, MECHA_HOME: home };
 let runtime: ChildProcess;
 let output = "";
 let actors = "";
+let port = 0;
 
 interface Table {
   refused?: string;
@@ -32,7 +34,8 @@ async function open(): Promise<void> {
   await until(async () => {
     const listed = spawnSync(join(root, "mecha"), ["list", "--json"], { env, encoding: "utf8" });
     const [app] = JSON.parse(listed.stdout) as { httpPort: number }[];
-    actors = `http://127.0.0.1:${app?.httpPort}/v1.0/actors`;
+    port = app?.httpPort ?? 0;
+    actors = `http://127.0.0.1:${port}/v1.0/actors`;
     return (await fetch(`${actors}/Room/hall/method/look`, { method: "POST" })).ok;
   });
 }
@@ -48,18 +51,25 @@ afterAll(async () => {
   rmSync(home, { recursive: true, force: true });
 });
 
+test("the game example: the README's commands begin a round", async () => {
+  const printed = await runReadme("game", port, env);
+  expect(printed).toContain('"story":["Ada takes 1, 20 left","Marvin takes ');
+  expect(printed).not.toContain("refused");
+  expect((await room("hall", "sit", {})).refused).toStartWith("who?");
+}, 60_000);
+
 test("the game example: who leaves a multiple of four beats the robot, which hears of it", async () => {
-  await room("attic", "sit", { name: "Ada" });
-  await room("attic", "sit", { name: "Marvin", kind: "Robot" });
-  let table = await room("attic", "begin", { turnSeconds: 3600 });
-  expect((await room("attic", "take", { name: "Marvin", matches: 1 })).refused).toBe("it is the turn of Ada");
-  expect((await room("attic", "take", { name: "Ada", matches: 4 })).refused).toBe("nobody can take 4");
-  while (table.isOpen) table = await room("attic", "take", { name: "Ada", matches: table.left % 4 });
+  await room("loft", "sit", { name: "Ada" });
+  await room("loft", "sit", { name: "Marvin", kind: "Robot" });
+  let table = await room("loft", "begin", { turnSeconds: 3600 });
+  expect((await room("loft", "take", { name: "Marvin", matches: 1 })).refused).toBe("it is the turn of Ada");
+  expect((await room("loft", "take", { name: "Ada", matches: 4 })).refused).toBe("nobody can take 4");
+  while (table.isOpen) table = await room("loft", "take", { name: "Ada", matches: table.left % 4 });
   expect(table.winner).toBe("Ada");
   expect(table.story.slice(0, 2)).toEqual(["Ada takes 1, 20 left", "Marvin takes 1, 19 left"]);
   await until(async () => (await record("Player", "Ada")).won === 1);
   await until(async () => (await record("Robot", "Marvin")).lost === 1);
-  expect(output).toContain("attic: Ada wins");
+  expect(output).toContain("loft: Ada wins");
 }, 60_000);
 
 test("the game example: of many moves at the same moment one counts", async () => {

@@ -19,7 +19,8 @@ export class Room extends AbstractActor {
     return table ?? structuredClone(empty);
   }
 
-  async sit({ name, kind = "Player" }) {
+  async sit({ name, kind = "Player" } = {}) {
+    if (typeof name !== "string" || name === "") return refusal('who? {"name":"Ada"} as application/json');
     const table = await this.look();
     if (table.isOpen) return refusal("the round has begun");
     if (!(kind in kinds)) return refusal(`nobody is a ${kind}`);

@@ -23,12 +23,11 @@ function readTls(tls: FieldReader): NonNullable<HttpEndpointSpec["clientTLS"]> {
   const full = spelled.startsWith("Renegotiate") || spelled === "" ? spelled : `Renegotiate${spelled}`;
   if (full !== "" && !renegotiations.some((one) => one === full)) {
     tls.fail(`renegotiation must be one of ${renegotiations.join(", ")}, got ${spelled}`, "renegotiation");
-  }
+  } else tls.missing("renegotiation", () => full === "" || full === "RenegotiateNever");
   return {
     ...(rootCA && { rootCA }),
     ...(certificate && { certificate }),
     ...(privateKey && { privateKey }),
-    ...(full !== "" && { renegotiation: full }),
   };
 }
 

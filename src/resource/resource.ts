@@ -55,7 +55,6 @@ export interface HttpEndpointSpec {
     rootCA?: MetadataItem;
     certificate?: MetadataItem;
     privateKey?: MetadataItem;
-    renegotiation?: string;
   };
 }
 

@@ -53,10 +53,10 @@ export interface AppSettings {
   appHealth: { path: string; probeIntervalMs: number; probeTimeoutMs: number; threshold: number } | undefined;
   maxBodyBytes: number;
   readBufferBytes: number;
-  /** DAPR_API_TOKEN: what callers must present. */
-  apiToken: string | undefined;
-  /** APP_API_TOKEN: what mecha presents to the app. */
-  appToken: string | undefined;
+  /** Of these callers must present one; none: no token is asked for. Read at each call, for they change. */
+  readonly apiTokens: readonly string[];
+  /** What mecha presents to the app. Read at each call. */
+  readonly appToken: string | undefined;
   allowedOrigins: string;
   /** Operations of this app that may run at once, and how many more may wait. Absent: no limit. */
   apiLimit?: { callsMax: number; queueMax: number } | undefined;

@@ -20,7 +20,8 @@ export interface AppChannelSettings {
   appChannelAddress: string;
   appMaxConcurrency: number;
   appHealth: (HealthSettings & { path: string }) | undefined;
-  appToken: string | undefined;
+  /** Read at each call, for it changes. */
+  readonly appToken: string | undefined;
   maxBodyBytes: number;
 }
 
@@ -79,7 +80,7 @@ class LocalApp implements AppChannel {
         address: this.#address,
         client: this.#client,
         limiter: this.#limiter,
-        appToken: settings.appToken,
+        settings,
         onOutcome,
         meter: options.meter,
       });

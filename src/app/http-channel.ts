@@ -11,8 +11,8 @@ export interface HttpChannelOptions {
   address: HttpAddress;
   client: HttpClient;
   limiter: Limiter;
-  /** APP_API_TOKEN. */
-  appToken: string | undefined;
+  /** The token is read at each call. */
+  settings: { readonly appToken: string | undefined };
   /** Told after each call whether the app answered at all. */
   onOutcome(wasAnswered: boolean): void;
   meter?: AppCallMeter | undefined;
@@ -24,11 +24,9 @@ const unanswered = 500;
 /** Calls an app over HTTP: one request, one slot, held until the answer's body has arrived. */
 export class HttpChannel {
   readonly #options: HttpChannelOptions;
-  readonly #tokenLines: string[];
 
   constructor(options: HttpChannelOptions) {
     this.#options = options;
-    this.#tokenLines = options.appToken === undefined ? [] : ["dapr-api-token", options.appToken];
   }
 
   request(request: AppHttpRequest): Promise<AppHttpResponse> {
@@ -94,9 +92,9 @@ export class HttpChannel {
   }
 
   #headers({ headers, trace }: AppHttpRequest): string[] {
-    return trace === undefined
-      ? headers.concat(this.#tokenLines)
-      : headers.concat(this.#tokenLines, traceLines(trace));
+    const { appToken } = this.#options.settings;
+    const all = appToken === undefined ? headers : [...headers, "dapr-api-token", appToken];
+    return trace === undefined ? all : all.concat(traceLines(trace));
   }
 }
 

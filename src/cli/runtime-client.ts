@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { openDataFolder } from "../host/data-folder.ts";
 import { type InstanceApp, type InstanceRecord, listInstances } from "../host/instances.ts";
@@ -102,7 +103,7 @@ function target(
   context: CommandContext,
 ): RuntimeTarget {
   const client = createHttpClient({ maxSocketsPerAddress: 8, idleTimeoutMs: 100 });
-  const token = context.env.DAPR_API_TOKEN;
+  const token = apiTokenOf(context.env);
   return {
     async request(method, path, body, headers = []) {
       const all = [...headers, ...(token === undefined ? [] : ["dapr-api-token", token])];
@@ -141,6 +142,21 @@ export function expectOk(reply: RuntimeReply): RuntimeReply {
   } catch (error) {
     if (error instanceof CommandError) throw error;
   }
-  const hint = reply.status === 401 ? "set DAPR_API_TOKEN to the token of that app" : undefined;
+  const hint =
+    reply.status === 401 ? "set DAPR_API_TOKEN or DAPR_API_TOKEN_FILE to the token of that app" : undefined;
   throw new CommandError(`HTTP ${reply.status}: ${text.slice(0, 2000)}`, { hint });
+}
+
+/** The token that a runtime of this environment asks for: of a file, the first one. */
+export function apiTokenOf(env: Readonly<Record<string, string | undefined>>): string | undefined {
+  const { DAPR_API_TOKEN: token, DAPR_API_TOKEN_FILE: file } = env;
+  if (token !== undefined || file === undefined) return token;
+  try {
+    const lines = readFileSync(file, "utf8").split("\n");
+    return lines.map((line) => line.trim()).find((line) => line !== "");
+  } catch (error) {
+    throw new CommandError(`DAPR_API_TOKEN_FILE can not be read: ${(error as Error).message}`, {
+      exitCode: 2,
+    });
+  }
 }

@@ -293,8 +293,24 @@ export function runtimeOptions(values: FlagValues, env: Record<string, string | 
     metricsPort: port(values, "metrics-port"),
     metricsListenAddress: values.text("metrics-listen-address"),
     apiLimit: apiLimit(values),
-    apiToken: env.DAPR_API_TOKEN || undefined,
-    appToken: env.APP_API_TOKEN || undefined,
+    ...tokens(env),
+  };
+}
+
+function tokens(env: Record<string, string | undefined>) {
+  const { DAPR_API_TOKEN: apiToken, APP_API_TOKEN: appToken } = env;
+  const { DAPR_API_TOKEN_FILE: apiTokenFile, APP_API_TOKEN_FILE: appTokenFile } = env;
+  for (const [name, token, file] of [
+    ["DAPR_API_TOKEN", apiToken, apiTokenFile],
+    ["APP_API_TOKEN", appToken, appTokenFile],
+  ]) {
+    if (token && file) throw new UsageError(`${name} and ${name}_FILE are both set`, "leave one of them out");
+  }
+  return {
+    apiToken: apiToken || undefined,
+    appToken: appToken || undefined,
+    apiTokenFile: apiTokenFile || undefined,
+    appTokenFile: appTokenFile || undefined,
   };
 }
 

@@ -17,7 +17,7 @@ import {
 } from "../net/grpc/index.ts";
 import { TaskHubSidecarService } from "../wire/orchestrator_service_pb.js";
 import type { CommandContext } from "./command.ts";
-import { CommandError, findApp } from "./runtime-client.ts";
+import { apiTokenOf, CommandError, findApp } from "./runtime-client.ts";
 
 /** A runtime's workflow API, as the SDKs use it. */
 export interface WorkflowClient {
@@ -57,7 +57,7 @@ async function call<I extends DescMessage, O extends DescMessage>(
   method: DescMethodUnary<I, O>,
   request: MessageInitShape<I>,
 ): Promise<MessageShape<O>> {
-  const token = env.DAPR_API_TOKEN;
+  const token = apiTokenOf(env);
   const bytes = toBinary(method.input, create(method.input, request));
   const path = `/${method.parent.typeName}/${method.name}`;
   const reply = await client.unary(

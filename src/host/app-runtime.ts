@@ -29,9 +29,10 @@ import { openPipeline, type Pipeline, type PipelineRequest } from "./pipelines.t
 import { internalPortOf, listenNear } from "./ports.ts";
 import { principalOf } from "./principal.ts";
 import { openResources, type RuntimeResources } from "./resources.ts";
+import { appSettings } from "./settings.ts";
 import { openSingletons } from "./singletons.ts";
 import { openCallMeter, openLog, openMetrics, openTracer } from "./telemetry.ts";
-import { runtimeVersion } from "./version.ts";
+import { openTokens, type Tokens } from "./tokens.ts";
 
 export interface AppRuntimeOptions {
   host: Host;
@@ -53,6 +54,7 @@ export interface AppRuntime {
   readonly options: RuntimeOptions;
   readonly ports: RuntimePorts;
   readonly scope: AppScope;
+  readonly tokens: Tokens;
   readonly log: Log;
   /** Resolves when the app was found and its subscriptions run. Rejects on a fatal error of that phase. */
   readonly initialised: Promise<void>;
@@ -94,6 +96,7 @@ class Runtime implements AppRuntime {
   readonly log: Log;
   initialised: Promise<void> = Promise.resolve();
   scope!: AppScope;
+  tokens!: Tokens;
   private readonly policies = createPolicies(() => this.scope);
   private readonly host: Host;
   private readonly health: HealthTargets = createHealthTargets();
@@ -126,6 +129,8 @@ class Runtime implements AppRuntime {
     const { configuration } = this.resources;
     const telemetry = await this.openTelemetry(configuration);
     await this.resources.openComponents(telemetry);
+    this.tokens = await openTokens(options, { edges: host.edges, log });
+    this.closers.push(() => this.tokens.close());
     this.closers.push(() => this.resources?.close());
     this.scope = this.buildScope(telemetry);
     await this.idempotency?.apply(this.resources.idempotencies);
@@ -193,7 +198,7 @@ class Runtime implements AppRuntime {
     const { host, options } = this;
     const resources = this.resources as RuntimeResources;
     const principal = principalOf(options);
-    const settings = appSettings(options);
+    const settings = appSettings(options, this.tokens);
     if (options.appPort > 0) this.channel = this.openChannel(settings, telemetry);
     const { channel } = this;
     this.idempotency = openIdempotency({
@@ -470,25 +475,6 @@ class Runtime implements AppRuntime {
 
 type ListenHttp = NonNullable<Parameters<typeof createListener>[0]["http"]>;
 type ListenGrpc = NonNullable<Parameters<typeof createListener>[0]["grpc"]>;
-
-function appSettings(options: RuntimeOptions): AppSettings {
-  return {
-    appPort: options.appPort,
-    appProtocol: options.appProtocol,
-    appChannelAddress: options.appChannelAddress,
-    appMaxConcurrency: options.appMaxConcurrency,
-    appHealth: options.appHealth,
-    maxBodyBytes: options.maxBodyBytes,
-    readBufferBytes: options.readBufferBytes,
-    apiLimit: options.apiLimit,
-    apiToken: options.apiToken,
-    appToken: options.appToken,
-    allowedOrigins: options.allowedOrigins,
-    grpcReflection: options.enableGrpcReflection,
-    isStrict: options.isStrict,
-    runtimeVersion,
-  };
-}
 
 /** Where peers find this mecha. On a store of one machine the loopback is enough. */
 function announcedAddress(listening: string, host: Host): string {

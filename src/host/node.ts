@@ -301,7 +301,8 @@ function recordOf(app: NodeApp, runtime: AppRuntime, dataFolder: string): Instan
 export function appEnvironment({
   options,
   ports,
-}: Pick<AppRuntime, "options" | "ports">): Record<string, string> {
+  tokens,
+}: Pick<AppRuntime, "options" | "ports" | "tokens">): Record<string, string> {
   const env: Record<string, string> = {
     APP_ID: options.appId,
     DAPR_HTTP_PORT: String(ports.http),
@@ -311,8 +312,8 @@ export function appEnvironment({
   };
   if (options.appPort > 0) env.APP_PORT = String(options.appPort);
   if (options.appPort > 0) env.PORT = String(options.appPort);
-  if (options.apiToken !== undefined) env.DAPR_API_TOKEN = options.apiToken;
-  if (options.appToken !== undefined) env.APP_API_TOKEN = options.appToken;
+  if (tokens.api[0] !== undefined) env.DAPR_API_TOKEN = tokens.api[0];
+  if (tokens.app !== undefined) env.APP_API_TOKEN = tokens.app;
   if (options.unixDomainSocket !== "") {
     env.DAPR_GRPC_SOCKET = join(options.unixDomainSocket, `dapr-${options.appId}-grpc.socket`);
     env.DAPR_HTTP_SOCKET = join(options.unixDomainSocket, `dapr-${options.appId}-http.socket`);

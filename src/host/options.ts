@@ -51,6 +51,9 @@ export interface RuntimeOptions {
   apiLimit: { callsMax: number; queueMax: number } | undefined;
   apiToken: string | undefined;
   appToken: string | undefined;
+  /** Files of such tokens, one a line, that may change. */
+  apiTokenFile: string | undefined;
+  appTokenFile: string | undefined;
   /** What the metadata API shows of the launcher. */
   extendedMetadata: Record<string, string>;
 }
@@ -102,5 +105,7 @@ export const runtimeDefaults: RuntimeOptions = {
   apiLimit: undefined,
   apiToken: undefined,
   appToken: undefined,
+  apiTokenFile: undefined,
+  appTokenFile: undefined,
   extendedMetadata: {},
 };

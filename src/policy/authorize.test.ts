@@ -13,10 +13,15 @@ function rule(name: string, version = "v1.0", protocol: ApiRule["protocol"] = "h
   return { name, version, protocol };
 }
 
-test("tokenCheck() takes the token and nothing else", () => {
-  const isRight = tokenCheck("s3cret");
+test("tokenCheck() takes the tokens there are and nothing else", () => {
+  let tokens = ["s3cret"];
+  const isRight = tokenCheck(() => tokens);
   expect(isRight("s3cret")).toBe(true);
   for (const given of ["", "s3cre", "s3creT", "s3cret "]) expect(isRight(given)).toBe(false);
+  tokens = ["newer", "s3cret"];
+  expect([isRight("s3cret"), isRight("newer")]).toEqual([true, true]);
+  tokens = ["newer"];
+  expect([isRight("s3cret"), isRight("newer")]).toEqual([false, true]);
 });
 
 test("isApiAllowed() keeps everything without lists", () => {

@@ -2,13 +2,13 @@ import { timingSafeEqual } from "node:crypto";
 import type { ApiRule, Configuration } from "../resource/resource.ts";
 import type { Layer } from "./layer.ts";
 
-/** Callers have to present the API token (dapr-api.md §2, §4.1). Health probes over HTTP need none. */
+/** Callers have to present an API token (dapr-api.md §2, §4.1). Health probes over HTTP need none. */
 export const authorize: Layer = {
   name: "authorize",
   wrap(next, subject) {
-    const { apiToken } = subject;
-    if (!apiToken || (subject.isProbe && subject.protocol === "http")) return undefined;
-    const isRight = tokenCheck(apiToken);
+    const isOpen = subject.apiTokens().length === 0;
+    if (isOpen || (subject.isProbe && subject.protocol === "http")) return undefined;
+    const isRight = tokenCheck(() => subject.apiTokens());
     return (call) => {
       const given = call.header("dapr-api-token");
       if (given === undefined) return subject.refuse("missing");
@@ -18,11 +18,21 @@ export const authorize: Layer = {
 };
 
 /** Compares in a time that does not depend on where two tokens of one length differ. */
-export function tokenCheck(token: string): (given: string) => boolean {
-  const expected = Buffer.from(token);
+export function tokenCheck(tokens: () => readonly string[]): (given: string) => boolean {
+  let known = tokens();
+  let expected = known.map((token) => Buffer.from(token));
   return (given) => {
+    const current = tokens();
+    if (current !== known) {
+      known = current;
+      expected = current.map((token) => Buffer.from(token));
+    }
     const bytes = Buffer.from(given);
-    return bytes.length === expected.length && timingSafeEqual(bytes, expected);
+    let isRight = false;
+    for (const token of expected) {
+      if (bytes.length === token.length && timingSafeEqual(bytes, token)) isRight = true;
+    }
+    return isRight;
   };
 }
 

@@ -32,7 +32,7 @@ function subject(changes: Partial<Subject<string>> = {}, tracing: Partial<Config
     isProbe: false,
     configuration,
     telemetry: { log, metrics: createMetrics(), tracer: createTracer(0, undefined) },
-    apiToken: undefined,
+    apiTokens: () => [],
     gate: undefined,
     refuse: (why) => `refused: ${why}`,
     outcomeOf: () => ({ status: "200", code: 200, isFailure: false, bytes: 0 }),
@@ -92,7 +92,7 @@ test("stack() puts the first layer outermost", () => {
 });
 
 test("stack() refuses in front of the handler", () => {
-  const run = stack(layers, () => "done", subject({ apiToken: "t" }));
+  const run = stack(layers, () => "done", subject({ apiTokens: () => ["t"] }));
   expect(run(call())).toBe("refused: missing");
 });
 

@@ -45,8 +45,8 @@ export interface Subject<R> {
   isProbe: boolean;
   configuration: Configuration;
   telemetry: Telemetry;
-  /** What callers have to present. */
-  apiToken: string | undefined;
+  /** Of what callers have to present one; none: nothing. */
+  apiTokens(): readonly string[];
   /** Calls of this app at once; absent: no limit. */
   gate: Gate | undefined;
   /** Answers, or throws, what a caller without the right token gets. */

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { create, type DescMessage, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { AnySchema } from "@bufbuild/protobuf/wkt";
 import grpc from "@grpc/grpc-js";
+import { fakeApp, startMecha as startNode, until } from "../../src/testing/index.ts";
 import { HTTPExtension_Verb } from "../../src/wire/dapr/proto/common/v1/common_pb.js";
 import {
   ListInputBindingsResponseSchema,
@@ -258,3 +259,99 @@ test("every call to a gRPC app carries its token", async () => {
   ]);
   expect(got.filter(({ what }) => what === "/shop.Cart/Get")).toHaveLength(2);
 }, 60_000);
+
+/** One runtime of each kind of app, with tokens from files. */
+async function rotating(apiTokens: string, appTokens: string) {
+  const folder = cleanup.folder();
+  const files = { api: join(folder, "api"), app: join(folder, "app") };
+  const write = (file: keyof typeof files, text: string) => writeFileSync(files[file], text);
+  write("api", apiTokens);
+  write("app", appTokens);
+  const app = await fakeApp({ otherwise: ({ header }) => ({ body: header("dapr-api-token") ?? "none" }) });
+  cleanup.add(() => app.close());
+  const got: Got[] = [];
+  const options = { apiTokenFile: files.api, appTokenFile: files.app };
+  const grpcOptions = { ...options, appProtocol: "grpc" as const };
+  const node = await startNode({
+    apps: [
+      { appId: "web", app, options },
+      { appId: "rpc", app: await grpcApp(got), options: grpcOptions },
+    ],
+  });
+  cleanup.add(() => node.stop());
+  const client = new grpc.Client(`127.0.0.1:${node.ports("rpc").grpc}`, grpc.credentials.createInsecure());
+  cleanup.add(() => client.close());
+  /** What the app was shown, or how the API refused. */
+  const http = async (token: string) => {
+    const headers = { "dapr-api-token": token };
+    const reply = await node.http("web", "POST /v1.0/invoke/web/method/x", { headers });
+    return reply.status === 200 ? reply.text : reply.status;
+  };
+  const rpc = (token: string, path = "/shop.Cart/Get") =>
+    new Promise<unknown>((resolve) => {
+      const metadata = new grpc.Metadata();
+      metadata.set("dapr-api-token", token);
+      metadata.set("dapr-app-id", "rpc");
+      client.makeUnaryRequest(path, raw, raw, Buffer.alloc(0), metadata, (error) =>
+        resolve(error ? grpc.status[error.code] : got.at(-1)?.headers["dapr-api-token"]),
+      );
+    });
+  return { node, write, http, rpc, files };
+}
+
+test("tokens rotate without a restart: the old one counts as long as its file has it", async () => {
+  const { node, write, http, rpc } = await rotating("old-api\n", "old-app\n");
+  const health = "/grpc.health.v1.Health/Check";
+  expect([await http("old-api"), await rpc("old-api")]).toEqual(["old-app", "old-app"]);
+  expect([await http("new-api"), await rpc("new-api")]).toEqual([401, "UNAUTHENTICATED"]);
+  write("api", "# not a comment");
+  await until(() => node.log().includes("a token is printable ASCII"), "the refusal of a wrong file");
+  write("api", "\n\n");
+  await until(() => node.log().includes("holds no token"), "the refusal of an empty file");
+  expect([await http("old-api"), await http("")]).toEqual(["old-app", 401]);
+  write("api", "new-api\r\nold-api\r\n");
+  await until(async () => (await http("new-api")) === "old-app", "the new token");
+  await until(async () => (await rpc("new-api")) === "old-app", "the new token over gRPC");
+  expect([await http("old-api"), await rpc("old-api")]).toEqual(["old-app", "old-app"]);
+  write("app", "new-app\nold-app\n");
+  await until(async () => (await http("new-api")) === "new-app", "the app's new token");
+  await until(async () => (await rpc("new-api")) === "new-app", "the app's new token over gRPC");
+  write("api", "new-api\n");
+  await until(async () => (await http("old-api")) === 401, "the end of the old token");
+  await until(async () => (await rpc("old-api")) === "UNAUTHENTICATED", "its end over gRPC");
+  expect([await rpc("old-api", health), await http("new-api")]).toEqual(["UNAUTHENTICATED", "new-app"]);
+  for (const token of ["old-api", "new-api", "old-app", "new-app"]) expect(node.log()).not.toContain(token);
+});
+
+test("a token file without token, or beside a token, is an error at start", async () => {
+  const folder = cleanup.folder();
+  const file = join(folder, "tokens");
+  writeFileSync(file, " \n");
+  const run = async (env: Record<string, string>) =>
+    await mecha(["run", "--app-id", "a", "--data-dir", folder], { env });
+  const empty = await run({ DAPR_API_TOKEN_FILE: file });
+  expect(empty.code).not.toBe(0);
+  expect(empty.output).toContain("tokens holds no token: write one a line");
+  const missing = await run({ APP_API_TOKEN_FILE: join(folder, "nowhere") });
+  expect(missing.code).not.toBe(0);
+  expect(missing.output).toContain("nowhere");
+  const both = await run({ DAPR_API_TOKEN_FILE: file, DAPR_API_TOKEN: "x" });
+  expect([both.code, both.output]).toEqual([
+    2,
+    expect.stringContaining("DAPR_API_TOKEN and DAPR_API_TOKEN_FILE are both set"),
+  ]);
+});
+
+test("the first token of a file is what the app of mecha run and the commands use", async () => {
+  const folder = cleanup.folder();
+  const file = join(folder, "tokens");
+  writeFileSync(file, "first\nsecond\n");
+  const env = { DAPR_API_TOKEN_FILE: file, PATH: process.env.PATH ?? "" };
+  const words = ["--app-id", "a", "--data-dir", folder];
+  const show = ["sh", "-c", "echo the token is $DAPR_API_TOKEN; exec sleep 60"];
+  const running = cleanup.process(startMecha(["run", ...words, "--", ...show], { env }));
+  await running.printed("the token is first");
+  const publish = ["publish", ...words, "--pubsub", "pubsub", "--topic", "t", "--data", "1"];
+  expect(await mecha(publish, { env })).toMatchObject({ code: 0 });
+  expect((await mecha(publish)).output).toContain("DAPR_API_TOKEN_FILE");
+});

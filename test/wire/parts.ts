@@ -135,7 +135,7 @@ export function testSettings(changes: Partial<AppSettings> = {}): AppSettings {
     appHealth: undefined,
     maxBodyBytes: 4 << 20,
     readBufferBytes: 4 << 10,
-    apiToken: undefined,
+    apiTokens: [],
     appToken: undefined,
     allowedOrigins: "",
     isStrict: false,

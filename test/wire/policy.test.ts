@@ -18,7 +18,7 @@ afterEach(async () => {
 });
 
 describe("API token", () => {
-  const settings = testSettings({ apiToken: "s3cret" });
+  const settings = testSettings({ apiTokens: ["s3cret"] });
   const right = { headers: { "dapr-api-token": "s3cret" } };
 
   test("refuses calls without it or with another", async () => {
@@ -138,7 +138,7 @@ describe("CORS", () => {
   });
 
   test("answers preflights before the token is asked for, and marks replies", async () => {
-    const server = await start({ settings: testSettings({ allowedOrigins: origin, apiToken: "t" }) });
+    const server = await start({ settings: testSettings({ allowedOrigins: origin, apiTokens: ["t"] }) });
     const preflight = await server.http("OPTIONS /v1.0/state/store", {
       headers: {
         origin,

@@ -10,7 +10,7 @@ let server: ReturnType<typeof createHttpServer>;
 let port = 0;
 
 beforeAll(async () => {
-  const app = await testScope({ settings: testSettings({ apiToken: "t" }) });
+  const app = await testScope({ settings: testSettings({ apiTokens: ["t"] }) });
   server = createHttpServer({ handler: createHttpApi({ app, operations, public: true }) });
   const bound = await server.listen({ host: "127.0.0.1", port: 0 });
   port = "port" in bound ? bound.port : 0;

@@ -225,7 +225,7 @@ function subjectOf<R>(options: GrpcApiOptions, path: string): Subject<R> {
     isProbe: false,
     configuration: app.configuration,
     telemetry: app.telemetry,
-    apiToken: app.settings.apiToken,
+    apiTokens: () => app.settings.apiTokens,
     gate: gateOf(app),
     refuse(why) {
       const missing = "missing api token in request metadata";

@@ -15,8 +15,8 @@ const healthServices = ["", Dapr.typeName];
 export function createStandardServices(app: AppScope): StandardServices {
   const health = createGrpcHealth();
   const reflection = app.settings.grpcReflection ? createGrpcReflection([Dapr.file]) : undefined;
-  const { apiToken } = app.settings;
-  const isRight = apiToken ? tokenCheck(apiToken) : () => true;
+  const { settings } = app;
+  const isRight = settings.apiTokens.length > 0 ? tokenCheck(() => settings.apiTokens) : () => true;
 
   function refresh(): void {
     const status = app.health.unready().length === 0 ? "SERVING" : "NOT_SERVING";

@@ -183,7 +183,7 @@ function subjectOf(options: HttpApiOptions, operation: string, isProbe: boolean)
     isProbe,
     configuration: app.configuration,
     telemetry: app.telemetry,
-    apiToken: options.public ? undefined : app.settings.apiToken,
+    apiTokens: () => (options.public ? [] : app.settings.apiTokens),
     gate: gateOf(app),
     refuse: () => textReply(401, "invalid api token"),
     outcomeOf: (reply) => outcome(reply.status, sizeOf(reply)),

@@ -43,6 +43,7 @@ export function createPolicies(app: () => AppScope) {
   return {
     inbound: createInboundPolicy(app),
     bindings: createBindingPolicy(app),
+    askPlan: () => searchPlan(resilienceOf(app())?.builtIn("DaprBuiltInInitializationRetries")),
     actors: createActorPolicy(app),
     peer: { connectRetry: createConnectRetry(app), proxyPolicy: createProxyPolicy(app) },
   };

@@ -219,6 +219,7 @@ class Runtime implements AppRuntime {
       edges: host.edges,
       discovers: !options.disableInitEndpoints.includes("subscribe"),
       inbound: this.policies.inbound,
+      askPlan: this.policies.askPlan,
       guardOf: this.idempotency.guardOf,
     });
     const jobs = createJobs({

@@ -233,22 +233,24 @@ spec:
       DaprBuiltInServiceRetries: { maxRetries: 1 }
       DaprBuiltInActorNotFoundRetries: { maxRetries: 9 }
       DaprBuiltInServiceRetry: { maxRetries: 9 }
+      DaprBuiltInActorReminderRetries: { maxRetries: 9 }
       odd: { maxRetries: 1.5, maxRetry: 2, matching: { httpStatusCodes: "599-500", gRPCStatusCodes: "17" } }
   targets:
     apps: { cart: { circuitBreakerCacheSize: -1 } }
 `);
   expect(errors.slice(0, 5)).toEqual([
     'a.yaml:6:34: spec.policies.timeouts.soon: invalid duration "quick": expected one like 500ms, 1h30m or PT5M',
-    "a.yaml:11:26: maxRetries must be a whole number, got 1.5",
-    'a.yaml:11:73: httpStatusCodes must be codes and ranges like 429,500-599, from 100 to 599, got "599-500"',
-    'a.yaml:11:101: gRPCStatusCodes must be codes and ranges like 1,2,13-14, from 0 to 16, got "17"',
-    "a.yaml:13:46: spec.targets.apps.cart.circuitBreakerCacheSize must be a number from 0 to 2147483647, got -1",
+    "a.yaml:12:26: maxRetries must be a whole number, got 1.5",
+    'a.yaml:12:73: httpStatusCodes must be codes and ranges like 429,500-599, from 100 to 599, got "599-500"',
+    'a.yaml:12:101: gRPCStatusCodes must be codes and ranges like 1,2,13-14, from 0 to 16, got "17"',
+    "a.yaml:14:46: spec.targets.apps.cart.circuitBreakerCacheSize must be a number from 0 to 2147483647, got -1",
   ]);
-  expect(errors[5]).toBe("a.yaml:11:41: unknown field spec.policies.retries.odd.maxRetry");
+  expect(errors[5]).toBe("a.yaml:12:41: unknown field spec.policies.retries.odd.maxRetry");
   const warned = lines.join();
   expect(warned).toContain("DaprBuiltInServiceRetries makes at least 3 retries");
   expect(warned).toContain("DaprBuiltInActorNotFoundRetries can not be overridden");
   expect(warned).toContain('did you mean "DaprBuiltInServiceRetries"?');
+  expect(warned).toContain("DaprBuiltInActorReminderRetries has no effect");
 });
 
 test("loadResources() compiles the trips of circuit breakers", async () => {

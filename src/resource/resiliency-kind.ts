@@ -9,13 +9,10 @@ interface PolicyNames {
 
 const builtInPrefix = "DaprBuiltIn";
 /** What Dapr lets a policy of the name take the place of. */
-const builtIns = [
-  "DaprBuiltInServiceRetries",
-  "DaprBuiltInActorRetries",
-  "DaprBuiltInActorReminderRetries",
-  "DaprBuiltInInitializationRetries",
-];
+const builtIns = ["DaprBuiltInServiceRetries", "DaprBuiltInActorRetries", "DaprBuiltInInitializationRetries"];
 const protectedBuiltIn = "DaprBuiltInActorNotFoundRetries";
+/** Reminders here are tried again as their own failure policy says. */
+const reminderRetries = "DaprBuiltInActorReminderRetries";
 const builtInRetriesMin = 3;
 const countMax = 2 ** 31 - 1;
 
@@ -58,6 +55,8 @@ function readRetry(name: string, retry: FieldReader): string {
   readMatching(retry.object("matching"));
   if (name === protectedBuiltIn) {
     retry.warn(`${name} can not be overridden; the policy has no effect`);
+  } else if (name === reminderRetries) {
+    retry.warn(`${name} has no effect: reminders are tried again as their failurePolicy says`);
   } else if (builtIns.includes(name)) {
     if (retry.has("maxRetries") && retries < builtInRetriesMin) {
       retry.warn(

@@ -4,7 +4,7 @@ import type { ClockTimer } from "../../edges/clock.ts";
 import { Fault } from "../../errors.ts";
 import type { SubscriptionResource } from "../../resource/resource.ts";
 import type { PubSubContext } from "./context.ts";
-import { discoverSubscriptions, routed } from "./discovery.ts";
+import { type AskPlan, discoverSubscriptions, routed } from "./discovery.ts";
 import { GrpcTarget } from "./grpc-target.ts";
 import { HttpTarget } from "./http-target.ts";
 import { InvalidRawPayload } from "./publish-metadata.ts";
@@ -24,6 +24,7 @@ export interface AppSubscriptionsOptions {
   channel: AppChannel | undefined;
   declarative: () => readonly SubscriptionResource[];
   discovers?: boolean;
+  askPlan?: () => AskPlan | undefined;
 }
 
 const firstRetryMs = 500;
@@ -132,12 +133,13 @@ export class AppSubscriptions {
   }
 
   async #discover(): Promise<void> {
-    const { channel } = this.#options;
+    const { channel, askPlan } = this.#options;
     const { components, identity, edges, log } = this.#context;
     if (this.#isDiscovered || channel === undefined || components.list("pubsub").length === 0) return;
     const { signal } = this.#end;
     const { appId } = identity;
-    this.#programmatic = await discoverSubscriptions({ channel, appId, clock: edges.clock, log, signal });
+    const asking = { channel, appId, clock: edges.clock, log, signal, plan: askPlan?.() };
+    this.#programmatic = await discoverSubscriptions(asking);
     this.#isDiscovered = true;
   }
 

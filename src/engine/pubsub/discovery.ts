@@ -13,9 +13,14 @@ import { bulkLimits, orderedRoutes, type Route, type Subscription } from "./subs
 
 const listTopicSubscriptions = "/dapr.proto.runtime.v1.AppCallback/ListTopicSubscriptions";
 
-/** DaprBuiltInInitializationRetries: exponential, three retries, within ten seconds. */
-const retriesMax = 3;
-const firstPauseMs = 500;
+/** How often, and after which pauses, an app that did not answer is asked again. */
+export interface AskPlan {
+  retries: number;
+  pauseMs(attempt: number): number;
+}
+
+/** Dapr's DaprBuiltInInitializationRetries: exponential, three retries, within ten seconds. */
+const builtInPlan: AskPlan = { retries: 3, pauseMs: (attempt) => 500 * 2 ** (attempt - 1) };
 const answerBytesMax = 4 * 1024 * 1024;
 const askTimeoutMs = 10_000;
 
@@ -25,21 +30,23 @@ export interface DiscoveryOptions {
   clock: Clock;
   log: Log;
   signal: AbortSignal;
+  /** In place of the built-in one. */
+  plan?: AskPlan | undefined;
 }
 
 /** Asks the app which topics it wants. An app that does not answer, or answers nonsense, wants none. */
 export async function discoverSubscriptions(options: DiscoveryOptions): Promise<Subscription[]> {
-  const { clock, log, signal } = options;
+  const { clock, log, signal, plan = builtInPlan } = options;
   for (let attempt = 0; !signal.aborted; attempt++) {
     try {
       return await (options.channel.protocol === "http" ? askHttp(options) : askGrpc(options));
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      if (error instanceof InvalidList || attempt >= retriesMax) {
+      if (error instanceof InvalidList || attempt >= plan.retries) {
         log.error({}, `error getting topic list from app: ${why}`);
         return [];
       }
-      await sleep(clock, firstPauseMs * 2 ** attempt, signal);
+      await sleep(clock, plan.pauseMs(attempt + 1), signal);
     }
   }
   return [];

@@ -6,6 +6,7 @@ import type { SubscriptionResource } from "../../resource/resource.ts";
 import type { Telemetry } from "../../telemetry/telemetry.ts";
 import { AppSubscriptions } from "./app-subscriptions.ts";
 import { defaultLimits, type PubSubContext, type PubSubLimits, topicsCache } from "./context.ts";
+import type { AskPlan } from "./discovery.ts";
 import type { ActiveSubscription, PubSubEngine, StreamSubscriptionRequest } from "./engine.ts";
 import type { GuardOf } from "./guard.ts";
 import { type InboundPolicy, oneAttempt } from "./outcome.ts";
@@ -27,6 +28,8 @@ export interface PubSubOptions {
   settings?: { isStrict: boolean };
   /** False with `disable-init-endpoints=subscribe`: the app is not asked. */
   discovers?: boolean;
+  /** How often the app is asked again. */
+  askPlan?: () => AskPlan | undefined;
   edges?: Edges;
   /** Inbound Resiliency, per component. */
   inbound?: InboundPolicy;

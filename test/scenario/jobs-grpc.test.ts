@@ -1,6 +1,5 @@
 import { afterEach, expect, test } from "bun:test";
-import { create, type DescMessage, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { createGrpcClient } from "../../src/net/grpc/client.ts";
+import { fromBinary } from "@bufbuild/protobuf";
 import { createGrpcServer } from "../../src/net/grpc/server.ts";
 import { GrpcError } from "../../src/net/grpc/types.ts";
 import { fakeApp, startMecha, type TestMecha, until } from "../../src/testing/index.ts";
@@ -27,6 +26,7 @@ import {
   ListJobsResponseAlpha1Schema,
   ScheduleJobRequestSchema,
 } from "../../src/wire/dapr/proto/runtime/v1/jobs_pb.js";
+import { grpcApi } from "./grpc-api.ts";
 
 const closers: (() => unknown)[] = [];
 const nothing = new Uint8Array(0);
@@ -36,14 +36,9 @@ afterEach(async () => {
 });
 
 function apiOf(mecha: TestMecha, appId: string) {
-  const client = createGrpcClient({ host: "127.0.0.1", port: mecha.ports(appId).grpc });
-  closers.push(() => client.close());
-  return <I extends DescMessage>(
-    method: string,
-    schema: I,
-    request: MessageInitShape<I>,
-  ): Promise<Uint8Array> =>
-    client.unary(`/dapr.proto.runtime.v1.Dapr/${method}`, toBinary(schema, create(schema, request)));
+  const { call, close } = grpcApi(mecha, appId);
+  closers.push(close);
+  return call;
 }
 
 /** An app with one method, which keeps what it gets; the others are unimplemented. */

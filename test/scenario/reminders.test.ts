@@ -1,0 +1,84 @@
+// How long reminders live, and what follows a failed one: over both APIs.
+
+import { afterEach, expect, test } from "bun:test";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { type FakeApp, fakeApp, startMecha, type TestMecha, until } from "../../src/testing/index.ts";
+import { RegisterActorReminderRequestSchema } from "../../src/wire/dapr/proto/runtime/v1/actors_pb.js";
+import { grpcApi } from "./grpc-api.ts";
+
+const started: (TestMecha | FakeApp)[] = [];
+afterEach(async () => {
+  for (const one of started.splice(0).reverse()) await ("stop" in one ? one.stop() : one.close());
+});
+function keep<T extends TestMecha | FakeApp>(one: T): T {
+  started.push(one);
+  return one;
+}
+
+async function tom(status = 200) {
+  const app = keep(await fakeApp({ config: { entities: ["Cat"] }, otherwise: () => ({ status }) }));
+  const mecha = keep(await startMecha({ apps: [{ appId: "home", app }] }));
+  await until(async () => (await call("GET", "none")).status === 404, "the type is hosted");
+  function call(verb: string, name: string, body?: object) {
+    return mecha.http("home", `${verb} /v1.0/actors/Cat/tom/reminders/${name}`, { ...(body && { body }) });
+  }
+  const fires = (name: string) =>
+    app.requests.filter(({ target }) => target.endsWith(`/remind/${name}`)).length;
+  const over = (name: string) =>
+    until(async () => (await call("GET", name)).status === 404, `${name} to be over`);
+  return { mecha, call, fires, over };
+}
+
+test("a reminder ends with its ttl, in every form", async () => {
+  const { call, fires, over } = await tom();
+  const forms = {
+    go: "700ms",
+    iso: "PT0.7S",
+    instant: new Date(Date.now() + 900).toISOString(),
+  };
+  for (const [name, ttl] of Object.entries(forms)) {
+    expect((await call("POST", name, { dueTime: "1ms", period: "100ms", ttl })).status).toBe(204);
+    expect((await call("GET", name)).json()).toMatchObject({ period: "100ms", ttl });
+  }
+  for (const name of Object.keys(forms)) {
+    await over(name);
+    // At least the first one, and none after the end of its life.
+    expect(fires(name)).toBeGreaterThan(0);
+    expect(fires(name)).toBeLessThanOrEqual(11);
+  }
+  const counts = Object.keys(forms).map(fires);
+  await call("POST", "later", { dueTime: "300ms" });
+  await over("later");
+  expect(Object.keys(forms).map(fires)).toEqual(counts);
+  for (const ttl of ["soon", "-1s", new Date(Date.now() - 1000).toISOString()]) {
+    const refused = await call("POST", "bad", { dueTime: "1ms", ttl });
+    expect([refused.status, (refused.json() as { errorCode: string }).errorCode]).toEqual([
+      500,
+      "ERR_ACTOR_REMINDER_CREATE",
+    ]);
+  }
+}, 30_000);
+
+test("a failed reminder is tried again as its policy says, over both APIs", async () => {
+  const { mecha, call, fires, over } = await tom(500);
+  const constant = { interval: "20ms", maxRetries: 2 };
+  await call("POST", "dropped", { dueTime: "1ms", failure_policy: { drop: {} } });
+  await call("POST", "tried", { dueTime: "1ms", failurePolicy: { constant } });
+  const grpc = grpcApi(mecha, "home");
+  type Asked = MessageInitShape<typeof RegisterActorReminderRequestSchema>;
+  const ask = (name: string, failurePolicy: NonNullable<Asked["failurePolicy"]>) =>
+    grpc.call("RegisterActorReminder", RegisterActorReminderRequestSchema, {
+      ...{ actorType: "Cat", actorId: "tom", name, dueTime: "1ms", failurePolicy },
+    });
+  const interval = { seconds: 0n, nanos: 20_000_000 };
+  await ask("dropped-grpc", { policy: { case: "drop", value: {} } });
+  await ask("tried-grpc", { policy: { case: "constant", value: { interval, maxRetries: 1 } } });
+  grpc.close();
+  for (const name of ["dropped", "tried", "dropped-grpc", "tried-grpc"]) await over(name);
+  expect(["dropped", "tried", "dropped-grpc", "tried-grpc"].map(fires)).toEqual([1, 3, 1, 2]);
+  const wrong = await call("POST", "bad", {
+    dueTime: "1ms",
+    failurePolicy: { constant: { interval: "soon" } },
+  });
+  expect(wrong.status).toBe(400);
+}, 30_000);

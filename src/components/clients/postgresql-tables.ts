@@ -45,7 +45,7 @@ END $mecha$;`;
       return await connection.script(script);
     } catch (error) {
       // Two that make the same table at once: one is told that it is there.
-      if (tries === triesMax || !["23505", "42P07", "40P01"].includes(codeOf(error))) {
+      if (tries === triesMax || !["23505", "42P07", "42710", "40P01"].includes(codeOf(error))) {
         throw new Error(`failed to create metadata table: ${(error as Error).message}`, { cause: error });
       }
     }

@@ -1,4 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { connect } from "node:net";
+import { posix } from "node:path";
 import { Code } from "../../src/errors.ts";
 import type { ApiRule } from "../../src/resource/resource.ts";
 import { Dapr } from "../../src/wire/dapr/proto/runtime/v1/dapr_pb.js";
@@ -16,6 +18,52 @@ async function start(...options: Parameters<typeof startServer>): Promise<TestSe
 afterEach(async () => {
   for (const server of servers.splice(0)) await server.close();
 });
+
+/** Requests that look like probes to somebody who looks at the text alone (CVE-2023-37918). */
+function probeVariants(paths: readonly string[]): string[] {
+  const ends =
+    "/ ? ?x=1 /?x=1 ; ;x=1 %2f %2F %00 %20 . .. /. /.. /./ /../ // /x /..%2f /%2e%2e /%2e /%2e%2e/metadata /../metadata " +
+    "%23 %3f %3fx=1 a A 0 \\ %5c / /;/ ..;/metadata /..;/metadata , @x :80 ~ * $";
+  const starts =
+    "/ // /. /./ /.. /../ /x/.. /x/../ /%2e /%2e%2e /%2f /v1.0 /v1.0/metadata/.. /v1.0/metadata/../.. ; /;";
+  const others =
+    "/v1.0/metadata /v1.0/state/store/a /v1.0/secrets/secrets/bulk /v1.0/shutdown /anything /v1.0-alpha1/healthz";
+  const targets = new Set<string>();
+  for (const path of paths) {
+    for (const end of ["", ...ends.split(" ")]) {
+      targets.add(path + end);
+      targets.add(`${path}${end}/../metadata`);
+    }
+    for (const start of starts.split(" ")) targets.add(start + path);
+    const [version = "", ...names] = path.slice(1).split("/");
+    targets
+      .add(`/${version}/${names.join("/").toUpperCase()}`)
+      .add(`/${version.toUpperCase()}/${names.join("/")}`);
+    targets.add(`/${version}//${names.join("//")}`).add(`/${version}/%68ealthz${path.slice(13)}`);
+    for (const other of others.split(" ")) {
+      for (const joint of ["?", "?path=", "?x#", "%3f", ";", "/..", "//", "/%2e%2e", "#"])
+        targets.add(other + joint + path);
+    }
+  }
+  const gets = [...targets].map((target) => `GET ${target}`);
+  const verbs = "HEAD POST PUT DELETE PATCH OPTIONS TRACE get Get CONNECT PROPFIND".split(" ");
+  return [...gets, ...verbs.flatMap((verb) => paths.map((path) => `${verb} ${path}`))];
+}
+
+/** Of a request sent as it is written, bytes for bytes. */
+function statusOf(port: number, line: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let text = "";
+    const socket = connect(port, "127.0.0.1", () => {
+      socket.write(`${line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+    });
+    socket.on("data", (bytes) => {
+      text += bytes;
+    });
+    socket.on("close", () => resolve(Number(/^HTTP\/1\.1 (\d{3})/.exec(text)?.[1] ?? 0)));
+    socket.on("error", reject);
+  });
+}
 
 describe("API token", () => {
   const settings = testSettings({ apiTokens: ["s3cret"] });
@@ -49,6 +97,26 @@ describe("API token", () => {
     }
     expect((await server.http("POST /v1.0/healthz")).status).toBe(401);
     expect((await server.http("GET /v1.0/healthz/../metadata")).status).toBe(401);
+  });
+
+  test("is asked for whatever is written like a health probe without being one", async () => {
+    const server = await start({ settings });
+    const probes = ["/v1.0/healthz", "/v1.0/healthz/outbound"];
+    const letIn: string[] = [];
+    const variants = probeVariants(probes);
+    expect(variants.length).toBeGreaterThan(300);
+    for (const variant of variants) {
+      const status = await statusOf(server.httpPort, variant);
+      if (status >= 400) expect([variant, [400, 401, 405, 501].includes(status)]).toEqual([variant, true]);
+      else letIn.push(variant);
+    }
+    // The path as it is dispatched: cleaned, not decoded, without its query.
+    const isProbe = (line: string) => {
+      const [verb, target = ""] = line.split(" ");
+      const path = posix.normalize(target.split("?")[0] as string).replace(/(.)\/$/, "$1");
+      return verb === "GET" && probes.includes(path);
+    };
+    expect(letIn).toEqual(variants.filter(isProbe));
   });
 
   test("guards gRPC, streams and proxying, with Dapr's texts", async () => {

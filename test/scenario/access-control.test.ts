@@ -2,9 +2,12 @@ import { afterEach, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { createGrpcClient } from "../../src/net/grpc/client.ts";
 import { createGrpcServer } from "../../src/net/grpc/server.ts";
 import { fakeApp, startMecha, type TestMecha, until } from "../../src/testing/index.ts";
+import { HTTPExtension_Verb } from "../../src/wire/dapr/proto/common/v1/common_pb.js";
+import { Dapr } from "../../src/wire/dapr/proto/runtime/v1/dapr_pb.js";
 import { Cleanup, eventually, freePort, startMecha as startProcess } from "../mecha-process.ts";
 
 const closers: (() => unknown)[] = [];
@@ -50,7 +53,13 @@ async function greeter() {
 }
 
 async function grpcGreeter(): Promise<number> {
-  const app = createGrpcServer({ lookup: () => ({ kind: "unary", handle: () => Buffer.from("here") }) });
+  const app = createGrpcServer({
+    // The callbacks of Dapr get empty messages.
+    lookup: (path) => ({
+      kind: "unary",
+      handle: () => Buffer.from(path.startsWith("/dapr.") ? "" : "here"),
+    }),
+  });
   closers.push(() => app.close());
   const bound = await app.listen({ host: "127.0.0.1", port: 0 });
   return "port" in bound ? bound.port : 0;
@@ -126,6 +135,30 @@ test("a proxied gRPC call is judged by its method", async () => {
     "7 access control policy has denied access to appid: shop operation: /shop.Orders/Delete verb: NONE",
   );
 });
+
+test.each(["http", "grpc"] as const)(
+  "a legacy call of a %s app is judged by its path, and by its verb where there are some",
+  async (protocol) => {
+    const mecha = await node([configOf(shopMayRead)], protocol);
+    const client = createGrpcClient({ host: "127.0.0.1", port: mecha.ports("shop").grpc });
+    closers.push(() => client.close());
+    const { input } = Dapr.method.invokeService;
+    const call = (verb: keyof typeof HTTPExtension_Verb, method = "orders/7"): Promise<string> => {
+      const message = { method, httpExtension: { verb: HTTPExtension_Verb[verb] } };
+      const request = toBinary(input, create(input, { id: "orders", message }));
+      return client.unary("/dapr.proto.runtime.v1.Dapr/InvokeService", request).then(
+        () => "called",
+        (error: Error & { code: number }) => `${error.code} ${error.message}`,
+      );
+    };
+    expect(await call("GET")).toBe("called");
+    const denied = /^7 .*access control policy has denied access to appid: shop operation: (.*)$/;
+    // The methods of gRPC apps have no verbs, as in Dapr.
+    if (protocol === "grpc") expect(await call("DELETE")).toBe("called");
+    else expect(denied.exec(await call("DELETE"))?.[1]).toBe("/orders/7 verb: DELETE");
+    expect(denied.exec(await call("GET", "orders/../secrets"))?.[1]).toBe("/secrets verb: GET");
+  },
+);
 
 test("a changed Configuration applies at once, and one without sense changes nothing", async () => {
   const file = configOf(shopMayRead);

@@ -63,6 +63,7 @@ export class DueTimers {
     this.#unwatch = undefined;
     this.#poke();
     await this.#loop;
+    await this.#release().catch(this.#options.onError);
     await Promise.all(this.#inFlight);
   }
 
@@ -130,10 +131,7 @@ export class DueTimers {
     if (free <= 0) return longestWaitMs;
     const restsMs = this.#restsUntilMs - clock.monotonicMs();
     if (restsMs > 0) return restsMs;
-    if (this.#unanswered !== undefined) {
-      await store.releaseOwner(this.#unanswered);
-      this.#unanswered = undefined;
-    }
+    await this.#release();
     // Looked at before it is claimed: a look costs microseconds, a claim a commit.
     const nextMs = await store.nextTimerAt(space);
     if (!this.#isRunning) return 0;
@@ -147,6 +145,12 @@ export class DueTimers {
     this.#unanswered = undefined;
     for (const timer of timers) this.#handle(timer);
     return 0;
+  }
+
+  async #release(): Promise<void> {
+    if (this.#unanswered === undefined) return;
+    await this.#options.store.releaseOwner(this.#unanswered);
+    this.#unanswered = undefined;
   }
 
   #handle(timer: Timer): void {

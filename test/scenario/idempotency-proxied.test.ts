@@ -207,6 +207,21 @@ test("an answer of mode skip is empty; one that is too large to store is lost", 
   expect(calls).toBe(2);
 });
 
+test("large messages pass in both directions, and too large ones are refused", async () => {
+  const mecha = await start(once("  maxStoredBody: 2Mi\n"));
+  answer = (reply) => reply(null, Buffer.alloc(1 << 20, "a"));
+  for (let i = 0; i < 2; i++) {
+    const reply = await callFrom(mecha, "shop", { key: "k", body: "b".repeat(1 << 20) });
+    expect([reply.text.length, reply.headers["idempotent-replayed"]]).toEqual([
+      1 << 20,
+      i ? "true" : undefined,
+    ]);
+  }
+  const tooLarge = await callFrom(mecha, "shop", { key: "l", body: "b".repeat(5 << 20) });
+  expect(tooLarge.text).toBe("8 the request is larger than 4194304 bytes");
+  expect(calls).toBe(1);
+});
+
 test("a key on a stream is refused; streams without one pass", async () => {
   const mecha = await start();
   const client = new grpc.Client(`127.0.0.1:${mecha.ports("shop").grpc}`, grpc.credentials.createInsecure());

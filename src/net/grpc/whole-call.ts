@@ -17,25 +17,31 @@ export interface Received {
 export function wholeRequest(call: ServerCall, received: Received, bytesMax: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let total = 0;
+  let frameBytes: number | undefined;
   return new Promise((resolve, reject) => {
+    const refuse = (error: GrpcError): void => {
+      // What still comes is let go.
+      call.reader = { onData: ignore, onEnd: ignore };
+      chunks.length = 0;
+      reject(error);
+    };
     const add = (chunk: Uint8Array): void => {
       chunks.push(chunk.slice());
       total += chunk.length;
-      if (total > bytesMax + frameHeadBytes) reject(tooLarge("the request", bytesMax));
-      else if (!isOneMessage(chunks)) reject(severalMessages());
+      if (total < frameHeadBytes) return;
+      frameBytes ??= frameBytesOf(chunks);
+      if (frameBytes > bytesMax + frameHeadBytes) refuse(tooLarge("the request", bytesMax));
+      else if (total > frameBytes) refuse(severalMessages());
     };
     const end = (): void => {
       if (total < frameHeadBytes) reject(new GrpcError(grpcCode.INTERNAL, "the request holds no message"));
       resolve(Buffer.concat(chunks));
     };
     call.signal.addEventListener("abort", () => reject(call.signal.reason), { once: true });
-    for (const chunk of received.chunks) add(chunk);
-    if (received.isEnded) {
-      end();
-      return;
-    }
     call.reader = { onData: add, onEnd: end };
-    call.stream.resume();
+    for (const chunk of received.chunks) add(chunk);
+    if (received.isEnded) end();
+    else call.stream.resume();
   });
 }
 
@@ -118,13 +124,16 @@ export function closeFailure(
   return new GrpcError(grpcCodeOfReset(rstCode), text);
 }
 
-/** At most one message, by its frame: a flag, four bytes of length, the bytes. */
+/** At most one message. */
 export function isOneMessage(chunks: readonly Uint8Array[]): boolean {
   let total = 0;
   for (const { length } of chunks) total += length;
-  if (total <= frameHeadBytes) return true;
-  const head = Buffer.concat(chunks, frameHeadBytes);
-  return total <= frameHeadBytes + head.readUInt32BE(1);
+  return total <= frameHeadBytes || total <= frameBytesOf(chunks);
+}
+
+/** Of the first message: a flag, four bytes of length, the bytes. */
+function frameBytesOf(chunks: readonly Uint8Array[]): number {
+  return frameHeadBytes + Buffer.concat(chunks, frameHeadBytes).readUInt32BE(1);
 }
 
 export function codeOf(trailers: HeaderObject): number {

@@ -8,7 +8,10 @@ import { type Service, startService } from "../../../test/services.ts";
 import { signalTree } from "../../../test/signal-tree.ts";
 import { SimulatedClock } from "../../edges/simulated.ts";
 import { copyStore } from "./copy.ts";
+import { parseStoreAddress } from "./postgresql/address.ts";
+import { Link } from "./postgresql/link.ts";
 import { checkPostgresqlStore } from "./postgresql/maintenance.ts";
+import { migrate, readVersion } from "./postgresql/schema.ts";
 import { openPostgresqlStore, type PostgresqlStoreOptions } from "./postgresql.ts";
 import { openSqliteStore } from "./sqlite.ts";
 import type { Delivery, Store } from "./store.ts";
@@ -63,6 +66,33 @@ describe("openPostgresqlStore()", () => {
     const stores = await Promise.all(Array.from({ length: 6 }, () => open({ address: shared })));
     await Promise.all(stores.map((store, index) => store.commit([put(`k${index}`)])));
     expect(await stores[0]?.list("s", { limit: 100 })).toHaveLength(6);
+  });
+
+  test("brings an older schema forward, what it holds stays, and many do it once", async () => {
+    const store = await open();
+    await store.commit([put("kept")]);
+    const { schema, shown } = parseStoreAddress(address);
+    // What a later mecha adds.
+    const steps = ["SELECT never_again()", `ALTER TABLE ${schema}.leases ADD COLUMN colour text`];
+    const later = async (): Promise<void> => {
+      const link = new Link({
+        server: String(server.details.url),
+        schema,
+        max: 1,
+        timeoutMs: 5_000,
+        patienceMs: 5_000,
+      });
+      try {
+        await migrate(link, schema, shown, steps);
+        expect(await readVersion(link, schema)).toBe(2);
+        await link.read("SELECT colour FROM leases");
+      } finally {
+        await link.close();
+      }
+    };
+    await Promise.all([later(), later(), later()]);
+    expect(await store.get("s", "kept")).toBeDefined();
+    await expect(open({ address })).rejects.toThrow("written by a newer mecha (schema 2");
   });
 
   test("refuses the schema of a newer mecha", async () => {

@@ -13,13 +13,16 @@ const connectionsDefault = 4;
 /** How long a call waits for a server that is away. */
 const patienceMax = 5_000;
 
-/** Connects, or rejects with the reason. */
+/** Connects, or rejects with the reason. `more`: of the connections, for one that listens. */
 export async function openPostgresql(
   settings: PostgresqlSettings,
   { edges }: Pick<ComponentHost, "edges">,
+  more: Partial<Pick<LinkOptions, "max" | "onNotice" | "onClosed">> = {},
 ): Promise<PostgresqlConnection> {
   const address = postgresqlAddress(settings);
-  const connection = new PostgresqlConnection(new Link(linkOptions(settings, address, edges)));
+  const connection = new PostgresqlConnection(
+    new Link({ ...linkOptions(settings, address, edges), ...more }),
+  );
   try {
     await connection.read("SELECT 1 AS one");
   } catch (error) {

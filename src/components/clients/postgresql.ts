@@ -72,6 +72,11 @@ export class PostgresqlConnection {
     return answered(this.#link.change(statement));
   }
 
+  /** The rows that a statement answers with, columns in their order; it is sent once. */
+  ask(statement: Statement): Promise<unknown[][]> {
+    return answered(this.#link.ask(statement));
+  }
+
   /**
    * All or nothing, in one message: this library's own transactions end the process when their connection is lost.
    * Values become literals.

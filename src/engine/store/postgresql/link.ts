@@ -71,6 +71,14 @@ export class Link {
     return ((await this.#untilAnswered(ask, true)) as { count: number }).count;
   }
 
+  /** The rows that a statement answers with, columns in their order. Otherwise like `write`. */
+  async ask({ text, values }: Statement): Promise<unknown[][]> {
+    const ask = (sql: Sql) =>
+      sql.unsafe(text, [...values] as never[], { prepare: !this.#options.isUnprepared }).values();
+    const rows = (await this.#untilAnswered(ask, true)) as unknown[][];
+    return rows.filter(() => true);
+  }
+
   /** Several statements without values, in one transaction; they can be sent again, unless they are a write. */
   async script(text: string, { isWrite = false } = {}): Promise<void> {
     await this.#untilAnswered((sql) => sql.unsafe(text).simple(), isWrite);

@@ -26,6 +26,7 @@ def order(ctx, given):
         timeout = ctx.create_timer(timedelta(seconds=given["patienceSeconds"]))
         first = yield wf.when_any([decision, timeout])
         if first == timeout:
+            ctx.set_custom_status("nobody decided")
             yield ctx.call_activity(tell, input=f"order {given['id']}: nobody decided in time")
             return {"status": "expired"}
         decided = decision.get_result()
@@ -54,6 +55,9 @@ class Handler(BaseHTTPRequestHandler):
         match self.path.strip("/").split("/"):
             case ["orders"]:
                 given = {"patienceSeconds": 3600, **self.body()}
+                missing = [name for name in ("id", "item", "amount") if name not in given]
+                if missing:
+                    return self.answer(400, {"missing": missing})
                 client.schedule_new_workflow(order, input=given, instance_id=f"order-{given['id']}")
                 self.answer(202, {"id": given["id"]})
             case ["orders", number, "decision"]:

@@ -49,9 +49,17 @@ test("the approval example: a small order needs nobody", async () => {
   expect(output).toContain("order 1: pen is on its way");
 }, 60_000);
 
+test("the approval example: an order without its amount is refused", async () => {
+  const answer = await fetch(orders, { method: "POST", body: '{"id": "0", "item": "pen"}' });
+  expect([answer.status, await answer.json()]).toEqual([400, { missing: ["amount"] }]);
+}, 60_000);
+
 test("the approval example: the README's commands", async () => {
   const printed = await runReadme("approval", Number(new URL(orders).port), env);
-  expect(printed).toMatch(/RUNNING.*wait +decision .*COMPLETED/s);
+  expect(printed).toMatch(/order-7.*order-7/s);
+  // The last command may be faster than the workflow.
+  await until(async () => (await status("7")) === "shipped");
+  expect(mecha("workflow", "show", "order-7")).toMatch(/COMPLETED.*wait +decision .*Ada.*activity +charge/s);
 }, 60_000);
 
 test("the approval example: a large order waits for a person, also over a restart", async () => {
@@ -73,6 +81,7 @@ test("the approval example: an order that nobody decides on expires", async () =
   await post("", { id: "4", item: "boat", amount: 90_000, patienceSeconds: 0.3 });
   await until(async () => (await status("4")) === "expired");
   expect(output).toContain("order 4: nobody decided in time");
+  expect(mecha("workflow", "show", "order-4")).toMatch(/custom status +nobody decided/);
 }, 60_000);
 
 async function post(path: string, body: object): Promise<void> {

@@ -136,6 +136,9 @@ test("effects that can not be applied leave nothing behind, and say why", async 
     [{ state, schedule: [{ name: "j", schedule: "sometimes" }] }, 500, "sometimes"],
     [{ state, call: [{ to: "topic://pubsub/x" }] }, 500, "call[0].to: a call to topic:// is not implemented"],
     [{ state: [{ key: "a||b", value: 1 }, ...state] }, 500, "can't contain '||'"],
+    [{ state, reply: { headers: { x: "a\r\nb: c" } } }, 500, "reply.headers: the value of x"],
+    [{ state, call: [{ to: "app://mailer/send", headers: { "a b": "c" } }] }, 500, "call[0].headers"],
+    [{ state: [{ ...state[0], ttlInSeconds: 1e300 }] }, 500, "state[0].ttlInSeconds: must be"],
     ["{ no json", 500, "the effects are no JSON"],
   ];
   let current: object | string = "";

@@ -26,6 +26,11 @@ test("nothing asked for is nothing to do", () => {
   expect(parsed('{"reply":{}}').reply?.status).toBe(204);
 });
 
+test("a state effect expires, or does not, as in the state API", () => {
+  const ttls = [60, 0, -1].map((seconds) => `{"key":"a","value":1,"ttlInSeconds":${seconds}}`);
+  expect(parsed(`{"state":[${ttls}]}`).state.map(({ ttlSeconds }) => ttlSeconds)).toEqual([60, null, null]);
+});
+
 test("what is not understood is refused with its place", () => {
   const refused: [text: string, why: string][] = [
     ["[]", "must be an object"],
@@ -39,6 +44,20 @@ test("what is not understood is refused with its place", () => {
     ['{"schedule":[{"name":"a","repeats":"1"}]}', "schedule[0].repeats: must be a number"],
     ['{"call":[{"to":"mail"}]}', "call[0].to: must be like app://orders/path"],
     ['{"call":[{"to":"actor://a/b"}]}', "call[0].to: a call to actor:// is not implemented"],
+    [
+      '{"state":[{"key":"a","value":1,"ttlInSeconds":1e300}]}',
+      "ttlInSeconds: must be a whole number from -1",
+    ],
+    ['{"state":[{"key":"a","value":1,"ttlInSeconds":0.5}]}', "state[0].ttlInSeconds: must be a whole number"],
+    ['{"publish":[{"topic":"t","data":1,"contentType":"a\\nb"}]}', "publish[0].contentType: must be like"],
+    ['{"publish":[{"topic":"t","metadata":{"a":{}}}]}', "publish[0].metadata: a must be a text"],
+    ['{"call":[{"to":"app://mail/a b"}]}', "call[0].to: has characters that must be percent-encoded"],
+    ['{"call":[{"to":"http://host:99999/"}]}', "call[0].to: is no URL"],
+    ['{"call":[{"to":"app://mail","method":"connect"}]}', "call[0].method: must be one of GET, HEAD"],
+    ['{"call":[{"to":"app://mail","headers":{"a b":"c"}}]}', 'call[0].headers: "a b" is no name of a header'],
+    ['{"call":[{"to":"app://mail","headers":{"a":"b\\r\\nc: d"}}]}', "call[0].headers: the value of a has"],
+    ['{"reply":{"headers":{"a":"\u20ac"}}}', "reply.headers: the value of a has characters"],
+    ['{"reply":{"headers":{"":"a"}}}', 'reply.headers: "" is no name of a header'],
     ['{"reply":{"status":99}}', "reply.status: must be a status from 200 to 599"],
     [`{"state":[${'{"op":"delete","key":"a"},'.repeat(1000)}{"op":"delete","key":"a"}]}`, "more than 1000"],
   ];

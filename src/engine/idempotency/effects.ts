@@ -1,5 +1,5 @@
 import { parseDestination } from "./call-target.ts";
-import { InvalidEffects, JsonFields } from "./json-fields.ts";
+import { InvalidEffects, isHeaderValue, JsonFields } from "./json-fields.ts";
 
 /** What a handler wants to happen (docs/guide/idempotency.md). JSON values are the texts they were written as. */
 export interface Effects {
@@ -19,7 +19,8 @@ export interface StateEffect {
   value: string;
   etag: string | undefined;
   isFirstWrite: boolean;
-  ttlSeconds: number | undefined;
+  /** `null`: never expires. */
+  ttlSeconds: number | null | undefined;
 }
 
 export interface PublishEffect {
@@ -58,6 +59,8 @@ export interface ReplyEffect {
 
 const jsonType = "application/json";
 const effectsMax = 1000;
+const ttlSecondsMax = 2 ** 31 - 1;
+const methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /** Throws `InvalidEffects` for anything that is not understood: nothing is left out in silence. */
 export function parseEffects(bytes: Uint8Array): Effects {
@@ -98,14 +101,24 @@ function readState(fields: JsonFields): StateEffect {
     value: value ?? "",
     etag: fields.text("etag"),
     isFirstWrite: concurrency === "first-write",
-    ttlSeconds: fields.number("ttlInSeconds"),
+    ttlSeconds: readTtl(fields),
   };
   fields.end();
   return effect;
 }
 
+/** As in the state API: 0 and -1 take an expiry away. */
+function readTtl(fields: JsonFields): number | null | undefined {
+  const seconds = fields.number("ttlInSeconds");
+  if (seconds === undefined) return undefined;
+  if (!(Number.isInteger(seconds) && seconds >= -1 && seconds <= ttlSecondsMax))
+    throw fields.fault("ttlInSeconds", `must be a whole number from -1 to ${ttlSecondsMax}`);
+  return seconds <= 0 ? null : seconds;
+}
+
 function readPublish(fields: JsonFields): PublishEffect {
   const contentType = fields.text("contentType") ?? jsonType;
+  if (!isHeaderValue(contentType)) throw fields.fault("contentType", "must be like application/json");
   const metadata = fields.texts("metadata");
   const key = fields.text("key");
   if (key !== undefined) metadata.partitionKey = key;
@@ -136,12 +149,12 @@ function readSchedule(fields: JsonFields): ScheduleEffect {
 
 function readCall(fields: JsonFields): CallEffect {
   const { id, path } = parseDestination(fields.requiredText("to"), (why) => fields.fault("to", why));
-  const headers = fields.texts("headers");
+  const headers = fields.headers("headers");
   const raw = fields.raw("body");
   const contentType = headerOf(headers, "content-type");
   if (contentType === undefined && raw !== undefined) headers["Content-Type"] = jsonType;
   const method = (fields.text("method") ?? "POST").toUpperCase();
-  if (!/^[A-Z]+$/.test(method)) throw fields.fault("method", "must be an HTTP method");
+  if (!methods.includes(method)) throw fields.fault("method", `must be one of ${methods.join(", ")}`);
   fields.end();
   return { id, path, method, headers, body: bytesOf(raw, contentType ?? jsonType) };
 }
@@ -150,7 +163,7 @@ function readReply(fields: JsonFields): ReplyEffect {
   const status = fields.number("status");
   if (status !== undefined && !(Number.isInteger(status) && status >= 200 && status <= 599))
     throw fields.fault("status", "must be a status from 200 to 599");
-  const headers = fields.texts("headers");
+  const headers = fields.headers("headers");
   const raw = fields.raw("body");
   const contentType = headerOf(headers, "content-type");
   if (contentType === undefined && raw !== undefined) headers["Content-Type"] = jsonType;

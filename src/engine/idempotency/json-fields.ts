@@ -8,6 +8,11 @@ export class InvalidEffects extends Error {
   }
 }
 
+const headerNamePattern = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+
+/** One byte for each character, none of which ends a line. */
+export const isHeaderValue = (text: string): boolean => /^[\t\x20-\x7e\x80-\xff]*$/.test(text);
+
 /** The members of one JSON object, values as the text they stand there; what nobody asked for is refused. */
 export class JsonFields {
   readonly #where: string;
@@ -52,7 +57,22 @@ export class JsonFields {
     const value: unknown = JSON.parse(raw);
     if (typeof value !== "object" || value === null || Array.isArray(value))
       throw this.fault(name, "must be an object");
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, String(item)]));
+    const items = Object.entries(value as Record<string, unknown>);
+    const odd = items.find(([, item]) => typeof item === "object");
+    if (odd) throw this.fault(name, `${odd[0]} must be a text`);
+    return Object.fromEntries(items.map(([key, item]) => [key, String(item)]));
+  }
+
+  /** A map of texts that HTTP can carry as header fields. */
+  headers(name: string): Record<string, string> {
+    const headers = this.texts(name);
+    for (const [header, value] of Object.entries(headers)) {
+      if (!headerNamePattern.test(header))
+        throw this.fault(name, `${JSON.stringify(header)} is no name of a header`);
+      if (!isHeaderValue(value))
+        throw this.fault(name, `the value of ${header} has characters that no header can have`);
+    }
+    return headers;
   }
 
   object(name: string): JsonFields | undefined {

@@ -79,3 +79,26 @@ test("a copy takes an embedded store to PostgreSQL; check finds it sound", async
   expect(again.output).toContain("holds data already");
   expect(again.output).not.toContain("hush-hush");
 }, 60_000);
+
+test("a copy is refused while a runtime uses either store, and made once it has ended", async () => {
+  const env = { MECHA_STORE: "", HOME: cleanup.folder() };
+  const schema = `${address}?schema=used`;
+  const [used, empty] = [join(cleanup.folder(), "data"), join(cleanup.folder(), "data")];
+  const copy = (from: string, to: string) => mecha(["store", "copy", "--from", from, "--to", to], { env });
+  const one = await machine("orders", ["--data-dir", used], { MECHA_STORE: "" });
+  const two = await machine("orders", ["--store", schema], { DAPR_HOST_IP: "127.0.0.1" });
+  for (const { url } of [one, two]) {
+    await eventually(() => answer(url("/v1.0/healthz")));
+    await answer(url("/v1.0/state/statestore"), { method: "POST", body: '[{"key":"colour","value":"red"}]' });
+  }
+  for (const from of [used, schema]) {
+    const refused = await copy(from, empty);
+    expect(refused.code).not.toBe(0);
+    expect(refused.output).toContain("use the source: stop them first");
+  }
+  expect((await copy(empty, used)).output).toContain(`there is no store in ${empty}`);
+  one.process.child.kill("SIGTERM");
+  await one.process.ended;
+  expect((await copy(used, schema)).output).toContain("holds data already");
+  expect(await copy(used, empty)).toMatchObject({ code: 0 });
+}, 60_000);

@@ -120,3 +120,27 @@ export function freePort(): Promise<number> {
     });
   });
 }
+
+export interface SidecarOptions extends MechaOptions {
+  appId: string;
+  /** Resource files. */
+  resources: string;
+  data: string;
+  /** More flags of `mecha run`. */
+  words?: string[];
+}
+
+/** A runtime process for one app, on free ports. */
+export async function startSidecar({ appId, resources, data, words = [], ...options }: SidecarOptions) {
+  const [httpPort, grpcPort] = [await freePort(), await freePort()];
+  const flags = {
+    "app-id": appId,
+    "dapr-http-port": httpPort,
+    "dapr-grpc-port": grpcPort,
+    "metrics-port": 0,
+    "resources-path": resources,
+    "data-dir": data,
+  };
+  const all = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]);
+  return { process: startMecha(["run", ...all, ...words], options), httpPort, grpcPort };
+}

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import grpc from "@grpc/grpc-js";
 import { startMecha, type TestMecha, until } from "../../src/testing/index.ts";
-import { Cleanup, eventually, freePort, startMecha as startProcess } from "../mecha-process.ts";
+import { Cleanup, eventually, startSidecar } from "../mecha-process.ts";
 
 // Calls of an app's own gRPC services that carry a key, by grpc-js on both sides.
 
@@ -268,21 +268,9 @@ test("a call from another process is handled once", async () => {
   const [folder, data] = [cleanup.folder(), cleanup.folder()];
   writeFileSync(join(folder, "resources.yaml"), retrying);
   const run = async (appId: string, ...words: string[]) => {
-    const port = await freePort();
-    const ports = ["--dapr-http-port", "0", "--dapr-grpc-port", `${port}`, "--metrics-port", "0"];
-    const all = [
-      "run",
-      "--app-id",
-      appId,
-      ...ports,
-      "--resources-path",
-      folder,
-      "--data-dir",
-      data,
-      ...words,
-    ];
-    cleanup.process(startProcess(all));
-    return port;
+    const { process, grpcPort } = await startSidecar({ appId, resources: folder, data, words });
+    cleanup.process(process);
+    return grpcPort;
   };
   await run("orders", "--app-port", `${appPort}`, "--app-protocol", "grpc");
   const port = await run("shop");

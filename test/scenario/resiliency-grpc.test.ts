@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import grpc from "@grpc/grpc-js";
 import { startMecha, type TestMecha } from "../../src/testing/index.ts";
-import { Cleanup, eventually, freePort, startMecha as startProcess } from "../mecha-process.ts";
+import { Cleanup, eventually, startSidecar } from "../mecha-process.ts";
 
 const resources = `apiVersion: dapr.io/v1alpha1
 kind: Resiliency
@@ -183,21 +183,9 @@ test("the policies of a caller hold for an app of another process", async () => 
   writeFileSync(file, resources);
   const data = cleanup.folder();
   const start = async (appId: string, ...words: string[]) => {
-    const port = await freePort();
-    const ports = ["--dapr-http-port", "0", "--dapr-grpc-port", `${port}`, "--metrics-port", "0"];
-    const all = [
-      "run",
-      "--app-id",
-      appId,
-      ...ports,
-      "--resources-path",
-      folder,
-      "--data-dir",
-      data,
-      ...words,
-    ];
-    const started = cleanup.process(startProcess(all));
-    const remote = new grpc.Client(`127.0.0.1:${port}`, grpc.credentials.createInsecure());
+    const { process, grpcPort } = await startSidecar({ appId, resources: folder, data, words });
+    const started = cleanup.process(process);
+    const remote = new grpc.Client(`127.0.0.1:${grpcPort}`, grpc.credentials.createInsecure());
     cleanup.add(() => remote.close());
     await new Promise<void>((resolve, reject) =>
       remote.waitForReady(Date.now() + 20_000, (error) => (error ? reject(error) : resolve())),

@@ -15,7 +15,7 @@ import {
   TopicEventBulkResponseSchema,
 } from "../../src/wire/dapr/proto/runtime/v1/appcallback_pb.js";
 import { Dapr } from "../../src/wire/dapr/proto/runtime/v1/dapr_pb.js";
-import { Cleanup, eventually, freePort, mecha, startMecha } from "../mecha-process.ts";
+import { Cleanup, eventually, mecha, startMecha, startSidecar } from "../mecha-process.ts";
 
 // Two runtimes, each with tokens of its own: whatever comes to the app carries the app's, and nobody else's.
 
@@ -56,27 +56,9 @@ async function start(appPort: number, protocol: "http" | "grpc") {
   const [folder, data] = [cleanup.folder(), cleanup.folder()];
   writeFileSync(join(folder, "resources.yaml"), resources);
   const run = async (appId: string, env: Record<string, string>, words: string[]) => {
-    const [httpPort, grpcPort] = [await freePort(), await freePort()];
-    const ports = [
-      "--dapr-http-port",
-      `${httpPort}`,
-      "--dapr-grpc-port",
-      `${grpcPort}`,
-      "--metrics-port",
-      "0",
-    ];
-    const all = [
-      "run",
-      "--app-id",
-      appId,
-      ...ports,
-      "--resources-path",
-      folder,
-      "--data-dir",
-      data,
-      ...words,
-    ];
-    cleanup.process(startMecha(all, { env }));
+    const started = await startSidecar({ appId, resources: folder, data, words, env });
+    cleanup.process(started.process);
+    const { httpPort, grpcPort } = started;
     return { httpPort, grpcPort, token: env.DAPR_API_TOKEN as string };
   };
   const app = ["--app-port", `${appPort}`, "--app-protocol", protocol, "--enable-app-health-check"];

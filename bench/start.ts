@@ -1,4 +1,4 @@
-import { freePort } from "../scripts/services.ts";
+import { freePort } from "../scripts/free-port.ts";
 import { type Bench, median } from "./harness/bench.ts";
 import { builtMecha, launchMecha, untilHealthy } from "./harness/mecha.ts";
 

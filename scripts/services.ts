@@ -13,10 +13,11 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execute, findTool } from "./build-once.ts";
+import { freePort } from "./free-port.ts";
 import { asProgram, InstallError, toolEnvironment, tools } from "./install.mjs";
 import { installPackages, packageFolders } from "./service-packages.ts";
 import type { Launch, Recipe } from "./services.d/recipe.ts";
@@ -215,17 +216,6 @@ function accepts(port: number): Promise<boolean> {
       socket.destroy();
       done(answer);
     };
-  });
-}
-
-export function freePort(): Promise<number> {
-  return new Promise((done, fail) => {
-    const server = createServer();
-    server.once("error", fail);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => done(typeof address === "object" && address !== null ? address.port : 0));
-    });
   });
 }
 

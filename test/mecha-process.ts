@@ -1,11 +1,13 @@
 // Starts mecha as its users do, as a process, and reads what it prints.
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { freePort } from "../scripts/free-port.ts";
 import { bunPath } from "../scripts/install.mjs";
 import { testStore } from "../src/testing/test-store.ts";
+
+export { freePort };
 
 export const root = resolve(import.meta.dirname, "..");
 const deadlineMs = 20_000;
@@ -108,17 +110,6 @@ export class Cleanup {
     for (const work of this.works.reverse()) await work();
     this.works.length = 0;
   }
-}
-
-export function freePort(): Promise<number> {
-  return new Promise((done, fail) => {
-    const server = createServer();
-    server.once("error", fail);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => done(port));
-    });
-  });
 }
 
 export interface SidecarOptions extends MechaOptions {

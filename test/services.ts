@@ -1,2 +1,2 @@
 /** Servers for tests: started on a free loopback port, gone with the process. See scripts/services.d. */
-export { freePort, type Service, type ServiceOptions, startService } from "../scripts/services.ts";
+export { type Service, type ServiceOptions, startService } from "../scripts/services.ts";

@@ -1,8 +1,8 @@
 // mecha as a bench starts it: through the command line, with all default components and its data in a private folder.
 import { join } from "node:path";
 import { build } from "../../scripts/build.ts";
+import { freePort } from "../../scripts/free-port.ts";
 import { bunPath, root, tools } from "../../scripts/install.mjs";
-import { freePort } from "../../scripts/services.ts";
 import { type LoggedProgram, startLogged, statusOf } from "./program.ts";
 
 const readyTimeoutMs = 20_000;

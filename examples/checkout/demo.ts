@@ -2,9 +2,10 @@
 // -9 three times in between. Exit code 0 when nothing was lost.
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { freePort } from "../../scripts/free-port.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const total = Number(process.env.CHECKOUTS ?? 500);
@@ -242,15 +243,4 @@ function runFileText(apps: readonly DemoApp[]): string {
       `    daprGRPCPort: ${app.grpcPort}\n    metricsPort: ${app.metricsPort}\n`,
   );
   return `version: 1\napps:\n${entries.join("")}`;
-}
-
-function freePort(): Promise<number> {
-  return new Promise((done, fail) => {
-    const server = createServer();
-    server.once("error", fail);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => done(port));
-    });
-  });
 }

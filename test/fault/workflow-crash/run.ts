@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { freePort } from "../../../scripts/free-port.ts";
 import { bunPath } from "../../../scripts/install.mjs";
 import { createGrpcClient, type GrpcClient } from "../../../src/net/grpc/index.ts";
 import {
@@ -21,7 +22,7 @@ import {
   type HistoryEvent,
 } from "../../../src/wire/orchestrator_service_pb.js";
 import { pythonVenv } from "../../sdk/toolchain.ts";
-import { freePort, type Service } from "../../services.ts";
+import type { Service } from "../../services.ts";
 
 const root = join(import.meta.dirname, "../../..");
 const deadlineMs = 240_000;
@@ -182,11 +183,7 @@ class CrashRun {
     closeSync(log);
     runtime.once("exit", (code) => {
       if (code === null) return;
-      const said = readFileSync(join(this.#folder, "log"), "utf8").slice(-3000);
-      process.stderr.write(said);
-      // While it was dead somebody's connection may have got its port.
-      if (said.trimEnd().split("\n").at(-1)?.includes("EADDRINUSE") && host.runtime === runtime)
-        setTimeout(() => this.#startRuntime(host), 500);
+      process.stderr.write(readFileSync(join(this.#folder, "log"), "utf8").slice(-3000));
     });
     host.runtime = runtime;
   }

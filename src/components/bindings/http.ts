@@ -3,6 +3,9 @@ import type { Binding, BindingReply, BindingRequest } from "../../component/bind
 import { component } from "../../component/component.ts";
 import { duration, flag, parseFlag, quantity, text } from "../../component/fields.ts";
 import type { Clock } from "../../edges/clock.ts";
+import { createHttpClient } from "../../net/http1/client.ts";
+import { BodyTooLarge } from "../../net/http1/errors.ts";
+import type { HttpAddress, HttpResponse } from "../../net/http1/types.ts";
 
 export default component({
   type: "bindings.http",
@@ -78,6 +81,7 @@ const json = "application/json; charset=utf-8";
 class HttpBinding implements Binding {
   readonly operations = ["create", ...withoutBody, ...withBody];
   readonly #settings: Settings;
+  readonly #client = createHttpClient();
   readonly #closed = new AbortController();
 
   constructor(settings: Settings) {
@@ -85,27 +89,29 @@ class HttpBinding implements Binding {
   }
 
   async invoke({ operation, data, metadata }: BindingRequest): Promise<BindingReply> {
-    const { url, tls, errorIfNot2XX } = this.#settings;
+    const { errorIfNot2XX } = this.#settings;
     const verb = operation === "create" ? "post" : operation.toLowerCase();
     const isBody = withBody.includes(verb);
     if (!isBody && !withoutBody.includes(verb)) throw new Error(`invalid operation: ${operation}`);
-    const { path = "" } = metadata;
-    const target = path === "" ? url : `${url.replace(/\/+$/, "")}/${path.replace(/^\/+/, "")}`;
     const late = this.#deadline();
     try {
-      const answer = await fetch(target, {
+      const { address, target } = this.#addressOf(metadata.path);
+      const answer = await this.#client.request(address, {
         method: verb.toUpperCase(),
+        target,
         headers: this.#headers(metadata, isBody),
         signal: late.signal,
-        tls,
-        ...(isBody && { body: Buffer.from(data) }),
+        body: isBody ? Buffer.from(data) : undefined,
       });
       const body = await this.#bodyOf(answer);
       const isError = metadata.errorIfNot2XX ? parseFlag(metadata.errorIfNot2XX) : errorIfNot2XX;
       // The text is Dapr's.
-      if (isError && !answer.ok) throw new Error(`received status code ${answer.status}`);
-      const status = `${answer.status} ${answer.statusText}`;
+      if (isError && (answer.status < 200 || answer.status > 299))
+        throw new Error(`received status code ${answer.status}`);
+      const status = `${answer.status} ${answer.reason}`;
       return { data: body, metadata: { ...headersOf(answer), statusCode: String(answer.status), status } };
+    } catch (error) {
+      throw late.signal.aborted ? late.signal.reason : error;
     } finally {
       late.end();
     }
@@ -113,6 +119,22 @@ class HttpBinding implements Binding {
 
   async close(): Promise<void> {
     this.#closed.abort(new Error("the binding is closed"));
+    this.#client.close();
+  }
+
+  #addressOf(path = ""): { address: HttpAddress; target: string } {
+    const { url, tls } = this.#settings;
+    const whole = path === "" ? url : `${url.replace(/\/+$/, "")}/${path.replace(/^\/+/, "")}`;
+    const { protocol, hostname, port, pathname, search } = new URL(whole);
+    const host = hostname.replace(/^\[|\]$/g, "");
+    const isTls = protocol === "https:";
+    const isName = !/^[\d.]+$|:/.test(host);
+    const address = {
+      host,
+      port: Number(port) || (isTls ? 443 : 80),
+      tls: isTls ? { ...tls, ...(isName && { serverName: host }) } : undefined,
+    };
+    return { address, target: pathname + search };
   }
 
   #deadline(): { signal: AbortSignal; end(): void } {
@@ -126,37 +148,39 @@ class HttpBinding implements Binding {
   }
 
   /** Metadata whose names begin with a capital letter are headers. */
-  #headers(metadata: Record<string, string>, isBody: boolean): Headers {
-    const headers = new Headers({ Accept: json });
-    if (isBody) headers.set("Content-Type", json);
-    if (this.#settings.token !== undefined) headers.set(...this.#settings.token);
-    for (const [name, value] of Object.entries(metadata)) if (/^[A-Z]/.test(name)) headers.set(name, value);
-    for (const name of ["traceparent", "tracestate", "baggage"]) {
-      const value = metadata[name];
-      if (value) headers.set(name, value);
-    }
-    return headers;
+  #headers(metadata: Record<string, string>, isBody: boolean): string[] {
+    const headers = new Map<string, [name: string, value: string]>();
+    const set = (name: string, value: string): void => void headers.set(name.toLowerCase(), [name, value]);
+    set("Accept", json);
+    if (isBody) set("Content-Type", json);
+    if (this.#settings.token !== undefined) set(...this.#settings.token);
+    for (const [name, value] of Object.entries(metadata)) if (/^[A-Z]/.test(name)) set(name, value);
+    for (const name of ["traceparent", "tracestate", "baggage"])
+      if (metadata[name]) set(name, metadata[name]);
+    return [...headers.values()].flat();
   }
 
-  async #bodyOf(answer: Response): Promise<Buffer> {
+  async #bodyOf({ body }: HttpResponse): Promise<Uint8Array> {
     const { bodyBytesMax } = this.#settings;
-    const chunks: Uint8Array[] = [];
-    let size = 0;
-    for await (const chunk of answer.body ?? []) {
-      size += chunk.length;
-      if (bodyBytesMax > 0 && size > bodyBytesMax)
-        throw new Error(`the answer is larger than the maxResponseBodySize of ${bodyBytesMax} bytes`);
-      chunks.push(chunk);
+    try {
+      return await body.bytes(bodyBytesMax > 0 ? bodyBytesMax : Number.MAX_SAFE_INTEGER);
+    } catch (error) {
+      if (!(error instanceof BodyTooLarge)) throw error;
+      const why = `the answer is larger than the maxResponseBodySize of ${bodyBytesMax} bytes`;
+      throw new Error(why, { cause: error });
     }
-    return Buffer.concat(chunks);
   }
 }
 
-/** Names as Go writes them. */
-function headersOf({ headers }: Response): Record<string, string> {
-  const named = [...headers].map(([name, value]) => [
-    name.replace(/(^|-)[a-z]/g, (letter) => letter.toUpperCase()),
-    value,
-  ]);
-  return Object.fromEntries(named);
+/** Lines of one name are joined, as in Dapr. */
+function headersOf({ rawHeaders }: HttpResponse): Record<string, string> {
+  const joined: Record<string, string> = {};
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = (rawHeaders[index] as string)
+      .toLowerCase()
+      .replace(/(^|-)[a-z]/g, (last) => last.toUpperCase());
+    const value = rawHeaders[index + 1] as string;
+    joined[name] = name in joined ? `${joined[name]}, ${value}` : value;
+  }
+  return joined;
 }

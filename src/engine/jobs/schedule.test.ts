@@ -59,6 +59,24 @@ describe("cron", () => {
     ]);
   });
 
+  test("minutes with a star go by the clock: an hour that spring skips has none, one that comes twice has both", () => {
+    expect(occurrences("TZ=Europe/Berlin 0 */30 2 * * *", "2026-03-28T12:00:00Z", 1)).toEqual([
+      "2026-03-30T00:00:00.000Z",
+    ]);
+    expect(occurrences("TZ=Europe/Berlin 0 */30 2 * * *", "2026-10-24T12:00:00Z", 5)).toEqual([
+      "2026-10-25T00:00:00.000Z",
+      "2026-10-25T00:30:00.000Z",
+      "2026-10-25T01:00:00.000Z",
+      "2026-10-25T01:30:00.000Z",
+      "2026-10-26T01:00:00.000Z",
+    ]);
+    expect(occurrences("TZ=Europe/Berlin 0 */30 * * * *", "2026-03-29T00:00:00Z", 3)).toEqual([
+      "2026-03-29T00:30:00.000Z",
+      "2026-03-29T01:00:00.000Z",
+      "2026-03-29T01:30:00.000Z",
+    ]);
+  });
+
   test("29 February comes in leap years", () => {
     expect(occurrences("0 0 0 29 2 *", "2026-01-01T00:00:00Z", 2)).toEqual([
       "2028-02-29T00:00:00.000Z",

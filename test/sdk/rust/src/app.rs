@@ -13,10 +13,10 @@ use prost_types::Any;
 use serde_json::{Value, json};
 use tonic::{Request, Response, Status, transport::Server};
 
-use crate::Outcome;
 use crate::greeter::GreeterServer;
+use crate::{Outcome, jobs};
 
-type Received = Arc<Mutex<Vec<Value>>>;
+pub type Received = Arc<Mutex<Vec<Value>>>;
 
 pub async fn serve(port: u16) -> Outcome {
     let received = Received::default();
@@ -26,6 +26,7 @@ pub async fn serve(port: u16) -> Outcome {
         topic: "plain".to_string(),
         handler: Box::new(Plain { received: received.clone() }),
     });
+    jobs::add_handlers(&mut sdk, &received);
     Server::builder()
         .add_service(AppCallbackServer::new(App { sdk, received }))
         .add_service(GreeterServer)
@@ -146,7 +147,7 @@ impl AppCallback for App {
     }
 }
 
-fn keep(received: &Received, route: &str, data: &[u8]) -> Result<(), Status> {
+pub fn keep(received: &Received, route: &str, data: &[u8]) -> Result<(), Status> {
     let data: Value =
         serde_json::from_slice(data).map_err(|error| Status::invalid_argument(error.to_string()))?;
     received.lock().expect("no holder panics").push(json!({ "route": route, "data": data }));

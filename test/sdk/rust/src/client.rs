@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use crate::Outcome;
 use crate::checks::{Clients, DEADLINE, report, same, skip};
-use crate::{invoke, publish, state};
+use crate::{invoke, jobs, publish, state};
 
 pub async fn run_checks() -> Outcome {
     let address = dapr::client::default_sidecar_address();
@@ -15,6 +15,7 @@ pub async fn run_checks() -> Outcome {
     state::run(&mut clients).await;
     publish::run(&mut clients).await;
     invoke::run(&mut clients).await;
+    jobs::run().await?;
     report("secrets", secrets(&mut clients).await);
     report("secrets-bulk", secrets_bulk(&mut clients).await);
     report("configuration", configuration(&mut clients).await);

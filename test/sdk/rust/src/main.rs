@@ -4,6 +4,7 @@ mod checks;
 mod client;
 mod greeter;
 mod invoke;
+mod jobs;
 mod publish;
 mod state;
 

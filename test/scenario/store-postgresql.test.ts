@@ -94,7 +94,7 @@ test("a copy is refused while a runtime uses either store, and made once it has 
   for (const from of [used, schema]) {
     const refused = await copy(from, empty);
     expect(refused.code).not.toBe(0);
-    expect(refused.output).toContain("use the source: stop them first");
+    expect(refused.output).toContain("the source is in use by a runtime: stop it first");
   }
   expect((await copy(empty, used)).output).toContain(`there is no store in ${empty}`);
   one.process.child.kill("SIGTERM");

@@ -38,8 +38,9 @@ export async function copyStore(from: CopySide, to: CopySide): Promise<CopyRepor
   try {
     const peers = await source.livePeers();
     if (peers > 0) {
+      const them = peers === 1 ? "a runtime: stop it" : `${peers} runtimes: stop them`;
       throw new StoreCopyRefused(
-        `${peers} runtimes use the source: stop them first (one that was killed is forgotten after 30 seconds)`,
+        `the source is in use by ${them} first (one that was killed is forgotten after 30 seconds)`,
       );
     }
     target = await openTarget(to);

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { copyStore } from "./copy.ts";
 import { backupStore, checkStore, compactStore } from "./maintenance.ts";
 import { migrate, migrations, schemaVersion } from "./migrations.ts";
 import { Connection } from "./sqlite/connection.ts";
@@ -136,5 +137,33 @@ describe("backupStore()", () => {
     writeFileSync(target, "precious");
     await expect(backupStore(data(), target)).rejects.toThrow("EEXIST");
     expect(await Bun.file(target).text()).toBe("precious");
+  });
+});
+
+describe("copyStore()", () => {
+  const storeOf = (name: string, steps: readonly string[], rows = ""): { folder: string } => {
+    const side = { folder: join(folder, name) };
+    mkdirSync(side.folder);
+    writeFileSync(join(side.folder, "mecha.db"), "");
+    const db = new Connection(join(side.folder, "mecha.db"));
+    migrate(db, "file", steps);
+    if (rows !== "") db.run(rows);
+    db.close();
+    return side;
+  };
+
+  test("brings what an older mecha wrote forward", async () => {
+    const old = storeOf("old", migrations.slice(0, 1), "INSERT INTO history VALUES ('i', 0, x'07')");
+    const to = { folder: join(folder, "new") };
+    expect(await copyStore(old, to)).toMatchObject({ history: 1 });
+    const copy = await openSqliteStore(to);
+    expect(await copy.readHistory("i", 0)).toEqual([new Uint8Array([7])]);
+    await copy.close();
+  });
+
+  test("neither reads nor fills the store of a newer mecha", async () => {
+    const newer = storeOf("newer", [...migrations, "CREATE TABLE later (x)"]);
+    await expect(copyStore(newer, { folder: join(folder, "b") })).rejects.toThrow("a newer mecha (schema");
+    await expect(copyStore({ folder: data() }, newer)).rejects.toThrow("a newer mecha (schema");
   });
 });

@@ -1,9 +1,14 @@
 // How long reminders live, and what follows a failed one: over both APIs.
 
 import { afterEach, expect, test } from "bun:test";
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import { fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { type FakeApp, fakeApp, startMecha, type TestMecha, until } from "../../src/testing/index.ts";
-import { RegisterActorReminderRequestSchema } from "../../src/wire/dapr/proto/runtime/v1/actors_pb.js";
+import {
+  ListActorRemindersRequestSchema,
+  ListActorRemindersResponseSchema,
+  RegisterActorReminderRequestSchema,
+  UnregisterActorRemindersByTypeRequestSchema,
+} from "../../src/wire/dapr/proto/runtime/v1/actors_pb.js";
 import { grpcApi } from "./grpc-api.ts";
 
 const started: (TestMecha | FakeApp)[] = [];
@@ -82,3 +87,40 @@ test("a failed reminder is tried again as its policy says, over both APIs", asyn
   });
   expect(wrong.status).toBe(400);
 }, 30_000);
+
+test("reminders are listed and removed by type and by actor, and replaced unless asked not to", async () => {
+  const app = keep(await fakeApp({ config: { entities: ["Cat", "Dog"] } }));
+  const mecha = keep(await startMecha({ apps: [{ appId: "home", app }] }));
+  const grpc = grpcApi(mecha, "home");
+  const set = (actorType: string, actorId: string, dueTime: string, overwrite?: boolean) =>
+    grpc.call("RegisterActorReminder", RegisterActorReminderRequestSchema, {
+      ...{ actorType, actorId, name: "eat", dueTime },
+      ...(overwrite !== undefined && { overwrite }),
+    });
+  const list = async (actorType: string, actorId?: string) => {
+    const asked = { actorType, ...(actorId !== undefined && { actorId }) };
+    const bytes = await grpc.call("ListActorReminders", ListActorRemindersRequestSchema, asked);
+    const { reminders } = fromBinary(ListActorRemindersResponseSchema, bytes);
+    return reminders.map(({ reminder }) => `${reminder?.actorId} ${reminder?.dueTime}`).sort();
+  };
+  const remove = (actorType: string, actorId?: string) =>
+    grpc.call("UnregisterActorRemindersByType", UnregisterActorRemindersByTypeRequestSchema, {
+      ...{ actorType, ...(actorId !== undefined && { actorId }) },
+    });
+  for (const id of ["tom", "tommy"]) await set("Cat", id, "1h");
+  await set("Dog", "rex", "1h");
+  expect(await list("Cat")).toEqual(["tom 1h", "tommy 1h"]);
+  expect(await list("Cat", "tom")).toEqual(["tom 1h"]);
+
+  await expect(set("Cat", "tom", "2h", false)).rejects.toMatchObject({ code: 6 });
+  expect(await list("Cat", "tom")).toEqual(["tom 1h"]);
+  await set("Cat", "tom", "3h");
+  expect(await list("Cat", "tom")).toEqual(["tom 3h"]);
+
+  await remove("Cat", "tom");
+  expect(await list("Cat")).toEqual(["tommy 1h"]);
+  await remove("Cat");
+  expect(await list("Cat")).toEqual([]);
+  expect(await list("Dog")).toEqual(["rex 1h"]);
+  grpc.close();
+});

@@ -72,10 +72,14 @@ test("the actors of an app that is not well live at others, and come back", asyn
   await until(async () => (await fedAt(two)) > 0, "actors at both again");
 }, 30_000);
 
-for (const drainRebalancedActors of [true, false]) {
-  const what = drainRebalancedActors ? "waits for its turn" : "does not wait for its turn";
-  test(`an actor that has to move ${what} (drainRebalancedActors: ${drainRebalancedActors})`, async () => {
-    const one = await cats({ drainOngoingCallTimeout: "20s", drainRebalancedActors });
+for (const [what, drainRebalancedActors, drainOngoingCallTimeout] of [
+  ["waits for its turn", true, "20s"],
+  ["waits for its turn so long and no longer", true, "300ms"],
+  ["does not wait for its turn", false, "20s"],
+] as const) {
+  const waits = drainRebalancedActors && drainOngoingCallTimeout === "20s";
+  test(`an actor that has to move ${what} (${drainRebalancedActors}, ${drainOngoingCallTimeout})`, async () => {
+    const one = await cats({ drainOngoingCallTimeout, drainRebalancedActors });
     const two = await cats({}, false);
     const mecha = await startBoth(one.app, two.app);
     const [idle, busy] = [names("idle", 30), names("busy", 30)];
@@ -85,7 +89,7 @@ for (const drainRebalancedActors of [true, false]) {
     two.health.status = 200;
     const left = (prefix: string) => one.ids(gone).filter((id) => id.startsWith(prefix));
     await until(() => left("idle").length > 3, "idle actors have moved");
-    if (drainRebalancedActors) {
+    if (waits) {
       expect(left("busy")).toEqual([]);
       one.release();
     }

@@ -9,6 +9,8 @@ import { StringValueSchema, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { createGrpcClient } from "../../src/net/grpc/index.ts";
 import { startMecha, type TestMecha, until } from "../../src/testing/index.ts";
 import {
+  GetInstanceHistoryRequestSchema,
+  GetInstanceHistoryResponseSchema,
   type HistoryEvent,
   HistoryEventSchema,
   ListInstanceIDsRequestSchema,
@@ -81,12 +83,29 @@ async function ended(mecha: TestMecha, id: string, status = "COMPLETED"): Promis
   return stateOf(mecha, id);
 }
 
-async function idsOf(mecha: TestMecha): Promise<string[]> {
+async function ask(mecha: TestMecha, method: string, request: Uint8Array): Promise<Uint8Array> {
   const client = createGrpcClient({ host: "127.0.0.1", port: mecha.ports("app").grpc });
+  try {
+    return await client.unary(`/TaskHubSidecarService/${method}`, request);
+  } finally {
+    client.close();
+  }
+}
+
+async function idsOf(mecha: TestMecha): Promise<string[]> {
   const request = toBinary(ListInstanceIDsRequestSchema, create(ListInstanceIDsRequestSchema));
-  const reply = await client.unary("/TaskHubSidecarService/ListInstanceIDs", request);
-  client.close();
-  return fromBinary(ListInstanceIDsResponseSchema, reply).instanceIds;
+  return fromBinary(ListInstanceIDsResponseSchema, await ask(mecha, "ListInstanceIDs", request)).instanceIds;
+}
+
+/** Waits until the instance has stored what its child ended with: nothing is on its way to it then. */
+function heardOfChild(mecha: TestMecha, instanceId: string): Promise<void> {
+  const asked = create(GetInstanceHistoryRequestSchema, { instanceId });
+  const request = toBinary(GetInstanceHistoryRequestSchema, asked);
+  return until(async () => {
+    const reply = await ask(mecha, "GetInstanceHistory", request);
+    const { events } = fromBinary(GetInstanceHistoryResponseSchema, reply);
+    return count(events, "childWorkflowInstanceCompleted") > 0;
+  }, `${instanceId} to have heard of its child`);
 }
 
 const begin = (mecha: TestMecha, id: string, body = "1") =>
@@ -222,7 +241,7 @@ test("workflows of the engine's store move with their next turn, and are refused
   closers.push(() => mecha.stop());
   await work(mecha, story);
   await begin(mecha, "a");
-  await until(async () => (await stateOf(mecha, "kid-a")).runtimeStatus === "COMPLETED", "the child");
+  await heardOfChild(mecha, "a");
   options.resources = sqlite();
   await mecha.restart();
   await work(mecha, story);

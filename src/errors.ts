@@ -19,6 +19,8 @@ export const errors = {
     Code.ResourceExhausted,
     (callsMax: string) => `more than ${callsMax} calls at once`,
   ),
+  /** Not Dapr's: what a policy of mecha's answers in the place of a target. */
+  POLICY: fault("ERR_POLICY", 503, Code.Unavailable, (why: string) => why),
   BODY_READ: fault(
     "ERR_BODY_READ",
     400,

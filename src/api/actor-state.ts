@@ -55,7 +55,7 @@ export const getActorState = operation(Dapr.method.getActorState, {
     const request = { key: prefix + key, metadata: {} };
     try {
       if (hasRow(call.app, target)) await takeValues(fence, new FenceRow(target, call, { actor, prefix }));
-      const entry = await target.run("get", () => target.store.get(request), call);
+      const entry = await target.run("get", () => target.store.get(request), call, { names: [request.key] });
       if (entry === undefined) return {};
       const data = target.cipher === undefined ? entry.value : target.cipher.decrypt(entry.value);
       const { expiresAtMs } = entry;

@@ -1,5 +1,5 @@
 import type { BindingReply } from "../component/binding.ts";
-import { errors } from "../errors.ts";
+import { errors, Fault } from "../errors.ts";
 import { after } from "../kit/after.ts";
 import { JsonCursor } from "../kit/json-cursor.ts";
 import { formatTraceparent } from "../telemetry/propagation.ts";
@@ -50,6 +50,7 @@ export const invokeBinding = operation(Dapr.method.invokeBinding, {
       const sent = { operation: verb, data, metadata: { ...metadata, ...context } };
       return replyOf(await invoke(call, name, sent));
     } catch (error) {
+      if (error instanceof Fault) throw error;
       throw errors.INVOKE_BINDING(name, (error as Error).message, { cause: error });
     }
   },

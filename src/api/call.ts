@@ -9,6 +9,7 @@ import type { WorkflowEngine } from "../engine/workflow/engine.ts";
 import type { GrpcContext } from "../net/grpc/types.ts";
 import type { HttpRequest } from "../net/http1/types.ts";
 import type { Invoker } from "../peer/invoker.ts";
+import type { UsePolicies } from "../policy/use/use-policies.ts";
 import type { Configuration, Resource } from "../resource/resource.ts";
 import type { Span, Telemetry } from "../telemetry/telemetry.ts";
 
@@ -37,6 +38,8 @@ export interface AppScope {
   readonly schedules: Schedules;
   readonly invoker: Invoker;
   readonly health: HealthTargets;
+  /** mecha's own policies round what the app uses. */
+  readonly policies: UsePolicies;
   readonly telemetry: Telemetry;
   /** `PUT /v1.0/metadata/{key}`: kept in memory. */
   readonly extendedMetadata: Map<string, string>;

@@ -1,5 +1,5 @@
 import type { ConfigurationItem } from "../component/configuration-store.ts";
-import { errors } from "../errors.ts";
+import { errors, Fault } from "../errors.ts";
 import type {
   GetConfigurationRequestSchema,
   GetConfigurationResponseSchema,
@@ -29,8 +29,11 @@ export const getConfiguration = operation(
     async handle({ storeName, keys, metadata }, call) {
       const target = configurationTarget(call.app, storeName);
       try {
-        return { items: await target.run("get", () => target.component.get(keys, metadata), call) };
+        return {
+          items: await target.run("get", () => target.component.get(keys, metadata), call, { names: keys }),
+        };
       } catch (error) {
+        if (error instanceof Fault) throw error;
         throw errors.CONFIGURATION_GET(goList(keys), storeName, (error as Error).message, { cause: error });
       }
     },
@@ -189,8 +192,12 @@ async function open(call: Call, target: ConfigurationTarget, wanted: Wanted): Pr
   // One that opens after its timeout has nobody to listen to it.
   const dispose = (id: string) => void subscriptions.close(id).catch(() => {});
   try {
-    return await target.run("subscribe", () => subscriptions.open(start, ended), call, dispose);
+    return await target.run("subscribe", () => subscriptions.open(start, ended), call, {
+      names: keys,
+      dispose,
+    });
   } catch (error) {
+    if (error instanceof Fault) throw error;
     throw errors.CONFIGURATION_SUBSCRIBE(goList(keys), target.name, (error as Error).message, {
       cause: error,
     });
@@ -202,6 +209,7 @@ async function unsubscribe(call: Call, target: ConfigurationTarget, id: string):
     const existed = await target.run("unsubscribe", () => target.subscriptions.close(id), call);
     if (!existed) throw new Error(`subscription with id ${id} does not exist`);
   } catch (error) {
+    if (error instanceof Fault) throw error;
     throw errors.CONFIGURATION_UNSUBSCRIBE(id, (error as Error).message, { cause: error });
   }
 }

@@ -4,39 +4,65 @@ import type { Body, HttpReply, HttpRequest } from "../net/http1/types.ts";
 import type { InvokeHttpRequest, InvokeUnaryReply, InvokeUnaryRequest } from "../peer/invoker.ts";
 import type { FailureCode } from "../policy/resilience/codes.ts";
 import type { ResiliencePolicy } from "../policy/resilience/policy.ts";
+import type { GivenAnswer } from "../policy/use/layer.ts";
+import { type PlacedLayers, runPlaced } from "../policy/use/use-policies.ts";
 import type { AppScope } from "./call.ts";
 import { resilienceOf } from "./resilience.ts";
 
 /** Calls an app inside the policies that target it, if there are any. */
 export function invokeHttp(app: AppScope, request: InvokeHttpRequest): Promise<HttpReply> {
-  const policy = policyOf(app, request.id, request.target);
-  return policy === undefined ? app.invoker.invokeHttp(request) : attemptHttp(app, policy, request);
+  const policies = policiesOf(app, request.id, request.target);
+  return policies === undefined ? app.invoker.invokeHttp(request) : attemptHttp(app, policies, request);
 }
 
 export function invokeUnary(app: AppScope, request: InvokeUnaryRequest): Promise<InvokeUnaryReply> {
-  const policy = policyOf(app, request.id, request.method);
-  if (policy === undefined) return app.invoker.invokeUnary(request);
+  const policies = policiesOf(app, request.id, request.method);
+  if (policies === undefined) return app.invoker.invokeUnary(request);
   const { context } = request;
   const work = (signal = context.signal) =>
     app.invoker.invokeUnary({ ...request, context: { ...pick(context), signal } });
-  return named(request.id, policy.run(work, { signal: context.signal, codeOfError }));
+  const header = (lowerName: string) => context.get(lowerName);
+  const use = { operation: request.verb || "POST", names: [canonical(request.method)], header };
+  const options = { signal: context.signal, codeOfError, answer: throwStatus };
+  return named(request.id, runPlaced(policies, use, work, options));
+}
+
+function throwStatus({ fault }: GivenAnswer): never {
+  throw new GrpcError(fault.grpc, fault.message, { cause: fault });
+}
+
+function canonical(method: string): string {
+  return method.startsWith("/") ? method : `/${method}`;
 }
 
 /** Calls of one method of an app share a breaker, as in Dapr; the query is not part of it. */
-function policyOf(app: AppScope, id: string, target: string): ResiliencePolicy | undefined {
-  const resilience = resilienceOf(app);
-  if (resilience === undefined) return undefined;
+function policiesOf(app: AppScope, id: string, target: string): Policies | undefined {
+  const policies = resilienceOf(app);
+  const placed = app.policies.at("invoke", id);
+  if (policies === undefined && placed === undefined) return undefined;
+  const resilience = policies?.app(id, `${id}:${pathOf(target)}`);
+  return resilience === undefined && placed === undefined ? undefined : { resilience, placed };
+}
+
+interface Policies {
+  resilience: ResiliencePolicy | undefined;
+  placed: PlacedLayers | undefined;
+}
+
+function pathOf(target: string): string {
   const query = target.indexOf("?");
-  return resilience.app(id, `${id}:${query < 0 ? target : target.slice(0, query)}`);
+  return query < 0 ? target : target.slice(0, query);
 }
 
 async function attemptHttp(
   app: AppScope,
-  policy: ResiliencePolicy,
+  policies: Policies,
   invocation: InvokeHttpRequest,
 ): Promise<HttpReply> {
   const { id, request } = invocation;
-  const body = policy.hasRetries ? await keptBody(request.body, app.settings.maxBodyBytes, id) : undefined;
+  const { resilience, placed } = policies;
+  const isKept = resilience?.hasRetries || placed?.repeats;
+  const body = isKept ? await keptBody(request.body, app.settings.maxBodyBytes, id) : undefined;
   const work = (signal = request.signal) =>
     app.invoker.invokeHttp({ ...invocation, request: attemptOf(request, signal, body?.()) });
   const options = {
@@ -45,8 +71,19 @@ async function attemptHttp(
     codeOf: codeOfReply,
     codeOfError,
     dispose,
+    answer: answerOf,
   };
-  return named(id, policy.run(work, options));
+  const header = (lowerName: string) => request.header(lowerName);
+  const use = { operation: request.method, names: [pathOf(invocation.target)], header };
+  return named(id, runPlaced(policies, use, work, options));
+}
+
+/** As the fault would be told, or with the body that a policy gives. */
+function answerOf({ fault, headers = [], body }: GivenAnswer): HttpReply {
+  const { code, http, message } = fault;
+  if (body !== undefined) return { status: http, headers: [...headers], body };
+  const lines = [...headers, "Content-Type", "application/json"];
+  return { status: http, headers: lines, body: JSON.stringify({ errorCode: code, message }) };
 }
 
 /** A body that can be sent again; `undefined` when its length is not known: streams are sent once. */

@@ -1,5 +1,5 @@
 import type { UnlockStatus } from "../component/lock-store.ts";
-import { errors } from "../errors.ts";
+import { errors, Fault } from "../errors.ts";
 import { after } from "../kit/after.ts";
 import { Dapr } from "../wire/dapr/proto/runtime/v1/dapr_pb.js";
 import type { AppScope } from "./call.ts";
@@ -80,9 +80,10 @@ export const tryLock = operation(Dapr.method.tryLockAlpha1, {
     try {
       const key = target.key(resourceId);
       const lock = () => target.component.tryLock(key, lockOwner, expiryInSeconds);
-      const success = await target.run("try_lock", lock, call);
+      const success = await target.run("try_lock", lock, call, { names: [resourceId] });
       return { success };
     } catch (error) {
+      if (error instanceof Fault) throw error;
       throw errors.TRY_LOCK((error as Error).message, { cause: error });
     }
   },
@@ -125,9 +126,11 @@ export const unlock = operation(Dapr.method.unlockAlpha1, {
     const target = lockTarget(app, storeName, resourceId, lockOwner);
     try {
       const key = target.key(resourceId);
-      const status = await target.run("unlock", () => target.component.unlock(key, lockOwner), call);
+      const give = () => target.component.unlock(key, lockOwner);
+      const status = await target.run("unlock", give, call, { names: [resourceId] });
       return { status: statuses[status] };
     } catch (error) {
+      if (error instanceof Fault) throw error;
       throw errors.UNLOCK((error as Error).message, { cause: error });
     }
   },

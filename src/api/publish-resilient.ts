@@ -2,9 +2,11 @@ import { randomUUID } from "node:crypto";
 import { isCloudEventType } from "../engine/pubsub/content-type.ts";
 import type { BulkPublishRequest, PublishRequest } from "../engine/pubsub/engine.ts";
 import { errors, Fault } from "../errors.ts";
-import type { RunOptions } from "../policy/resilience/policy.ts";
+import type { Shape, Use } from "../policy/use/layer.ts";
+import { runPlaced } from "../policy/use/use-policies.ts";
 import type { Call } from "./call.ts";
 import { resilienceOf } from "./resilience.ts";
+import { throwAnswer } from "./target.ts";
 
 type Failed = { entryId: string; error: string }[];
 
@@ -12,22 +14,20 @@ type Failed = { entryId: string; error: string }[];
 export function publishOne(call: Call, request: PublishRequest): Promise<void> {
   const { pubsub } = call.app;
   const { pubsubName } = request;
-  const policy = resilienceOf(call.app)?.component("pubsub", pubsubName, "outbound");
-  if (policy === undefined) return pubsub.publish(request);
+  const policies = policiesOf(call, pubsubName);
+  if (policies === undefined) return pubsub.publish(request);
   // An event that is sent again is the same event.
-  const same = policy.hasRetries ? withId(request) : request;
-  return named(
-    request,
-    policy.run(() => pubsub.publish(same), optionsOf(call)),
-  );
+  const same = policies.isRepeated ? withId(request) : request;
+  const work = () => pubsub.publish(same);
+  return named(request, runPlaced(policies, useOf(call, "publish", request.topic), work, shapeOf(call)));
 }
 
 /** Tries again only the entries that failed. */
 export function publishMany(call: Call, request: BulkPublishRequest): Promise<Failed> {
   const { pubsub } = call.app;
-  const policy = resilienceOf(call.app)?.component("pubsub", request.pubsubName, "outbound");
-  if (policy === undefined) return pubsub.bulkPublish(request);
-  let left = policy.hasRetries ? request.entries.map((entry) => withId(entry)) : request.entries;
+  const policies = policiesOf(call, request.pubsubName);
+  if (policies === undefined) return pubsub.bulkPublish(request);
+  let left = policies.isRepeated ? request.entries.map((entry) => withId(entry)) : request.entries;
   const attempt = async (): Promise<Failed> => {
     const failed = await pubsub.bulkPublish({ ...request, entries: left });
     const ids = new Set(failed.map(({ entryId }) => entryId));
@@ -35,14 +35,27 @@ export function publishMany(call: Call, request: BulkPublishRequest): Promise<Fa
     return failed;
   };
   const codeOf = (failed: Failed) => (failed.length > 0 ? ({ unknown: true } as const) : undefined);
-  return named(request, policy.run(attempt, { ...optionsOf<Failed>(call), codeOf }));
+  const use = useOf(call, "bulk_publish", request.topic);
+  return named(request, runPlaced(policies, use, attempt, { ...shapeOf<Failed>(call), codeOf }));
 }
 
-function optionsOf<T>({ signal }: Call): RunOptions<T> {
-  // Everything but the broker's own failure is the publisher's mistake.
-  const isPermanent = (error: unknown) =>
-    error instanceof Fault && error.reason !== errors.PUBSUB_PUBLISH.reason;
-  return { signal, isPermanent };
+function policiesOf({ app }: Call, pubsubName: string) {
+  const resilience = resilienceOf(app)?.component("pubsub", pubsubName, "outbound");
+  const placed = app.policies.at("publish", pubsubName);
+  if (resilience === undefined && placed === undefined) return undefined;
+  return { resilience, placed, isRepeated: (resilience?.hasRetries || placed?.repeats) ?? false };
+}
+
+function useOf(call: Call, operation: string, topic: string): Use {
+  return { operation, names: [topic], header: (lowerName) => call.header(lowerName) };
+}
+
+function shapeOf<T>(call: Call): Shape<T> {
+  const { signal } = call;
+  // Everything but the broker's own failure, and a policy's that stands for it, is the publisher's mistake.
+  const mendable: string[] = [errors.PUBSUB_PUBLISH.reason, errors.POLICY.reason];
+  const isPermanent = (error: unknown) => error instanceof Fault && !mendable.includes(error.reason);
+  return { signal, isPermanent, answer: (given) => throwAnswer(call, given) };
 }
 
 function withId<E extends { contentType: string; metadata: Record<string, string> }>(event: E): E {

@@ -2,6 +2,7 @@ import { EtagInvalid, EtagMismatch } from "../component/state-store.ts";
 import { ActorAppFailure, type ActorPolicy, type SearchPlan } from "../engine/actors/policy.ts";
 import { type BindingPolicy, BindingRefused } from "../engine/bindings/input-bindings.ts";
 import type { InboundPolicy, Outcome } from "../engine/pubsub/outcome.ts";
+import type { ActivityPolicy } from "../engine/workflow/engine-parts.ts";
 import { Code, errors, Fault } from "../errors.ts";
 import { GrpcError, type ProxyPolicy } from "../net/grpc/types.ts";
 import type { ConnectRetry } from "../peer/retry.ts";
@@ -10,6 +11,8 @@ import type { FailureCode } from "../policy/resilience/codes.ts";
 import { AttemptTimeout, backoffMs } from "../policy/resilience/policy.ts";
 import { createResilience, type Resilience } from "../policy/resilience/resilience.ts";
 import type { RetrySpec } from "../policy/resilience/spec.ts";
+import type { GivenAnswer } from "../policy/use/layer.ts";
+import { runPlaced } from "../policy/use/use-policies.ts";
 import { isSameResources } from "../resource/diff.ts";
 import type { Resource } from "../resource/resource.ts";
 import type { AppScope } from "./call.ts";
@@ -45,30 +48,47 @@ export function createPolicies(app: () => AppScope) {
     bindings: createBindingPolicy(app),
     askPlan: () => searchPlan(resilienceOf(app())?.builtIn("DaprBuiltInInitializationRetries")),
     actors: createActorPolicy(app),
+    activities: createActivityPolicy(app),
     peer: { connectRetry: createConnectRetry(app), proxyPolicy: createProxyPolicy(app) },
   };
 }
 
 /** What no other try can mend: etags that do not fit, and faults of the request. */
 export function isPermanentFailure(error: unknown): boolean {
-  return error instanceof EtagMismatch || error instanceof EtagInvalid || error instanceof Fault;
+  if (error instanceof Fault) return error.code !== errors.POLICY.code;
+  return error instanceof EtagMismatch || error instanceof EtagInvalid;
 }
 
 /** The inbound policies of pub/sub components, for the engine. `app` is asked when an event arrives. */
 function createInboundPolicy(app: () => AppScope): InboundPolicy {
-  return (component, attempt, signal) => {
-    const policy = resilienceOf(app())?.component("pubsub", component, "inbound");
-    if (policy === undefined) return attempt(signal);
-    return policy.run((ended) => attempt(ended ?? signal), { signal, codeOf: codeOfOutcome });
+  return ({ pubsubName, topic }, attempt, signal) => {
+    const resilience = resilienceOf(app())?.component("pubsub", pubsubName, "inbound");
+    const placed = app().policies.at("deliver", pubsubName);
+    if (resilience === undefined && placed === undefined) return attempt(signal);
+    const use = { operation: "deliver", names: [topic], header: noHeader };
+    return runPlaced({ resilience, placed }, use, (ended) => attempt(ended ?? signal), {
+      signal,
+      codeOf: codeOfOutcome,
+      answer: ({ fault }): Outcome => ({ kind: "retry", reason: fault.message, code: fault.http }),
+    });
   };
 }
 
 /** The policies of input bindings and of what their apps send on. */
 function createBindingPolicy(app: () => AppScope): BindingPolicy {
   return (component, direction, attempt, signal) => {
-    const policy = resilienceOf(app())?.component("bindings", component, direction);
-    if (policy === undefined) return attempt(signal);
-    return policy.run((ended) => attempt(ended ?? signal), { signal, codeOfError: codeOfDelivery });
+    const resilience = resilienceOf(app())?.component("bindings", component, direction);
+    const isInput = direction === "inbound";
+    const placed = app().policies.at(isInput ? "input" : "bindings", component);
+    if (resilience === undefined && placed === undefined) return attempt(signal);
+    const use = { operation: isInput ? "read" : "create", names: [], header: noHeader };
+    return runPlaced({ resilience, placed }, use, (ended) => attempt(ended ?? signal), {
+      signal,
+      codeOfError: codeOfDelivery,
+      answer({ fault }) {
+        throw isInput ? new BindingRefused(fault.http) : fault;
+      },
+    });
   };
 }
 
@@ -81,14 +101,39 @@ function codeOfDelivery(error: unknown): FailureCode | undefined {
 function createActorPolicy(app: () => AppScope): ActorPolicy {
   return {
     call(actor, attempt, signal) {
-      const policy = resilienceOf(app())?.actor(actor.type, actor.id);
-      if (policy === undefined) return attempt(signal);
-      const options = { signal, codeOfError: codeOfActor, isPermanent: isCallersMistake };
-      return policy.run((ended) => attempt(ended ?? signal), options);
+      const resilience = resilienceOf(app())?.actor(actor.type, actor.id);
+      const placed = app().policies.at("actor", actor.type);
+      if (resilience === undefined && placed === undefined) return attempt(signal);
+      const use = { operation: "invoke", names: [actor.id], header: noHeader };
+      return runPlaced({ resilience, placed }, use, (ended) => attempt(ended ?? signal), {
+        signal,
+        codeOfError: codeOfActor,
+        isPermanent: isCallersMistake,
+        answer({ fault }) {
+          throw fault;
+        },
+      });
     },
     turnTimeoutMs: (type) => resilienceOf(app())?.actorTurnTimeoutMs(type) ?? 0,
     search: () => searchPlan(resilienceOf(app())?.builtIn("DaprBuiltInActorRetries")),
   };
+}
+
+/** Round what a workflow's worker does of a step. */
+function createActivityPolicy(app: () => AppScope): ActivityPolicy {
+  return (name, attempt, { refused, signal }) => {
+    const placed = app().policies.at("activity", name);
+    if (placed === undefined) return attempt();
+    const use = { operation: "schedule", names: [name], header: noHeader };
+    return runPlaced({ placed, resilience: undefined }, use, attempt, {
+      signal,
+      answer: ({ fault }) => refused(fault.message),
+    });
+  };
+}
+
+function noHeader(): undefined {
+  return undefined;
 }
 
 function codeOfActor(error: unknown): FailureCode | undefined {
@@ -130,11 +175,12 @@ function createConnectRetry(app: () => AppScope): (id: string) => ConnectRetry |
 /** Round gRPC calls of the apps' own services. */
 function createProxyPolicy(app: () => AppScope): (id: string, path: string) => ProxyPolicy | undefined {
   return (id, path) => {
-    const policy = resilienceOf(app())?.app(id, `${id}:${path}`);
-    if (policy === undefined) return undefined;
+    const resilience = resilienceOf(app())?.app(id, `${id}:${path}`);
+    const placed = app().policies.at("grpc", id);
+    if (resilience === undefined && placed === undefined) return undefined;
     return {
-      hasRetries: policy.hasRetries,
-      run: (attempt, { signal, isRepeatable, codeOf }) => {
+      hasRetries: (resilience?.hasRetries || placed?.repeats) ?? false,
+      run: (attempt, { signal, isRepeatable, codeOf, get = noHeader }) => {
         const code = (grpc: number): FailureCode | undefined => (grpc === Code.Ok ? undefined : { grpc });
         const options = {
           ...{ signal, isRepeatable },
@@ -142,8 +188,12 @@ function createProxyPolicy(app: () => AppScope): (id: string, path: string) => P
           codeOfError: codeOfDelivery,
           // A caller that has left says nothing of the target.
           isPermanent: (error: unknown) => error instanceof GrpcError && error.code === Code.Canceled,
+          answer({ fault }: GivenAnswer): never {
+            throw new GrpcError(fault.grpc, fault.message, { cause: fault });
+          },
         };
-        return policy.run(attempt, options).catch((error) => {
+        const use = { operation: "POST", names: [path], header: get };
+        return runPlaced({ resilience, placed }, use, attempt, options).catch((error) => {
           throw asStatus(error);
         });
       },

@@ -1,4 +1,4 @@
-import { errors } from "../errors.ts";
+import { errors, Fault } from "../errors.ts";
 import type { Configuration } from "../resource/resource.ts";
 import { Dapr } from "../wire/dapr/proto/runtime/v1/dapr_pb.js";
 import type { AppScope } from "./call.ts";
@@ -43,8 +43,11 @@ export const getSecret = operation(Dapr.method.getSecret, {
     const target = secretTarget(app, storeName);
     if (!isAllowed(app.configuration, storeName, key)) throw errors.SECRET_DENIED(key, storeName);
     try {
-      return { data: await target.run("get", () => target.component.get(key, metadata), call) };
+      return {
+        data: await target.run("get", () => target.component.get(key, metadata), call, { names: [key] }),
+      };
     } catch (error) {
+      if (error instanceof Fault) throw error;
       throw errors.SECRET_GET(key, storeName, (error as Error).message, { cause: error });
     }
   },
@@ -82,6 +85,7 @@ export const getBulkSecret = operation(Dapr.method.getBulkSecret, {
       const seen = Object.entries(all).filter(([key]) => isAllowed(app.configuration, storeName, key));
       return { data: Object.fromEntries(seen.map(([key, secrets]) => [key, { secrets }])) };
     } catch (error) {
+      if (error instanceof Fault) throw error;
       throw errors.SECRET_BULK_GET(storeName, (error as Error).message, { cause: error });
     }
   },

@@ -62,7 +62,7 @@ export const getState = operation(Dapr.method.getState, {
       metadata,
     };
     try {
-      const entry = await target.run("get", () => target.store.get(request), call);
+      const entry = await target.run("get", () => target.store.get(request), call, { names: [request.key] });
       return entry === undefined ? {} : responseOf(target, entry);
     } catch (error) {
       throw storeFault(error, (why, options) => errors.STATE_GET(key, storeName, why, options));
@@ -121,7 +121,9 @@ export const getBulkState = operation(Dapr.method.getBulkState, {
     const requests = keys.map((key): GetRequest => ({ key: fullKey(target, key), metadata }));
     const width = Math.min(parallelism > 0 ? parallelism : parallelismDefault, parallelismMax);
     try {
-      const found = await target.run("bulk_get", () => readMany(target, requests, width), call);
+      const names = requests.map((request) => request.key);
+      const read = () => readMany(target, requests, width);
+      const found = await target.run("bulk_get", read, call, { names });
       return {
         items: keys.map((key, index) => bulkItemOf(target, key, found.get(requests[index]?.key ?? ""))),
       };

@@ -67,7 +67,7 @@ export const saveState = operation(Dapr.method.saveState, {
     if (states.length === 0) return done;
     try {
       const requests = states.map((item) => setRequestOf(target, item, item.metadata));
-      await target.run("set", () => setMany(target, requests), call);
+      await target.run("set", () => setMany(target, requests), call, { names: keysOf(requests) });
       return done;
     } catch (error) {
       throw storeFault(error, (why, options) => errors.STATE_SAVE(storeName, why, options));
@@ -110,7 +110,7 @@ export const deleteState = operation(Dapr.method.deleteState, {
     const target = stateTarget(app, storeName);
     const deletion = deleteRequestOf(target, request, metadata);
     try {
-      await target.run("delete", () => target.store.delete(deletion), call);
+      await target.run("delete", () => target.store.delete(deletion), call, { names: [deletion.key] });
       return done;
     } catch (error) {
       throw storeFault(error, (why, options) => errors.STATE_DELETE(key, why, options));
@@ -135,6 +135,7 @@ export const deleteBulkState = operation(Dapr.method.deleteBulkState, {
           else await mapBounded(requests, writesAtOnceMax, (request) => store.delete(request));
         },
         call,
+        { names: keysOf(requests) },
       );
       return done;
     } catch (error) {
@@ -195,7 +196,8 @@ export const executeStateTransaction = operation(Dapr.method.executeStateTransac
         changeOf(target, operationType, request, metadata),
       );
       requireRoom(target, changes.length);
-      await target.run("transaction", () => transact(changes, metadata), call);
+      const names = changes.map(({ request }) => request.key);
+      await target.run("transaction", () => transact(changes, metadata), call, { names });
       return done;
     } catch (error) {
       if (error instanceof Fault) throw error;
@@ -248,4 +250,8 @@ async function setMany({ store }: StateTarget, requests: readonly SetRequest[]):
   const keys = new Set(requests.map(({ key }) => key));
   const width = keys.size === requests.length ? writesAtOnceMax : 1;
   await mapBounded(requests, width, (request) => store.set(request));
+}
+
+function keysOf(requests: readonly { key: string }[]): string[] {
+  return requests.map(({ key }) => key);
 }

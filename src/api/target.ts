@@ -2,6 +2,9 @@ import type { ComponentKind, ComponentKinds } from "../component/component.ts";
 import type { LoadedComponent } from "../component/components.ts";
 import { ComponentMeter } from "../policy/component-meter.ts";
 import type { ResiliencePolicy } from "../policy/resilience/policy.ts";
+import type { Block, GivenAnswer } from "../policy/use/layer.ts";
+import type { PlacedLayers } from "../policy/use/use-policies.ts";
+import { runPlaced } from "../policy/use/use-policies.ts";
 import type { AppScope, Call } from "./call.ts";
 import { isPermanentFailure, resilienceOf } from "./resilience.ts";
 
@@ -11,13 +14,20 @@ export interface Target<K extends TargetKind> {
   readonly component: ComponentKinds[K];
   readonly loaded: LoadedComponent<K>;
   /** Calls the component inside the layers of the target side: a meter around all attempts, the policies around each. */
-  run<T>(
-    operation: string,
-    work: () => Promise<T>,
-    call: Pick<Call, "signal">,
-    dispose?: (late: T) => void,
-  ): Promise<T>;
+  run<T>(operation: string, work: () => Promise<T>, call: TargetCall, more?: RunDetails<T>): Promise<T>;
 }
+
+/** Of the call on whose behalf a component is used; what mecha does by itself has only the signal. */
+export type TargetCall = Pick<Call, "signal"> & Partial<Pick<Call, "header" | "setReplyHeader">>;
+
+export interface RunDetails<T> {
+  /** What is used in the component, for policies: keys in the store, a secret, a lock. */
+  names?: readonly string[];
+  /** Lets go of a result that came too late. */
+  dispose?(late: T): void;
+}
+
+const nameless: readonly string[] = [];
 
 /** Kinds whose components apps call. */
 export type TargetKind = Exclude<ComponentKind, "middleware">;
@@ -75,22 +85,45 @@ function createTarget<K extends TargetKind>(app: AppScope, loaded: LoadedCompone
     name: loaded.name,
     component: loaded.instance,
     loaded,
-    run(operation, work, call, dispose) {
+    run(operation, work, call, more) {
       // Asked each time: the policies change with the resources, and there are mostly none.
-      const policy = resilienceOf(app)?.component(loaded.kind, loaded.name, "outbound");
-      const attempts = policy === undefined ? work : () => resilient(policy, work, call, dispose);
+      const resilience = resilienceOf(app)?.component(loaded.kind, loaded.name, "outbound");
+      const block: Block = loaded.kind === "pubsub" ? "publish" : loaded.kind;
+      const placed = app.policies.at(block, loaded.name);
+      const isPlain = resilience === undefined && placed === undefined;
+      const attempts = isPlain
+        ? work
+        : () => governed({ resilience, placed }, { operation, work, call, ...more });
       return meter === undefined ? attempts() : measured(meter, operation, attempts);
     },
   };
 }
 
-function resilient<T>(
-  policy: ResiliencePolicy,
-  work: () => Promise<T>,
-  { signal }: Pick<Call, "signal">,
-  dispose: ((late: T) => void) | undefined,
+/** Where there is no answer but an error. */
+export function throwAnswer(call: TargetCall, { fault, headers = [] }: GivenAnswer): never {
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    call.setReplyHeader?.(headers[i] as string, headers[i + 1] as string);
+  }
+  throw fault;
+}
+
+interface Governed<T> extends RunDetails<T> {
+  operation: string;
+  work: () => Promise<T>;
+  call: TargetCall;
+}
+
+function governed<T>(
+  policies: { resilience: ResiliencePolicy | undefined; placed: PlacedLayers | undefined },
+  { operation, work, call, names = nameless, dispose }: Governed<T>,
 ): Promise<T> {
-  return policy.run(work, { signal, isPermanent: isPermanentFailure, ...(dispose && { dispose }) });
+  const header = (lowerName: string): string | undefined => call.header?.(lowerName);
+  return runPlaced(policies, { operation, names, header }, work, {
+    signal: call.signal,
+    isPermanent: isPermanentFailure,
+    answer: (given) => throwAnswer(call, given),
+    ...(dispose && { dispose }),
+  });
 }
 
 async function measured<T>(meter: ComponentMeter, operation: string, work: () => Promise<T>): Promise<T> {

@@ -33,6 +33,7 @@ import { appSettings } from "./settings.ts";
 import { openSingletons } from "./singletons.ts";
 import { openCallMeter, openLog, openMetrics, openTracer } from "./telemetry.ts";
 import { openTokens, type Tokens } from "./tokens.ts";
+import { openUsePolicies } from "./use-policies.ts";
 
 export interface AppRuntimeOptions {
   host: Host;
@@ -257,6 +258,7 @@ class Runtime implements AppRuntime {
       actors: actors.engine,
       invoker,
       ...singletons,
+      policies: this.openUsePolicies(telemetry),
       health: this.health,
       extendedMetadata: new Map(Object.entries(options.extendedMetadata)),
       shutdown: (request) => this.requestShutdown(request),
@@ -291,11 +293,20 @@ class Runtime implements AppRuntime {
       limits: () => (this.resources as RuntimeResources).configuration.workflow,
       access: () => (this.resources as RuntimeResources).workflowAccess,
       guardOf: this.idempotency?.startGuardOf,
+      activityPolicy: this.policies.activities,
       instanceStore: instanceStoreOf((this.resources as RuntimeResources).components, () => this.scope),
     });
     this.resources?.onConfiguration(() => workflows.limitsChanged());
     workflows.start();
     return workflows;
+  }
+
+  private openUsePolicies(telemetry: Telemetry): AppScope["policies"] {
+    const { host, options } = this;
+    const resources = this.resources as RuntimeResources;
+    const policies = openUsePolicies({ host, principal: principalOf(options), resources, telemetry });
+    this.closers.push(() => policies.close());
+    return policies;
   }
 
   private requestShutdown(request: { force: boolean }): void {

@@ -41,6 +41,9 @@ export interface RuntimeResources {
   /** Schedules or Singletons changed. */
   onSingletons(listener: () => void): void;
   onConfiguration(listener: (configuration: Configuration) => void): void;
+  /** Visible resources of the kinds that nothing else here names: routes and policies of mecha's own. */
+  readonly policies: readonly Resource[];
+  onPolicies(listener: () => void): void;
   close(): Promise<void>;
 }
 
@@ -69,6 +72,7 @@ class Resources implements RuntimeResources {
   schedules: readonly ScheduleResource[] = [];
   singletons: readonly SingletonResource[] = [];
   workflowAccess: WorkflowAccess | undefined;
+  policies: readonly Resource[] = [];
   listed: readonly Resource[] = [];
   private set: ResourceSet;
   private endpoints = new Map<string, ExternalEndpoint>();
@@ -78,6 +82,7 @@ class Resources implements RuntimeResources {
   private readonly listeners: (() => void)[] = [];
   private readonly idempotencyListeners: (() => void)[] = [];
   private readonly singletonListeners: (() => void)[] = [];
+  private readonly policyListeners: (() => void)[] = [];
   private readonly configurationListeners: ((configuration: Configuration) => void)[] = [];
 
   constructor(
@@ -131,6 +136,10 @@ class Resources implements RuntimeResources {
     this.idempotencyListeners.push(listener);
   }
 
+  onPolicies(listener: () => void): void {
+    this.policyListeners.push(listener);
+  }
+
   onSubscriptions(listener: () => void): void {
     this.listeners.push(listener);
   }
@@ -169,12 +178,14 @@ class Resources implements RuntimeResources {
   private async reload(set: ResourceSet): Promise<void> {
     const before = this.subscriptions;
     const idempotencies = this.idempotencies;
+    const policies = this.policies;
     const singletons = [...this.schedules, ...this.singletons];
     await this.components.apply(set.components);
     this.set = set;
     await this.take(set);
     if (!isSameResources(idempotencies, this.idempotencies))
       for (const listener of this.idempotencyListeners) listener();
+    if (!isSameResources(policies, this.policies)) for (const listener of this.policyListeners) listener();
     if (!isSameResources(before, this.subscriptions)) for (const listener of this.listeners) listener();
     if (isSameResources(singletons, [...this.schedules, ...this.singletons])) return;
     for (const listener of this.singletonListeners) listener();
@@ -185,6 +196,7 @@ class Resources implements RuntimeResources {
     this.endpoints = await resolveEndpoints(endpoints, this.components);
     this.subscriptions = set.subscriptions.filter((resource) => this.isVisible(resource));
     this.idempotencies = set.idempotencies.filter((resource) => this.isVisible(resource));
+    this.policies = set.others.filter((resource) => this.isVisible(resource));
     this.schedules = set.schedules.filter((resource) => this.isVisible(resource));
     const policies = set.workflowAccessPolicies.filter((resource) => this.isVisible(resource));
     this.workflowAccess = policies.length === 0 ? undefined : new WorkflowAccess(policies);

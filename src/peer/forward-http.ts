@@ -71,7 +71,10 @@ export async function forwardToLocal(
   if (!callee.channel) throw new GrpcError(Code.Internal, noRemoteChannel);
   const operation = call.target.split("?", 1)[0] as string;
   const trustDomain = options.trustDomain();
-  callee.authorize?.({ caller: principal, trustDomain, operation, verb: call.request.method });
+  const header = (lowerName: string): string | undefined => call.request.header(lowerName);
+  const { method: verb } = call.request;
+  const admission = callee.authorize?.({ caller: principal, trustDomain, operation, verb, header });
+  if (admission) await admission;
   const headers = outgoingHeaders(call.request);
   headers.push(...forwarded, ...identityLines(principal, callee.name.appId));
   try {

@@ -6,6 +6,7 @@ import { appCallFailure, noOwnChannel, noRemoteChannel } from "./failure.ts";
 import { externalHeaders, externalPath, type ForwardOptions, traceLines } from "./forward-http.ts";
 import { identityLines } from "./identity.ts";
 import type { LocalTarget } from "./local-targets.ts";
+import { headerOf } from "./metadata-header.ts";
 import { methodOverHttp } from "./method-over-http.ts";
 import type { MethodAnswer, MethodCall } from "./on-invoke.ts";
 import {
@@ -46,8 +47,10 @@ export async function methodToLocal(
     trustDomain: options.trustDomain(),
     operation: `/${call.method}`,
     verb: call.verb,
+    header: headerOf(call.metadata),
   };
-  callee.authorize?.(inbound);
+  const admission = callee.authorize?.(inbound);
+  if (admission) await admission;
   try {
     return await deliverMethod(callee.channel, stamp(call, callee.name.appId, options), options.bodyBytesMax);
   } catch (error) {

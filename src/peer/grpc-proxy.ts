@@ -53,7 +53,10 @@ async function connect(context: GrpcContext, options: GrpcProxyOptions): Promise
     if (!local) return governed(peer(context, { name, id }, options, span), policy, context);
     const callMetadata = forwardedMetadata(context, principal, name.appId);
     const trustDomain = options.trustDomain();
-    local.authorize?.({ caller: principal, trustDomain, operation: context.path, verb: "" });
+    const header = (lowerName: string): string | undefined => context.get(lowerName);
+    const inbound = { caller: principal, trustDomain, operation: context.path, verb: "", header };
+    const admission = local.authorize?.(inbound);
+    if (admission) await admission;
     if (!local.channel) throw new GrpcError(Code.Internal, noRemoteChannel);
     const connection = await connectToApp(local.channel, callMetadata, { context, span, bodyBytesMax });
     return governed(connection, policy, context);
@@ -70,10 +73,17 @@ function governed(
   context: GrpcContext,
 ): ProxyConnection {
   if (policy === undefined) return connection;
-  if (!isTruthy(context.get("dapr-stream"))) return { ...connection, policy };
+  const get = (lowerName: string): string | undefined => context.get(lowerName);
+  if (!isTruthy(context.get("dapr-stream"))) {
+    const told: ProxyPolicy = {
+      hasRetries: policy.hasRetries,
+      run: (attempt, options) => policy.run(attempt, { ...options, get }),
+    };
+    return { ...connection, policy: told };
+  }
   const { client } = connection;
   const { signal } = context;
-  const run = { signal, isRepeatable: () => true, codeOf: () => Code.Ok };
+  const run = { signal, isRepeatable: () => true, codeOf: () => Code.Ok, get };
   const open: GrpcClient["open"] = (headers) => policy.run((ended) => client.open(headers, ended), run);
   const { unary, stream, close } = client;
   return { ...connection, client: { unary: unary.bind(client), stream: stream.bind(client), open, close } };

@@ -9,8 +9,8 @@ export interface LocalTarget {
   readonly channel: AppChannel | undefined;
   /** Present when the app hosts actors. */
   readonly actors?: ActorPeer | undefined;
-  /** Access control of the callee (dapr-api.md §13.3): throws a GrpcError PERMISSION_DENIED. */
-  readonly authorize?: ((call: InboundCall) => void) | undefined;
+  /** What the callee lets in (dapr-api.md §13.3): throws, or rejects with, a GrpcError PERMISSION_DENIED. */
+  readonly authorize?: ((call: InboundCall) => void | Promise<void>) | undefined;
 }
 
 /** Who wants what of an app. */
@@ -22,6 +22,8 @@ export interface InboundCall {
   operation: string;
   /** The HTTP verb; empty for gRPC. */
   verb: string;
+  /** Of the call, by lower-case name. */
+  header(lowerName: string): string | undefined;
 }
 
 /** The apps of this process by name: one in sidecar mode, many in node mode. */

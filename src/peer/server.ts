@@ -12,6 +12,7 @@ import { peerRules, upgradeOf } from "./header-rules.ts";
 import { type AppName, trustDomainDefault } from "./identity.ts";
 import { InvocationMetrics } from "./invocation-metrics.ts";
 import type { InboundCall, LocalTarget, LocalTargets } from "./local-targets.ts";
+import { headerOf } from "./metadata-header.ts";
 import { canonicalTarget } from "./method-path.ts";
 import {
   appField,
@@ -137,11 +138,13 @@ async function servePlain(
 ): Promise<HttpReply> {
   // The caller's mecha has done this; what a policy judges is made here all the same.
   const target = canonicalTarget(request.target);
-  const channel = admit(callee, {
+  const admission = admit(callee, {
     ...said(caller),
     operation: target.split("?", 1)[0] as string,
     verb: request.method,
+    header: (lowerName) => request.header(lowerName),
   });
+  const channel = admission instanceof Promise ? await admission : admission;
   const headers = peerRules.copy(request.rawHeaders);
   const protocol = upgradeOf((lowerName) => request.header(lowerName));
   if (protocol !== undefined) headers.push("Connection", "Upgrade", "Upgrade", protocol);
@@ -175,10 +178,11 @@ async function serveMethod(
   const call = decodeMethodCall(bytes, span.context, request.signal);
   span.rename(spanName(callee, call.method));
   describe(span, call.method);
-  const channel = admit(callee, {
+  const channel = await admit(callee, {
     ...said(caller),
     operation: `/${call.method}`,
     verb: call.verb,
+    header: headerOf(call.metadata),
   });
   const answer = await deliverMethod(channel, call, maxBodyBytes).catch(rethrowAppFailure);
   return {
@@ -195,10 +199,17 @@ function said({ appId, namespace, trustDomain }: PeerCaller): Pick<InboundCall, 
 /** Room for metadata and framing beside the data. */
 const methodOverheadBytes = 256 * 1024;
 
-function admit(callee: LocalTarget, call: InboundCall): NonNullable<LocalTarget["channel"]> {
-  callee.authorize?.(call);
-  if (!callee.channel) throw new GrpcError(Code.Internal, noRemoteChannel);
-  return callee.channel;
+type Channel = NonNullable<LocalTarget["channel"]>;
+
+/** Waits only when what decides has to. */
+function admit(callee: LocalTarget, call: InboundCall): Channel | Promise<Channel> {
+  const admission = callee.authorize?.(call);
+  return admission === undefined ? channelOf(callee) : admission.then(() => channelOf(callee));
+}
+
+function channelOf({ channel }: LocalTarget): Channel {
+  if (!channel) throw new GrpcError(Code.Internal, noRemoteChannel);
+  return channel;
 }
 
 function rethrowAppFailure(error: unknown): never {
@@ -218,7 +229,7 @@ function serveGrpc(
     async connect(context) {
       const span = telemetry.tracer.start(path, "server", extractGrpcContext(field));
       try {
-        const channel = admit(callee, { ...said(caller), operation: path, verb: "" });
+        const channel = await admit(callee, { ...said(caller), operation: path, verb: "", header: field });
         const { maxBodyBytes: bodyBytesMax } = settings;
         return await connectToApp(channel, peerMetadata(context), { context, span, bodyBytesMax });
       } catch (error) {

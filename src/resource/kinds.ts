@@ -7,6 +7,7 @@ import { readResiliency } from "./resiliency-kind.ts";
 import { readSchedule } from "./schedule-kind.ts";
 import { readSingleton } from "./singleton-kind.ts";
 import { readSubscription } from "./subscription-kind.ts";
+import { readTrafficPolicy } from "./traffic-policy-kind.ts";
 import { readWorkflowAccessPolicy } from "./workflow-access-policy-kind.ts";
 
 export interface KindReader {
@@ -30,6 +31,7 @@ export const kinds: Readonly<Record<string, KindReader>> = {
 export const ownKinds: Readonly<Record<string, KindReader>> = {
   Idempotency: { versions: ["v1alpha1"], read: readIdempotency },
   Schedule: { versions: ["v1alpha1"], read: readSchedule },
+  TrafficPolicy: { versions: ["v1alpha1"], read: readTrafficPolicy },
   Singleton: { versions: ["v1alpha1"], read: readSingleton },
 };
 

@@ -9,12 +9,19 @@ import { createJobs } from "../../src/engine/jobs/jobs.ts";
 import { createPubSub } from "../../src/engine/pubsub/pubsub.ts";
 import type { Schedules } from "../../src/engine/schedules/schedules.ts";
 import type { Invoker } from "../../src/peer/invoker.ts";
+import { UsePolicies } from "../../src/policy/use/use-policies.ts";
 import type { Configuration } from "../../src/resource/resource.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
 import type { Log, LogFields, Telemetry } from "../../src/telemetry/telemetry.ts";
 import { createTracer } from "../../src/telemetry/tracer.ts";
 
 export const principal = { appId: "shop", namespace: "default" };
+
+/** Nothing stands round anything. */
+export function idlePolicies(telemetry: Telemetry): UsePolicies {
+  const { clock, random } = realEdges();
+  return new UsePolicies({ principal, telemetry, clock, random });
+}
 
 export interface LogLine {
   level: string;
@@ -223,6 +230,7 @@ export async function testScope(changes: Partial<Omit<AppScope, "components">> =
     components,
     telemetry,
     health: testHealth(),
+    policies: idlePolicies(telemetry),
     shutdowns,
   };
 }

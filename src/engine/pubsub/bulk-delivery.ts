@@ -94,7 +94,7 @@ export class BulkDelivery {
       open = open.filter((entry) => outcomes.get(entry)?.kind === "retry");
       return (open[0] && outcomes.get(open[0])) ?? success;
     };
-    const last = await context.inbound(subscription.pubsubName, attempt, lifetime.ended).catch(policyFailure);
+    const last = await context.inbound(subscription, attempt, lifetime.ended).catch(policyFailure);
     await Promise.all([...entries].map(([entry, one]) => this.#settle(one, outcomes.get(entry) ?? last)));
   }
 

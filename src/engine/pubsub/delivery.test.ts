@@ -232,8 +232,8 @@ describe("the inbound policy", () => {
       deadLetterTopic: "dead",
     });
     const components: string[] = [];
-    context.inbound = async (component, attempt, signal) => {
-      components.push(component);
+    context.inbound = async ({ pubsubName }, attempt, signal) => {
+      components.push(pubsubName);
       for (;;) {
         const outcome = await attempt(signal);
         if (outcome.kind !== "retry") return outcome;

@@ -94,7 +94,7 @@ export class Delivery {
       this.#record(outcome, context.edges.clock.monotonicMs() - startMs);
       return outcome;
     };
-    const outcome = await context.inbound(subscription.pubsubName, attempt, lifetime.ended).catch((error) => {
+    const outcome = await context.inbound(subscription, attempt, lifetime.ended).catch((error) => {
       if (!(error instanceof StreamEnded)) return policyFailure(error);
       span.end({ code: 2, message: error.message });
       throw error;

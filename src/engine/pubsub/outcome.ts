@@ -34,7 +34,7 @@ export function unknownStatus(id: string, status: unknown): Outcome {
  * Without a policy there is one attempt.
  */
 export type InboundPolicy = (
-  component: string,
+  from: { pubsubName: string; topic: string },
   attempt: (signal: AbortSignal) => Promise<Outcome>,
   signal: AbortSignal,
 ) => Promise<Outcome>;
@@ -45,4 +45,4 @@ export function policyFailure(error: unknown): Outcome {
   return { kind: "retry", reason: `error returned while sending pub/sub event to app: ${why}` };
 }
 
-export const oneAttempt: InboundPolicy = (_component, attempt, signal) => attempt(signal);
+export const oneAttempt: InboundPolicy = (_from, attempt, signal) => attempt(signal);

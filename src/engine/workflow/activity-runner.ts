@@ -10,7 +10,7 @@ import {
 import type { Delivery } from "../store/store.ts";
 import { StoreConflict } from "../store/store.ts";
 import type { FreshResult } from "./at-once.ts";
-import type { EngineParts } from "./engine-parts.ts";
+import type { ActivityPolicy, EngineParts } from "./engine-parts.ts";
 import { type EncodedEvent, failureDetails, makeEvent } from "./events.ts";
 import { denial } from "./gate.ts";
 import { type ActivityHeaders, callerOf, toInbox } from "./messages.ts";
@@ -22,6 +22,8 @@ import { activityItem } from "./work-item.ts";
 import { activityKey, WorkerLost } from "./workers.ts";
 
 const retryMs = 1_000;
+
+const oneAttempt: ActivityPolicy = (_name, attempt) => attempt();
 
 /** Runs activities: each claimed message goes to a worker; its result and the end of the claim are one commit. */
 export class ActivityRunner {
@@ -72,8 +74,15 @@ export class ActivityRunner {
     const data = span.context.sampled ? withParent(request, formatTraceparent(span.context)) : delivery.data;
     try {
       const key = activityKey({ instanceId: headers.i, taskId: request.taskId });
+      const work = () =>
+        workers.runActivity(key, activityItem(data, token), () => this.#handedOver(request.name, delivery));
+      const { activityPolicy = oneAttempt } = this.#parts;
+      const options = {
+        signal: undefined,
+        refused: (errorMessage: string) => failed(request, { errorType: "POLICY", errorMessage }),
+      };
       const response = await places.run("activity", request.name, () =>
-        workers.runActivity(key, activityItem(data, token), () => this.#handedOver(request.name, delivery)),
+        activityPolicy(request.name, work, options),
       );
       span.end(response.failureDetails && { code: 2, message: response.failureDetails.errorMessage });
       return response;

@@ -31,6 +31,14 @@ export interface WorkflowLimits {
     | undefined;
 }
 
+/** Policies round a step that a worker does. */
+export type ActivityPolicy = <T>(
+  name: string,
+  attempt: () => Promise<T>,
+  /** What stands for a step that a policy has refused. */
+  options: { signal: AbortSignal | undefined; refused(why: string): T },
+) => Promise<T>;
+
 /** What the parts of one app's workflow engine share. */
 export interface EngineParts {
   app: AppName;
@@ -46,6 +54,7 @@ export interface EngineParts {
   places: Places;
   gate: Gate;
   guardOf?: StartGuardOf | undefined;
+  activityPolicy?: ActivityPolicy | undefined;
   stalls: Stalls;
   meters: WorkflowMeters;
   spans: WorkflowSpans;

@@ -11,7 +11,7 @@ import { ClaimLoop } from "./claim-loop.ts";
 import { Commits } from "./commits.ts";
 import { ComponentHome } from "./component-home.ts";
 import { EngineHome } from "./engine-home.ts";
-import type { EngineParts, WorkflowLimits } from "./engine-parts.ts";
+import type { ActivityPolicy, EngineParts, WorkflowLimits } from "./engine-parts.ts";
 import { Gate } from "./gate.ts";
 import type { InstanceStore } from "./instance-store.ts";
 import { Instances } from "./instances.ts";
@@ -38,6 +38,7 @@ export interface WorkflowEngineOptions {
   access(): WorkflowAccess | undefined;
   /** A state store of the user's that is to keep the instances; absent: the engine's own does. */
   instanceStore?: InstanceStore | undefined;
+  activityPolicy?: ActivityPolicy | undefined;
   /** Absent: each start is one of its own. */
   guardOf?: StartGuardOf | undefined;
 }
@@ -99,6 +100,7 @@ class Engine implements WorkflowEngine {
       places,
       gate: new Gate(app, telemetry, options.access),
       guardOf: options.guardOf,
+      activityPolicy: options.activityPolicy,
       stalls: new Stalls(edges.clock, workers),
       meters,
       spans: new WorkflowSpans(telemetry.tracer),

@@ -75,6 +75,8 @@ export interface ProxyPolicy {
 export interface ProxyRun<T> {
   signal: AbortSignal;
   isRepeatable(): boolean;
+  /** Metadata of the caller. */
+  get?(lowerName: string): string | undefined;
   /** The status an attempt ended with. */
   codeOf(result: T): number;
 }

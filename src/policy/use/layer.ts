@@ -1,0 +1,90 @@
+import type { Clock } from "../../edges/clock.ts";
+import type { Random } from "../../edges/random.ts";
+import type { Fault } from "../../errors.ts";
+import type { Resource } from "../../resource/resource.ts";
+import type { Telemetry } from "../../telemetry/telemetry.ts";
+import type { RunOptions } from "../resilience/policy.ts";
+
+/**
+ * What is used. `deliver` is an event on its way to the app, `input` an event of an input binding, `activity` a step of
+ * a workflow on its way to a worker; the others are calls of the app.
+ */
+export const blocks = [
+  "invoke",
+  "grpc",
+  "state",
+  "publish",
+  "deliver",
+  "bindings",
+  "input",
+  "actor",
+  "activity",
+  "secretstores",
+  "configuration",
+  "lock",
+] as const;
+export type Block = (typeof blocks)[number];
+
+/** Where mecha's own policies stand. The layers of a place are put together once. */
+export interface Place {
+  block: Block;
+  /** The component; of calls the id as the caller gave it; the actor's type; the activity's name. */
+  target: string;
+}
+
+/** One use of a place. */
+export interface Use {
+  /** `get`, `set`, `publish`, an HTTP verb … */
+  operation: string;
+  /** Keys in the store, topics, the actor's id; of calls the raw method path without its query, of gRPC calls the path. */
+  names: readonly string[];
+  /** Of the caller, by lower-case name. */
+  header(lowerName: string): string | undefined;
+}
+
+export type Work<T> = (signal: AbortSignal | undefined) => Promise<T>;
+
+/** An answer that no target gave: the fault stands for it where there are no answers but errors. */
+export interface GivenAnswer {
+  fault: Fault;
+  /** Lines for HTTP. */
+  headers?: readonly string[];
+  /** Instead of the fault as JSON. */
+  body?: string | undefined;
+}
+
+/** What layers can know and make of the results of a kind of use. */
+export interface Shape<T> extends RunOptions<T> {
+  /** The result that stands for an answer which no target gave; or throws. */
+  answer(given: GivenAnswer): T;
+}
+
+/** One policy round the uses of a place. */
+export interface UseLayer {
+  /** Whether a request has to be kept to be sent again. */
+  readonly repeats?: boolean;
+  run<T>(use: Use, work: Work<T>, shape: Shape<T>): Promise<T>;
+}
+
+export interface UseContext {
+  principal: { namespace: string; appId: string };
+  telemetry: Telemetry;
+  clock: Clock;
+  random: Random;
+}
+
+/** The opened policies of one kind of layer. */
+export interface OpenedLayers {
+  /** `undefined`: nothing to do at that place, and nothing is paid. */
+  at(place: Place): UseLayer | undefined;
+  close?(): void;
+}
+
+/** A kind of layer as the list in `layers.ts` has it. */
+export interface UseLayerKind {
+  name: string;
+  /** The resources it follows; opened anew only when one of them has changed. */
+  kinds: readonly string[];
+  /** `undefined`: nothing is configured. */
+  open(resources: readonly Resource[], context: UseContext): OpenedLayers | undefined;
+}

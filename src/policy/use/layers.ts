@@ -1,0 +1,7 @@
+import type { UseLayerKind } from "./layer.ts";
+
+/** Round all tries of the Resiliency policies, in request order. */
+export const outerLayers: readonly UseLayerKind[] = [];
+
+/** Round each try, in request order. */
+export const innerLayers: readonly UseLayerKind[] = [];

@@ -1,0 +1,41 @@
+import type { FieldReader } from "./field-reader.ts";
+import type { TrafficPolicySpec, TrafficTarget } from "./traffic.ts";
+
+const targetKinds = [
+  "App",
+  "AppVersion",
+  "HTTPEndpoint",
+  "Component",
+  "HTTPRoute",
+  "GRPCRoute",
+  "ActorType",
+  "Activity",
+] as const;
+
+/** Each block is taken off this list by whoever builds it. */
+const later = [
+  ...["loadBalancer", "connectionPool", "outlierDetection", "healthCheck"],
+  ...["retries", "retryBudget", "hedging", "fault", "circuitBreaker", "fallback"],
+  ...["cache", "collapse", "adaptiveConcurrency", "admissionControl", "mirror", "headers"],
+];
+
+/** What traffic to a target has to bear, in the words of Istio and Envoy (docs/guide/traffic.md). */
+export function readTrafficPolicy(spec: FieldReader): TrafficPolicySpec {
+  const from = spec.list("from").map((caller) => caller.requiredText("app"));
+  for (const name of later) spec.refused(name, () => false);
+  return { targets: readTargets(spec), from };
+}
+
+function readTargets(spec: FieldReader): TrafficTarget[] {
+  if (!spec.has("targetRefs")) spec.fail("spec.targetRefs is missing");
+  return spec.list("targetRefs").flatMap((ref): TrafficTarget[] => {
+    ref.text("group");
+    const name = ref.requiredText("name");
+    const sectionName = ref.text("sectionName");
+    const asked = ref.text("kind");
+    const kind = targetKinds.find((one) => one === (asked === "Service" ? "App" : asked));
+    if (kind !== undefined) return [{ kind, name, sectionName }];
+    ref.fail(`kind must be ${targetKinds.join(", ")}, got ${JSON.stringify(asked)}`, "kind");
+    return [];
+  });
+}

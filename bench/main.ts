@@ -40,7 +40,7 @@ if (values.profile) {
   process.env.MECHA_BENCH_PROFILE = "1";
   console.error(`CPU profiles of the runtime come to ${profileFolder}; its figures are higher meanwhile`);
 }
-await installServices(["nginx", "wrk"]);
+await installServices(["nginx", "wrk", "envoy"]);
 process.exit((await runAll(positionals.length > 0 ? positionals : names)) ? 0 : 1);
 
 function benchNames(): string[] {

@@ -5,7 +5,7 @@ export interface Line {
   figure: string;
   /** What the target speaks about: a ratio, milliseconds, megabytes, a share of one core. */
   value: number;
-  unit: "x" | "ms" | "MB" | "%";
+  unit: "x" | "ms" | "MB" | "KiB" | "%";
   /** Reached when the value is not above it. */
   target: number;
 }

@@ -82,13 +82,15 @@ export interface GrpcLoad {
   path: string;
   /** One encoded request message. */
   message: Uint8Array;
+  metadata?: Record<string, string>;
 }
 
 /** Runs unary calls for some seconds from a process of their own, and measures the CPU of `pid` meanwhile. */
 export async function grpcRound(pid: number, load: GrpcLoad, seconds: number): Promise<Round> {
   const before = cpuUs(pid);
   const message = Buffer.from(load.message).toString("base64");
-  const args = [String(load.port), load.path, message, String(seconds), String(connections)];
+  const metadata = JSON.stringify(load.metadata ?? {});
+  const args = [String(load.port), load.path, message, String(seconds), String(connections), metadata];
   const { requests, failed, firstFailure, tookS } = JSON.parse(
     await runProgram("grpc-load", args),
   ) as GrpcReport;

@@ -332,7 +332,7 @@ function limits(values: FlagValues) {
   const isOldBuffer = values.isGiven("dapr-http-read-buffer-size") && !values.isGiven("read-buffer-size");
   return {
     maxBodyBytes: isOldBody
-      ? values.number("dapr-http-max-request-size") << 20
+      ? values.number("dapr-http-max-request-size") * 2 ** 20
       : quantity(values, "max-body-size"),
     readBufferBytes: isOldBuffer
       ? values.number("dapr-http-read-buffer-size") << 10

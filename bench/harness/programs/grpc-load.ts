@@ -1,8 +1,8 @@
 // Unary gRPC calls as fast as a number of calls in flight allows, over a few connections, as SDK channels do.
-// Arguments: port, path, message (base64), seconds, calls in flight. Prints a report as JSON.
+// Arguments: port, path, message (base64), seconds, calls in flight, metadata (JSON). Prints a report as JSON.
 import { type ClientHttp2Session, connect } from "node:http2";
 
-const [port, path, message, seconds, inFlight] = process.argv.slice(2);
+const [port, path, message, seconds, inFlight, metadata = "{}"] = process.argv.slice(2);
 const sessionCount = 8;
 
 const body = Buffer.from(message ?? "", "base64");
@@ -13,6 +13,7 @@ const headers = {
   ":path": path ?? "/",
   "content-type": "application/grpc",
   te: "trailers",
+  ...(JSON.parse(metadata) as Record<string, string>),
 };
 
 const startedMs = Date.now();

@@ -17,6 +17,7 @@ export const commands: Record<string, () => Promise<{ default: Command }>> = {
   schedule: () => import("./commands/schedule.ts"),
   store: () => import("./commands/store.ts"),
   configuration: () => import("./commands/configuration.ts"),
+  check: () => import("./commands/check.ts"),
   doctor: () => import("./commands/doctor.ts"),
   completion: () => import("./commands/completion.ts"),
   version: () => import("./commands/version.ts"),

@@ -74,20 +74,29 @@ export async function readResourceFiles(paths: readonly string[], files: Files):
 
 /** The second half of `loadResources`. */
 export async function checkResources(
-  { files, print }: ReadFiles,
+  read: ReadFiles,
   options: Omit<LoadOptions, "files">,
 ): Promise<ResourceSet> {
-  const problems: Problem[] = [];
-  const resources: Resource[] = [];
-  for (const file of files) resources.push(...(await parseResources(file, options, problems)));
-  refuseDuplicates(resources, problems);
-  problems.push(...(await checkTrips(resources, options.isStrict)));
+  const { problems, set } = await inspectResources(read, options);
   for (const problem of problems) {
     if (problem.severity === "warning") options.log.warn({}, formatProblem(problem));
   }
   const errors = problems.filter((problem) => problem.severity === "error");
   if (errors.length > 0) throw new ResourceErrors(errors);
-  return sorted(resources, print);
+  return set;
+}
+
+/** What is in the files as far as it can be used, and everything that is wrong with the rest. */
+export async function inspectResources(
+  { files, print }: ReadFiles,
+  options: Omit<LoadOptions, "files">,
+): Promise<{ problems: Problem[]; set: ResourceSet }> {
+  const problems: Problem[] = [];
+  const resources: Resource[] = [];
+  for (const file of files) resources.push(...(await parseResources(file, options, problems)));
+  refuseDuplicates(resources, problems);
+  problems.push(...(await checkTrips(resources, options.isStrict)));
+  return { problems, set: sorted(resources, print) };
 }
 
 function emptyResources(): Omit<ResourceSet, "print"> {

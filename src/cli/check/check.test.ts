@@ -1,0 +1,147 @@
+import { afterEach, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { checkPaths } from "./check.ts";
+
+const folders: string[] = [];
+afterEach(() => {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+});
+
+/** `severity line:column message` of what is found in one file. */
+async function check(yaml: string, apps?: string[]): Promise<string[]> {
+  const folder = mkdtempSync(join(tmpdir(), "mecha-check-"));
+  folders.push(folder);
+  writeFileSync(join(folder, "all.yaml"), yaml);
+  const problems = await checkPaths({ paths: [folder], apps: apps && new Set(apps), env: {} });
+  return problems.map(
+    ({ severity, message, source: { line, column } }) => `${severity} ${line}:${column} ${message}`,
+  );
+}
+
+function resiliency(policies: string, targets: string): string {
+  return `apiVersion: dapr.io/v1alpha1
+kind: Resiliency
+metadata: {name: rules}
+spec:
+  policies: ${policies}
+  targets: ${targets}
+`;
+}
+
+const idempotency = `---
+apiVersion: mecha.run/v1alpha1
+kind: Idempotency
+metadata: {name: once}
+spec:
+  targetRefs: [{kind: App, name: orders}]
+`;
+
+test("a folder in which nothing is wrong has no problems", async () => {
+  const calm = resiliency(
+    "{retries: {few: {maxRetries: 3}}, circuitBreakers: {cb: {trip: consecutiveFailures > 5}}}",
+    "{apps: {orders: {retry: few, circuitBreaker: cb}}}",
+  );
+  expect(await check(calm + idempotency, ["orders", "shop"])).toEqual([]);
+});
+
+test("names of apps that there are not are reported with what was meant", async () => {
+  const text = resiliency("{timeouts: {t: 1s}}", "{apps: {ordres: {timeout: t}}}");
+  expect(await check(text, ["orders"])).toEqual([
+    'warning 6:20 no app is called "ordres"; did you mean "orders"?',
+  ]);
+  expect(await check(text)).toEqual([]);
+});
+
+test("components that there are not, or are of another kind, are reported", async () => {
+  const text = `apiVersion: dapr.io/v2alpha1
+kind: Subscription
+metadata: {name: s}
+spec:
+  pubsubname: statestore
+  topic: t
+  routes: {default: /t}
+`;
+  expect(await check(text)).toEqual(["error 5:15 component statestore is of kind state, not pubsub"]);
+  expect(await check(text.replace("statestore", "pubsbu"))).toEqual([
+    'warning 5:15 no component is called "pubsbu"; did you mean "pubsub"?',
+  ]);
+});
+
+test("metadata of components is checked without their secrets", async () => {
+  const text = `apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: cache}
+spec:
+  type: state.redis
+  version: v1
+  metadata:
+    - {name: redisHost, secretKeyRef: {name: redis, key: host}}
+    - {name: enableTLS, value: perhaps}
+auth: {secretStore: secretstore}
+`;
+  const [problem = "", ...more] = await check(text);
+  expect(problem).toStartWith("error 9:32 metadata field enableTLS of state.redis");
+  expect(more).toEqual([]);
+  const unknownType = text.replace("state.redis", "state.redsi");
+  expect((await check(unknownType))[0]).toContain("did you mean state.redis?");
+});
+
+test("a secret that all apps see is reported, one with scopes is not", async () => {
+  const text = `apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: cache}
+spec:
+  type: state.redis
+  version: v1
+  metadata:
+    - {name: redisHost, value: "127.0.0.1:6379"}
+    - {name: redisPassword, secretKeyRef: {name: redis}}
+`;
+  const [found = ""] = await check(text, ["orders", "shop"]);
+  expect(found).toContain("component cache holds a secret and is seen by all 2 apps");
+  expect(await check(`${text}scopes: [orders]\n`, ["orders", "shop"])).toEqual([]);
+});
+
+test("retries without an end, and too many of them, are reported", async () => {
+  const endless = resiliency("{retries: {r: {maxRetries: -1}}}", "{apps: {orders: {retry: r}}}");
+  expect((await check(endless + idempotency))[0]).toContain("have no end");
+  const many = resiliency("{retries: {r: {maxRetries: 40}}}", "{apps: {orders: {retry: r}}}");
+  expect((await check(many + idempotency))[0]).toContain("one call of app orders can become 41");
+});
+
+test("repeated writes need something that makes them count once", async () => {
+  const text = resiliency("{retries: {r: {maxRetries: 3}}}", "{apps: {orders: {retry: r}}}");
+  expect((await check(text))[0]).toContain("add an Idempotency");
+  expect(await check(text + idempotency)).toEqual([]);
+});
+
+test("breakers that never open, or open for nothing, are reported", async () => {
+  const withTrip = (trip: string): string =>
+    resiliency(`{circuitBreakers: {cb: {trip: "${trip}"}}}`, "{apps: {orders: {circuitBreaker: cb}}}");
+  expect(
+    (await check(withTrip("consecutiveFailures > 5 && totalSuccesses > 0 && requests < 0")))[0],
+  ).toContain("circuit breaker cb never opens");
+  expect((await check(withTrip("requests > 10")))[0]).toContain("opens although nothing fails");
+  expect(await check(withTrip("consecutiveFailures >= 3"))).toEqual([]);
+});
+
+test("dead letters that nobody reads, and those that go round, are reported", async () => {
+  const subscription = (name: string, topic: string, dead: string): string => `apiVersion: dapr.io/v2alpha1
+kind: Subscription
+metadata: {name: ${name}}
+spec:
+  pubsubname: pubsub
+  topic: ${topic}
+  routes: {default: /t}
+  deadLetterTopic: ${dead}
+`;
+  expect((await check(subscription("a", "orders", "poison")))[0]).toContain(
+    "reads the dead letter topic poison",
+  );
+  const round = `${subscription("a", "orders", "poison")}---\n${subscription("b", "poison", "orders")}`;
+  expect((await check(round))[0]).toContain(
+    "dead letters go round: pubsub/orders → pubsub/poison → pubsub/orders",
+  );
+});

@@ -1,0 +1,58 @@
+import type { ComponentDefinition } from "../../component/component.ts";
+import { definitionsOf } from "../../component/definitions.ts";
+import { FieldError, parseOptions } from "../../component/parse-options.ts";
+import { implicitComponents } from "../../engine/defaults/engine-components.ts";
+import type { ResourceSet } from "../../resource/load.ts";
+import type { Problem } from "../../resource/problem.ts";
+import type { ComponentResource } from "../../resource/resource.ts";
+import { failure, type Rule, warning } from "./rule.ts";
+
+/** Types that the engine serves itself; their fields are checked when they are opened. */
+const engineTypes = new Set([...implicitComponents.map(({ type }) => type), "bindings.cron"]);
+
+/** Types and metadata of components, as far as it can be told without their secrets. */
+export async function checkComponents({ components }: ResourceSet): Promise<Problem[]> {
+  const definitions = definitionsOf([]);
+  const problems: Problem[] = [];
+  for (const component of components) {
+    const { type, version } = component.spec;
+    if (engineTypes.has(type.toLowerCase())) continue;
+    try {
+      problems.push(...checkMetadata(component, await definitions.find(type, version)));
+    } catch (error) {
+      problems.push(failure(component, ["spec", "type"], (error as Error).message));
+    }
+  }
+  return problems;
+}
+
+function checkMetadata(component: ComponentResource, definition: ComponentDefinition): Problem[] {
+  const values = new Map<string, string>();
+  const unseen = new Set<string>();
+  for (const { name, value } of component.spec.metadata) {
+    if (value === undefined || value === null) unseen.add(name.toLowerCase());
+    else values.set(name, typeof value === "object" ? JSON.stringify(value) : String(value));
+  }
+  const at = (field: string): (string | number)[] => {
+    const index = component.spec.metadata.findIndex(({ name }) => name.toLowerCase() === field.toLowerCase());
+    return index < 0 ? ["spec"] : ["spec", "metadata", index, "value"];
+  };
+  try {
+    const { unknown } = parseOptions(definition, values);
+    return unknown.map(({ field, warning: why }) => warning(component, at(field), why));
+  } catch (error) {
+    if (!(error instanceof FieldError)) throw error;
+    return unseen.has(error.field.toLowerCase()) ? [] : [failure(component, at(error.field), error.message)];
+  }
+}
+
+/** A secret is for those that need it. */
+export const openSecrets: Rule = ({ set, apps }) => {
+  if (apps === undefined || apps.size < 2) return [];
+  return set.components.flatMap((component) => {
+    const index = component.spec.metadata.findIndex(({ secretKeyRef }) => secretKeyRef !== undefined);
+    if (index < 0 || component.scopes.length > 0) return [];
+    const message = `component ${component.name} holds a secret and is seen by all ${apps.size} apps; name those that use it in scopes`;
+    return [warning(component, ["spec", "metadata", index], message)];
+  });
+};

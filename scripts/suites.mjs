@@ -67,6 +67,8 @@ export const suites = [
   { name: "wire", files: ["test/wire"], timeoutS: 300, testTimeoutS: 60, ok: true },
   { name: "fault", files: ["test/fault"], each: true, timeoutS: 900, testTimeoutS: 600 },
   { name: "fuzz", files: ["test/fuzz"], timeoutS: 600, testTimeoutS: 300 },
+  // What attackers are known to send, against whole runtimes (docs/internals/security.md).
+  { name: "security", files: ["test/security"], timeoutS: 300, testTimeoutS: 60 },
   { name: "house", files: ["test/house"], needs: ["nginx"], timeoutS: 600, testTimeoutS: 300 },
   { name: "examples", files: ["examples", "test/examples"], each: true, timeoutS: 600, testTimeoutS: 300 },
 ];

@@ -21,6 +21,21 @@ export const errors = {
   ),
   /** Not Dapr's: what a policy of mecha's answers in the place of a target. */
   POLICY: fault("ERR_POLICY", 503, Code.Unavailable, (why: string) => why),
+  /** Not Dapr's, as the next: what keeps web pages away from an API without token. */
+  HOST_REFUSED: fault(
+    "ERR_HOST_REFUSED",
+    403,
+    PermissionDenied,
+    (host: string) =>
+      `the API is not served under the name "${host}"; allow it with --allowed-hosts, or ask for a token (DAPR_API_TOKEN)`,
+  ),
+  ORIGIN_REFUSED: fault(
+    "ERR_ORIGIN_REFUSED",
+    403,
+    PermissionDenied,
+    (origin: string) =>
+      `web pages of "${origin}" may not use the API; allow them with --allowed-origins, or ask for a token (DAPR_API_TOKEN)`,
+  ),
   BODY_READ: fault(
     "ERR_BODY_READ",
     400,

@@ -60,6 +60,7 @@ const flagFields: Record<string, string> = {
   daprHTTPMaxRequestSize: "dapr-http-max-request-size",
   daprHTTPReadBufferSize: "dapr-http-read-buffer-size",
   disableInitEndpoints: "disable-init-endpoints",
+  allowedHosts: "allowed-hosts",
   apiMaxConcurrency: "api-max-concurrency",
   apiMaxQueued: "api-max-queued",
 };

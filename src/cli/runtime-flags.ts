@@ -184,7 +184,14 @@ export const runtimeFlags: readonly Flag[] = [
     name: "allowed-origins",
     type: "text",
     default: "",
-    description: "CORS origins, comma separated; * for all",
+    description: "web pages that may call the API, comma separated; * for all",
+  },
+  {
+    name: "allowed-hosts",
+    type: "list",
+    default: [],
+    placeholder: "NAME",
+    description: "names under which the API without token is reached; *.domain for many, * for all",
   },
   {
     name: "dapr-graceful-shutdown-seconds",
@@ -282,6 +289,7 @@ export function runtimeOptions(values: FlagValues, env: Record<string, string | 
     placementHostAddresses: values.list("placement-host-address"),
     schedulerHostAddresses: values.list("scheduler-host-address"),
     allowedOrigins: values.text("allowed-origins"),
+    allowedHosts: values.list("allowed-hosts"),
     gracefulShutdownSeconds: values.number("dapr-graceful-shutdown-seconds"),
     blockShutdownMs: optionalDuration(values, "dapr-block-shutdown-duration"),
     reconcileIntervalMs: optionalDuration(values, "hot-reload-reconcile-interval") ?? 60_000,

@@ -20,6 +20,7 @@ import { createGrpcApi } from "../transport/grpc/api.ts";
 import { createHttpApi } from "../transport/http/api.ts";
 import { openAccessControl } from "./access-control.ts";
 import { openActors, type PeerAddress } from "./actors.ts";
+import { apiAddresses, guardOf, metricsHandler } from "./guard.ts";
 import { createHealthTargets } from "./health-targets.ts";
 import type { Host } from "./host.ts";
 import { openIdempotency } from "./idempotency.ts";
@@ -328,16 +329,18 @@ class Runtime implements AppRuntime {
     const { options, log } = this;
     const operations = operationsOf(options);
     const pipeline = this.pipeline(({ httpPipeline }) => httpPipeline);
-    const http = createHttpApi({ app: this.scope, operations, pipeline });
+    const guard = guardOf(options, apiAddresses(options));
+    const http = createHttpApi({ app: this.scope, operations, pipeline, guard });
     const grpc = createGrpcApi({ app: this.scope, operations });
     await this.listenMetrics(telemetry);
     if (options.unixDomainSocket === "") await this.listenApi(http, grpc);
     else await this.listenSockets(http, grpc);
     this.health.set("grpc-api-server", true);
     if (options.publicPort !== undefined) {
-      const handler = createHttpApi({ app: this.scope, operations, public: true });
-      const listener = this.listener({ http: handler });
-      await listener.listen([options.publicListenAddress || "0.0.0.0"], options.publicPort);
+      const address = options.publicListenAddress || "0.0.0.0";
+      const guard = guardOf(options, [address]);
+      const handler = createHttpApi({ app: this.scope, operations, public: true, guard });
+      await this.listener({ http: handler }).listen([address], options.publicPort);
     }
     await this.listenPeers(telemetry);
     this.health.set("grpc-internal-server", true);
@@ -345,7 +348,7 @@ class Runtime implements AppRuntime {
   }
 
   private async listenApi(http: ListenHttp, grpc: ListenGrpc): Promise<void> {
-    const hosts = this.options.listenAddresses.length > 0 ? this.options.listenAddresses : ["::"];
+    const hosts = apiAddresses(this.options);
     const grpcListener = this.listener({ grpc });
     this.ports.grpc = await this.bind("grpcPort", (port) => grpcListener.listen(hosts, port));
     this.log.info({}, `API gRPC server is running on port ${this.ports.grpc}`);
@@ -370,16 +373,8 @@ class Runtime implements AppRuntime {
   private async listenMetrics(telemetry: Telemetry): Promise<void> {
     const { options } = this;
     if (!options.enableMetrics) return;
-    const listener = this.listener({
-      http: (request) => {
-        const isMetrics =
-          request.method === "GET" && (request.target === "/metrics" || request.target === "/");
-        if (!isMetrics) return { status: 404, headers: [] };
-        const headers = ["Content-Type", "text/plain; version=0.0.4; charset=utf-8"];
-        return { status: 200, headers, body: telemetry.metrics.text() };
-      },
-    });
     const address = options.metricsListenAddress || "0.0.0.0";
+    const listener = this.listener({ http: metricsHandler(options, address, telemetry.metrics) });
     this.ports.metrics = await this.bind("metricsPort", (port) => listener.listen([address], port));
     this.log.info({}, `metrics server started on ${options.metricsListenAddress}:${this.ports.metrics}`);
   }

@@ -31,6 +31,8 @@ export interface RuntimeOptions {
   placementHostAddresses: string[];
   schedulerHostAddresses: string[];
   allowedOrigins: string;
+  /** Names besides its own by which the API without token may be called. */
+  allowedHosts: string[];
   gracefulShutdownSeconds: number;
   blockShutdownMs: number | undefined;
   reconcileIntervalMs: number;
@@ -90,6 +92,7 @@ export const runtimeDefaults: RuntimeOptions = {
   placementHostAddresses: [],
   schedulerHostAddresses: [],
   allowedOrigins: "",
+  allowedHosts: [],
   gracefulShutdownSeconds: 5,
   blockShutdownMs: undefined,
   reconcileIntervalMs: 60_000,

@@ -8,6 +8,10 @@ import type { ServerStream, StreamReceiver } from "../http2/server-stream.ts";
 
 /** Serves an HTTP/2 request that is not gRPC with a handler written for HTTP/1.1. */
 export function serveHttp2Request(handler: HttpHandler, stream: ServerStream, head: RequestHead): void {
+  if (!isOneHost(head)) {
+    stream.respond({ ":status": 400 }, true);
+    return;
+  }
   const request = new Http2Request(stream, head);
   answer(handler, request, stream).catch(() => {
     if (!stream.headersSent && stream.isWritable) stream.respond({ ":status": 500 }, true);
@@ -175,6 +179,18 @@ class Http2Request implements HttpRequest, StreamReceiver {
       dropped: () => stream.resume(),
     });
   }
+}
+
+/** Whether all that names the host names the same one (RFC 9113 §8.3.1): the next hop has one line for it. */
+function isOneHost({ authority, lines }: RequestHead): boolean {
+  let host = authority;
+  for (let i = 0; i < lines.length; i += 2) {
+    if (lines[i] !== "host") continue;
+    const line = lines[i + 1] as string;
+    if (host !== undefined && host.toLowerCase() !== line.toLowerCase()) return false;
+    host = line;
+  }
+  return true;
 }
 
 /** `:authority` becomes the Host line a handler looks for. */

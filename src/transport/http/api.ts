@@ -1,7 +1,7 @@
 import type { AppScope } from "../../api/call.ts";
 import type { HttpOperation, Operation, UnaryOperation } from "../../api/operation.ts";
 import { textReply } from "../../api/reply.ts";
-import { Fault } from "../../errors.ts";
+import { errors, Fault } from "../../errors.ts";
 import { after } from "../../kit/after.ts";
 import type { HttpHandler, HttpReply, HttpRequest } from "../../net/http1/types.ts";
 import { isApiAllowed } from "../../policy/authorize.ts";
@@ -16,6 +16,7 @@ import { InvalidEscape, queryUnescape } from "./decode.ts";
 import { faultReply } from "./fault-reply.ts";
 import { type Routed, RoutedHttpCall } from "./http-call.ts";
 import { type PathLabel, pathLabels } from "./path-label.ts";
+import type { RequestGuard } from "./request-guard.ts";
 import { cleanPath, parameterNames, Router } from "./router.ts";
 
 export interface HttpApiOptions {
@@ -26,6 +27,8 @@ export interface HttpApiOptions {
     readonly isEmpty: boolean;
     run(request: HttpRequest, last: HttpHandler): ReturnType<HttpHandler>;
   };
+  /** Keeps browsers away while no token is asked for; absent where they can not come, as on a Unix socket. */
+  guard?: RequestGuard;
   /** The public port: health and metadata only, without token and without a fallback. */
   public?: boolean;
 }
@@ -40,6 +43,7 @@ interface Route {
 /** Serves operations over HTTP. Compiled anew when the app's Configuration is replaced. */
 export function createHttpApi(options: HttpApiOptions): HttpHandler {
   const { app } = options;
+  const refusal = options.guard && guarded(app, options.guard, options.public ?? false);
   let compiledFor = app.configuration;
   let handle = compile(options);
   return (request) => {
@@ -47,7 +51,23 @@ export function createHttpApi(options: HttpApiOptions): HttpHandler {
       compiledFor = app.configuration;
       handle = compile(options);
     }
-    return handle(request);
+    return refusal?.(request) ?? handle(request);
+  };
+}
+
+/** Answers what the guard refuses; who can show a token is no web page. */
+function guarded(app: AppScope, guard: RequestGuard, isPublic: boolean) {
+  const told = new Set<string>();
+  return (request: HttpRequest): HttpReply | undefined => {
+    if (!isPublic && app.settings.apiTokens.length > 0) return undefined;
+    const why = guard(request);
+    if (why === undefined) return undefined;
+    const given = (request.header(why) ?? request.header("sec-fetch-site") ?? "").slice(0, 100);
+    const fault = why === "host" ? errors.HOST_REFUSED(given) : errors.ORIGIN_REFUSED(given);
+    // Whoever has put a name before the API has to find this; once, for anybody can cause it.
+    if (!told.has(why)) app.telemetry.log.warn({ [why]: given }, `refused a request: ${fault.message}`);
+    told.add(why);
+    return faultReply(fault);
   };
 }
 

@@ -11,14 +11,8 @@ export interface Cors {
 
 /** Cross-origin rules of `--allowed-origins`: empty means no headers at all, `*` everybody, else a list. */
 export function createCors(allowedOrigins: string): Cors | undefined {
-  const origins = allowedOrigins.split(",").flatMap((origin) => origin.trim() || []);
-  if (origins.length === 0) return undefined;
-  const isOpen = origins.includes("*");
-
-  function isAllowed(origin: string): boolean {
-    return isOpen || origins.some((allowed) => matchesOrigin(allowed, origin));
-  }
-
+  const { isOpen, isEmpty, has: isAllowed } = originList(allowedOrigins);
+  if (isEmpty) return undefined;
   return {
     preflight(request) {
       const verb = request.header("access-control-request-method");
@@ -49,6 +43,20 @@ export function createCors(allowedOrigins: string): Cors | undefined {
       return { ...reply, headers };
     },
   };
+}
+
+export interface OriginList {
+  readonly isEmpty: boolean;
+  /** Everybody is in it. */
+  readonly isOpen: boolean;
+  has(origin: string): boolean;
+}
+
+export function originList(allowedOrigins: string): OriginList {
+  const origins = allowedOrigins.split(",").flatMap((origin) => origin.trim() || []);
+  const isOpen = origins.includes("*");
+  const has = (origin: string) => isOpen || origins.some((allowed) => matchesOrigin(allowed, origin));
+  return { isEmpty: origins.length === 0, isOpen, has };
 }
 
 /** An allowed origin may hold one `*`. */

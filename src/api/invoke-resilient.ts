@@ -8,6 +8,7 @@ import type { GivenAnswer } from "../policy/use/layer.ts";
 import { type PlacedLayers, runPlaced } from "../policy/use/use-policies.ts";
 import type { AppScope } from "./call.ts";
 import { resilienceOf } from "./resilience.ts";
+import { slowedReply } from "./slowed-body.ts";
 
 /** Calls an app inside the policies that target it, if there are any. */
 export function invokeHttp(app: AppScope, request: InvokeHttpRequest): Promise<HttpReply> {
@@ -23,8 +24,19 @@ export function invokeUnary(app: AppScope, request: InvokeUnaryRequest): Promise
     app.invoker.invokeUnary({ ...request, context: { ...pick(context), signal } });
   const header = (lowerName: string) => context.get(lowerName);
   const use = { operation: request.verb || "POST", names: [canonical(request.method)], header };
-  const options = { signal: context.signal, codeOfError, answer: throwStatus };
+  const elsewhere = (id: string, path: string, signal = context.signal) =>
+    app.invoker.invokeUnary({
+      ...request,
+      ...{ id, method: path === "" ? request.method : path, context: { ...pick(context), signal } },
+    });
+  const options = { signal: context.signal, codeOfError, answer: throwStatus, good: unaryOf, elsewhere };
   return named(request.id, runPlaced(policies, use, work, options));
+}
+
+/** What a policy has written, as an app over HTTP would have answered. */
+function unaryOf({ headers = [], body = "" }: GivenAnswer): InvokeUnaryReply {
+  const data = { typeUrl: "", value: Buffer.from(body) };
+  return { data, contentType: headers[1] ?? "", headers: [], trailers: [] };
 }
 
 function throwStatus({ fault }: GivenAnswer): never {
@@ -65,13 +77,15 @@ async function attemptHttp(
   const body = isKept ? await keptBody(request.body, app.settings.maxBodyBytes, id) : undefined;
   const work = (signal = request.signal) =>
     app.invoker.invokeHttp({ ...invocation, request: attemptOf(request, signal, body?.()) });
+  const elsewhere = (other: string, path: string, signal = request.signal) => {
+    const target = path === "" ? invocation.target : path;
+    const sent = attemptOf(request, signal, body?.());
+    return app.invoker.invokeHttp({ ...invocation, id: other, target, request: sent });
+  };
   const options = {
-    signal: request.signal,
-    isRepeatable: body !== undefined,
-    codeOf: codeOfReply,
-    codeOfError,
-    dispose,
-    answer: answerOf,
+    ...{ signal: request.signal, isRepeatable: body !== undefined, dispose, elsewhere },
+    ...{ codeOf: codeOfReply, codeOfError, answer: answerOf, good: answerOf },
+    ...{ headerOf: headerOfReply, slowed: slowedReply },
   };
   const header = (lowerName: string) => request.header(lowerName);
   const use = { operation: request.method, names: [pathOf(invocation.target)], header };
@@ -120,6 +134,11 @@ function pick(context: InvokeUnaryRequest["context"]): InvokeUnaryRequest["conte
 /** Everything outside 2xx and 3xx is a failure, that goes to the caller as it is when no try is left. */
 function codeOfReply({ status }: HttpReply): FailureCode | undefined {
   return status === 101 || (status >= 200 && status < 400) ? undefined : { http: status };
+}
+
+function headerOfReply({ headers }: HttpReply, lowerName: string): string | undefined {
+  const at = headers.findIndex((name, index) => index % 2 === 0 && name.toLowerCase() === lowerName);
+  return at < 0 ? undefined : headers[at + 1];
 }
 
 function codeOfError(error: unknown): FailureCode | undefined {

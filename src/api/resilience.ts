@@ -3,6 +3,7 @@ import { ActorAppFailure, type ActorPolicy, type SearchPlan } from "../engine/ac
 import { type BindingPolicy, BindingRefused } from "../engine/bindings/input-bindings.ts";
 import type { InboundPolicy, Outcome } from "../engine/pubsub/outcome.ts";
 import type { ActivityPolicy } from "../engine/workflow/engine-parts.ts";
+import { WorkerLost } from "../engine/workflow/workers.ts";
 import { Code, errors, Fault } from "../errors.ts";
 import { GrpcError, type ProxyPolicy } from "../net/grpc/types.ts";
 import type { ConnectRetry } from "../peer/retry.ts";
@@ -121,12 +122,15 @@ function createActorPolicy(app: () => AppScope): ActorPolicy {
 
 /** Round what a workflow's worker does of a step. */
 function createActivityPolicy(app: () => AppScope): ActivityPolicy {
-  return (name, attempt, { refused, signal }) => {
+  return (name, attempt, { refused, isFailed, signal }) => {
     const placed = app().policies.at("activity", name);
     if (placed === undefined) return attempt();
     const use = { operation: "schedule", names: [name], header: noHeader };
     return runPlaced({ placed, resilience: undefined }, use, attempt, {
       signal,
+      codeOf: (result) => (isFailed(result) ? { http: 500 } : undefined),
+      // Without a worker there is nothing to be tried again here: the step waits for the next one.
+      isPermanent: (error) => error instanceof WorkerLost,
       answer: ({ fault }) => refused(fault.message),
     });
   };
@@ -183,7 +187,7 @@ function createProxyPolicy(app: () => AppScope): (id: string, path: string) => P
       run: (attempt, { signal, isRepeatable, codeOf, get = noHeader }) => {
         const code = (grpc: number): FailureCode | undefined => (grpc === Code.Ok ? undefined : { grpc });
         const options = {
-          ...{ signal, isRepeatable },
+          ...{ signal, isRepeatable, canOverlap: false },
           codeOf: (result: Parameters<typeof codeOf>[0]) => code(codeOf(result)),
           codeOfError: codeOfDelivery,
           // A caller that has left says nothing of the target.

@@ -1,5 +1,13 @@
 import type { FieldReader } from "./field-reader.ts";
 import type { TrafficPolicySpec, TrafficTarget } from "./traffic.ts";
+import { readFault } from "./traffic-faults.ts";
+import {
+  readAdaptiveConcurrency,
+  readAdmissionControl,
+  readCircuitBreaker,
+  readFallback,
+} from "./traffic-guards.ts";
+import { readHedging, readRetries, readRetryBudget } from "./traffic-retries.ts";
 
 const targetKinds = [
   "App",
@@ -15,15 +23,28 @@ const targetKinds = [
 /** Each block is taken off this list by whoever builds it. */
 const later = [
   ...["loadBalancer", "connectionPool", "outlierDetection", "healthCheck"],
-  ...["retries", "retryBudget", "hedging", "fault", "circuitBreaker", "fallback"],
-  ...["cache", "collapse", "adaptiveConcurrency", "admissionControl", "mirror", "headers"],
+  ...["cache", "collapse", "mirror", "headers"],
 ];
+
+/** Targets that no policy reaches yet. */
+const laterKinds: readonly TrafficTarget["kind"][] = ["AppVersion", "HTTPRoute", "GRPCRoute"];
 
 /** What traffic to a target has to bear, in the words of Istio and Envoy (docs/guide/traffic.md). */
 export function readTrafficPolicy(spec: FieldReader): TrafficPolicySpec {
   const from = spec.list("from").map((caller) => caller.requiredText("app"));
   for (const name of later) spec.refused(name, () => false);
-  return { targets: readTargets(spec), from };
+  return {
+    targets: readTargets(spec),
+    from,
+    fault: readFault(spec),
+    retries: readRetries(spec),
+    retryBudget: readRetryBudget(spec),
+    hedging: readHedging(spec),
+    circuitBreaker: readCircuitBreaker(spec),
+    fallback: readFallback(spec),
+    adaptiveConcurrency: readAdaptiveConcurrency(spec),
+    admissionControl: readAdmissionControl(spec),
+  };
 }
 
 function readTargets(spec: FieldReader): TrafficTarget[] {
@@ -34,6 +55,8 @@ function readTargets(spec: FieldReader): TrafficTarget[] {
     const sectionName = ref.text("sectionName");
     const asked = ref.text("kind");
     const kind = targetKinds.find((one) => one === (asked === "Service" ? "App" : asked));
+    if (kind !== undefined && laterKinds.includes(kind))
+      ref.fail(`a target of kind ${kind} is not implemented`, "kind");
     if (kind !== undefined) return [{ kind, name, sectionName }];
     ref.fail(`kind must be ${targetKinds.join(", ")}, got ${JSON.stringify(asked)}`, "kind");
     return [];

@@ -130,7 +130,9 @@ function escapeLabel(value: string): string {
 function render(families: ReadonlyMap<string, Family>, extra: Record<string, number>): string {
   const lines: string[] = [];
   for (const [plain, family] of families) {
-    const name = `dapr_${plain.replace(/[/.]/g, "_")}`;
+    // Of what Dapr has not the name says whose it is.
+    const prefix = plain.startsWith("mecha/") ? "" : "dapr_";
+    const name = `${prefix}${plain.replace(/[/.]/g, "_")}`;
     lines.push(`# HELP ${name} ${plain}`, `# TYPE ${name} ${family.type}`);
     for (const [labels, cell] of family.cells) {
       if (cell instanceof HistogramCell) renderHistogram(lines, name, labels, cell);

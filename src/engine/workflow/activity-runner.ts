@@ -80,6 +80,7 @@ export class ActivityRunner {
       const options = {
         signal: undefined,
         refused: (errorMessage: string) => failed(request, { errorType: "POLICY", errorMessage }),
+        isFailed: (result: ActivityResponse) => result.failureDetails?.isNonRetriable === false,
       };
       const response = await places.run("activity", request.name, () =>
         activityPolicy(request.name, work, options),

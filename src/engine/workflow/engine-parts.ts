@@ -36,7 +36,7 @@ export type ActivityPolicy = <T>(
   name: string,
   attempt: () => Promise<T>,
   /** What stands for a step that a policy has refused. */
-  options: { signal: AbortSignal | undefined; refused(why: string): T },
+  options: { signal: AbortSignal | undefined; refused(why: string): T; isFailed(result: T): boolean },
 ) => Promise<T>;
 
 /** What the parts of one app's workflow engine share. */

@@ -57,6 +57,16 @@ export interface GivenAnswer {
 export interface Shape<T> extends RunOptions<T> {
   /** The result that stands for an answer which no target gave; or throws. */
   answer(given: GivenAnswer): T;
+  /** A good result made of an answer that no target gave; absent: there is none. */
+  good?(given: GivenAnswer): T;
+  /** The same use, of a path of another app; the path may be empty: that of the use. Absent: there is no such thing. */
+  elsewhere?(id: string, path: string, signal: AbortSignal | undefined): Promise<T>;
+  /** A header of the answer, by lower-case name. */
+  headerOf?(result: T, lowerName: string): string | undefined;
+  /** The same answer, its body not faster than that; it waits by `pause`. */
+  slowed?(result: T, bytesPerSecond: number, pause: (ms: number) => Promise<void>): T;
+  /** False: two tries can not be under way at once. */
+  canOverlap?: boolean;
 }
 
 /** One policy round the uses of a place. */

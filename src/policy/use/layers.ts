@@ -1,7 +1,11 @@
+import { trafficPolicies } from "../traffic/traffic-policies.ts";
 import type { UseLayerKind } from "./layer.ts";
 
 /** Round all tries of the Resiliency policies, in request order. */
 export const outerLayers: readonly UseLayerKind[] = [];
 
 /** Round each try, in request order. */
-export const innerLayers: readonly UseLayerKind[] = [];
+export const innerLayers: readonly UseLayerKind[] = [
+  // Its own order of blocks is in traffic/order.ts.
+  trafficPolicies,
+];

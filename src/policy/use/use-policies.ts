@@ -3,6 +3,7 @@ import type { Resource } from "../../resource/resource.ts";
 import type { ResiliencePolicy } from "../resilience/policy.ts";
 import type { Block, OpenedLayers, Shape, Use, UseContext, UseLayer, UseLayerKind, Work } from "./layer.ts";
 import { innerLayers, outerLayers } from "./layers.ts";
+import { within } from "./within.ts";
 
 /** What stands at one place, outside and inside of Resiliency. */
 export interface PlacedLayers {
@@ -111,16 +112,4 @@ class KindStack {
   close(): void {
     for (const { layers } of this.#opened.values()) layers?.close?.();
   }
-}
-
-function within(outer: UseLayer, inner: UseLayer): UseLayer {
-  return {
-    repeats: (outer.repeats ?? false) || (inner.repeats ?? false),
-    run: <T>(use: Use, work: Work<T>, shape: Shape<T>) =>
-      outer.run<T>(
-        use,
-        (signal) => inner.run<T>(use, work, signal === undefined ? shape : { ...shape, signal }),
-        shape,
-      ),
-  };
 }

@@ -1,5 +1,6 @@
 import type { Problem } from "./problem.ts";
 import type { ResiliencyResource, Resource } from "./resource.ts";
+import type { TrafficPolicyResource } from "./traffic.ts";
 
 const expressionLengthMax = 4096;
 
@@ -16,11 +17,9 @@ const noCounts = {
 export async function checkTrips(resources: readonly Resource[], isStrict: boolean): Promise<Problem[]> {
   const problems: Problem[] = [];
   for (const resource of resources) {
-    if (resource.kind !== "Resiliency") continue;
-    for (const [name, trip] of tripsOf(resource as ResiliencyResource)) {
+    for (const { trip, place } of tripsOf(resource)) {
       const why = await whyNot(trip);
       if (why === undefined) continue;
-      const place = ["spec", "policies", "circuitBreakers", name, "trip"];
       problems.push({
         // daprd logs it and goes on.
         severity: isStrict ? "warning" : "error",
@@ -32,11 +31,24 @@ export async function checkTrips(resources: readonly Resource[], isStrict: boole
   return problems;
 }
 
-function tripsOf({ spec }: ResiliencyResource): [name: string, trip: string][] {
+interface PlacedTrip {
+  trip: string;
+  place: string[];
+}
+
+function tripsOf(resource: Resource): PlacedTrip[] {
+  if (resource.kind === "Resiliency") return resiliencyTrips(resource as ResiliencyResource);
+  if (resource.kind !== "TrafficPolicy") return [];
+  const trip = (resource as TrafficPolicyResource).spec.circuitBreaker?.trip ?? "";
+  return trip.trim() === "" ? [] : [{ trip, place: ["spec", "circuitBreaker", "trip"] }];
+}
+
+function resiliencyTrips({ spec }: ResiliencyResource): PlacedTrip[] {
   const { circuitBreakers } = (spec.policies ?? {}) as { circuitBreakers?: Record<string, unknown> };
-  return Object.entries(circuitBreakers ?? {}).flatMap(([name, breaker]): [string, string][] => {
+  return Object.entries(circuitBreakers ?? {}).flatMap(([name, breaker]): PlacedTrip[] => {
     const { trip } = (breaker ?? {}) as { trip?: unknown };
-    return typeof trip === "string" && trip.trim() !== "" ? [[name, trip]] : [];
+    const place = ["spec", "policies", "circuitBreakers", name, "trip"];
+    return typeof trip === "string" && trip.trim() !== "" ? [{ trip, place }] : [];
   });
 }
 

@@ -19,6 +19,7 @@ const retryReasons = [
 export function readRetries(spec: FieldReader): RetriesSpec | undefined {
   const retries = spec.object("retries");
   if (retries === undefined) return undefined;
+  retries.refused("ignorePreviousHosts", (value) => value === false);
   const backoffMs = retries.duration("backoff", backoffDefaultMs);
   const backoffMaxMs = retries.duration("maxBackoff", backoffMs * backoffFactor);
   if (backoffMaxMs < backoffMs)
@@ -29,7 +30,7 @@ export function readRetries(spec: FieldReader): RetriesSpec | undefined {
     ...readRetryOn(retries),
     backoffMs,
     backoffMaxMs,
-    ignorePreviousHosts: retries.flag("ignorePreviousHosts", true),
+    ignorePreviousHosts: false,
     retryAfterMaxMs: retries.duration("retryAfterMax", retryAfterDefaultMs),
   };
 }

@@ -5,7 +5,7 @@ import type { HttpAddress, HttpClient } from "../net/http1/types.ts";
 import type { SpanContext, Telemetry } from "../telemetry/telemetry.ts";
 import type { AppCallMeter } from "./call-meter.ts";
 import type { AppChannel, AppHttpRequest, AppHttpResponse, InboundLayer } from "./channel.ts";
-import { createLimiter, type Limiter } from "./concurrency.ts";
+import { createLimiter, type Limiter, unlimited } from "./concurrency.ts";
 import { callMetadata, healthCheckMethod, openGrpcApp } from "./grpc-channel.ts";
 import { AppHealth, type HealthSettings } from "./health.ts";
 import { HttpChannel } from "./http-channel.ts";
@@ -114,6 +114,10 @@ class LocalApp implements AppChannel {
 
   grpcMetadata(trace: SpanContext | undefined): [string, string][] {
     return callMetadata(this.#options.settings.appToken, trace);
+  }
+
+  get isUnlimited(): boolean {
+    return this.#limiter === unlimited;
   }
 
   async withSlot<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {

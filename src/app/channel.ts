@@ -18,6 +18,8 @@ export interface AppChannel {
   /** Counts a proxied call, which nobody else sees the end of. */
   proxied?(path: string, code: number, tookMs: number): void;
   /** Runs within app-max-concurrency. */
+  /** Calls need no slot. */
+  readonly isUnlimited?: boolean;
   withSlot<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
 
   /** What stands before calls of others to the app; absent: nothing. */

@@ -31,7 +31,8 @@ export function createLimiter({ max, queuedMax = defaultQueuedMax }: LimiterOpti
   return max > 0 ? new FairLimiter(max, queuedMax) : unlimited;
 }
 
-const unlimited: Limiter = {
+/** Lets everybody in. */
+export const unlimited: Limiter = {
   active: 0,
   queued: 0,
   tryAcquire: () => true,

@@ -111,22 +111,23 @@ export interface LastHop {
 export async function connectToApp(
   channel: AppChannel,
   metadata: Metadata,
-  { context: { path, signal }, span, bodyBytesMax: bytesMax }: LastHop,
+  { context, span, bodyBytesMax: bytesMax }: LastHop,
 ): Promise<ProxyConnection> {
   if (!channel.isHealthy) throw unhealthy();
   const client = channel.grpc;
   if (!client) throw new GrpcError(Code.Unimplemented, "the application does not speak gRPC");
   const sent = [...metadata, ...channel.grpcMetadata(span.context)];
   if (channel.inbound !== undefined && metadata.some(([name]) => name === "idempotency-key")) {
+    const { path, signal } = context;
     const parts = { path, metadata, signal, trace: span.context, bytesMax };
     const whole = onceProxied(channel, channel.inbound, parts);
     return { client, metadata: sent, whole, done: (code) => endSpan(span, code) };
   }
-  const release = await holdSlot(channel, signal);
+  const release = channel.isUnlimited ? nothingHeld : await holdSlot(channel, context.signal);
   const startedMs = performance.now();
   const done = (code: number): void => {
     release();
-    channel.proxied?.(path, code, performance.now() - startedMs);
+    channel.proxied?.(context.path, code, performance.now() - startedMs);
     endSpan(span, code);
   };
   return { client, metadata: sent, done };
@@ -199,6 +200,8 @@ function startSpan(context: GrpcContext, { tracer }: Telemetry, kind: "client" |
 function endSpan(span: Span, code: number): void {
   span.end(code === Code.Ok ? undefined : { code, message: grpcCodeGoName(code) });
 }
+
+function nothingHeld(): void {}
 
 /** Takes a slot of the app's concurrency limit; answers how to give it back. */
 export function holdSlot(channel: AppChannel, signal: AbortSignal): Promise<() => void> {

@@ -1,4 +1,3 @@
-import type { ClientHttp2Stream } from "node:http2";
 import type { Clock } from "../edges/clock.ts";
 import type { Sockets } from "../edges/sockets.ts";
 import { Code } from "../errors.ts";
@@ -29,9 +28,9 @@ export class PeerLinks {
   /** Opens a stream on an instance. Rejects with ConnectError when it cannot be reached: nothing was sent then. */
   async open(
     instance: Instance,
-    headers: Record<string, string | string[] | number>,
+    headers: Parameters<GrpcClient["open"]>[0],
     signal: AbortSignal,
-  ): Promise<ClientHttp2Stream> {
+  ): ReturnType<GrpcClient["open"]> {
     const key = `${instance.host}:${instance.port}`;
     const link = this.#links.get(key) ?? this.#add(key, instance);
     link.streams++;
@@ -41,7 +40,11 @@ export class PeerLinks {
     };
     try {
       const stream = await link.client.open(headers, signal);
-      stream.once("close", release);
+      const before = stream.onRelease;
+      stream.onRelease = () => {
+        before?.();
+        release();
+      };
       return stream;
     } catch (error) {
       release();

@@ -1,4 +1,6 @@
-import type { ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
+import { errorCode } from "../http2/frames.ts";
+import type { Http2Stream, StreamReceiver } from "../http2/http2-stream.ts";
+import { lineOf } from "../http2/request-head.ts";
 import type { ClientConnection } from "./client-connection.ts";
 import { timerMaxMs } from "./limits.ts";
 import {
@@ -10,22 +12,29 @@ import {
 } from "./metadata.ts";
 import { decodeGrpcMessage, grpcCode, grpcCodeOfHttpStatus, grpcCodeOfReset } from "./status.ts";
 import { decodeRpcStatus } from "./status-details.ts";
-import { cancelStream } from "./stream-reset.ts";
-import { type GrpcCallOptions, GrpcError, type Metadata } from "./types.ts";
+import { type GrpcCallOptions, GrpcError } from "./types.ts";
 
-const endStreamFlag = 1;
+/** Who reads the answer. */
+export interface AnswerReader {
+  onData(chunk: Uint8Array): void;
+  /** The head has come. */
+  onHead?(): void;
+  /** There is room for more of the request. */
+  onDrain?(): void;
+}
 
 /** One call on the client's side: its request headers, its time limits and how it ended. */
-export class ClientCall {
+export class ClientCall implements StreamReceiver {
   readonly path: string;
   readonly options: GrpcCallOptions;
   isEnded = false;
   /** The server has begun to answer: the call may not be repeated any more. */
   isAnswered = false;
-  onEnd: (error: GrpcError | undefined) => void;
+  readonly #ended: (error: GrpcError | undefined) => void;
   /** Present: runs instead of the end when the server refused the stream unseen, so that it may be repeated. */
   onRefused: (() => void) | undefined;
-  #stream: ClientHttp2Stream | undefined;
+  #stream: Http2Stream | undefined;
+  #reader: AnswerReader | undefined;
   #connection: ClientConnection | undefined;
   #status: GrpcError | "ok" | undefined;
   #httpStatus = 0;
@@ -34,10 +43,10 @@ export class ClientCall {
   #deadlineMs: number | undefined;
   #onSignal: (() => void) | undefined;
 
-  constructor(path: string, options: GrpcCallOptions, onEnd: (error: GrpcError | undefined) => void) {
+  constructor(path: string, options: GrpcCallOptions, ended: (error: GrpcError | undefined) => void) {
     this.path = path;
     this.options = options;
-    this.onEnd = onEnd;
+    this.#ended = ended;
     const { timeoutMs, signal } = options;
     if (timeoutMs !== undefined) {
       this.#deadlineMs = Date.now() + timeoutMs;
@@ -47,31 +56,49 @@ export class ClientCall {
     if (signal !== undefined && !this.isEnded) this.#follow(signal);
   }
 
-  /** Opens the stream on a connection; the caller listens for data and writes. */
-  start(connection: ClientConnection): ClientHttp2Stream {
+  /** Opens the stream on a connection; the caller writes the request. */
+  start(connection: ClientConnection, reader: AnswerReader): Http2Stream {
     this.#connection = connection;
-    connection.activeCalls++;
-    let stream: ClientHttp2Stream;
-    try {
-      stream = connection.session.request(this.#headers());
-    } catch (error) {
-      connection.release();
-      throw error;
-    }
-    this.#stream = stream;
-    stream.on("error", ignore);
-    stream.on("close", () => {
-      connection.release();
-      if (this.#stream === stream) this.#settle();
-    });
-    stream.on("trailers", (headers, _flags, raw) => this.#readStatus(headers, raw as unknown as string[]));
-    stream.on("response", (headers, flags, raw) =>
-      this.#readHeaders(headers, flags, raw as unknown as string[]),
-    );
-    stream.on("end", () => {
-      if (this.#status !== undefined) this.#settle();
-    });
-    return stream;
+    this.#reader = reader;
+    this.#stream = undefined;
+    this.#stream = connection.open(this.#headers(), this);
+    return this.#stream;
+  }
+
+  // ---- from the stream
+
+  onHead(lines: string[], isEnd: boolean): void {
+    this.isAnswered = true;
+    this.#httpStatus = Number(lines[1]);
+    const encoding = lineOf(lines, "grpc-encoding");
+    this.#encoding = encoding === "identity" ? undefined : encoding;
+    const contentType = lineOf(lines, "content-type");
+    if (isEnd) this.#readStatus(lines);
+    else if (this.#httpStatus !== 200 || !isGrpc(contentType)) this.abort(this.#unexpected(contentType));
+    else this.options.onHeaders?.(readMetadata(lines));
+    this.#reader?.onHead?.();
+  }
+
+  onTrailers(lines: string[]): void {
+    this.#readStatus(lines);
+  }
+
+  onData(chunk: Uint8Array): void {
+    this.#reader?.onData(chunk);
+  }
+
+  onDrain(): void {
+    this.#reader?.onDrain?.();
+  }
+
+  onEnd(): void {
+    if (this.#status !== undefined) this.#settle();
+  }
+
+  onAbort(): void {}
+
+  onClose(): void {
+    this.#settle();
   }
 
   /** Ends the call from this side. */
@@ -79,7 +106,7 @@ export class ClientCall {
     if (this.isEnded) return;
     const stream = this.#stream;
     this.#finish(error);
-    if (stream !== undefined) cancelStream(stream);
+    stream?.reset();
   }
 
   fail(error: GrpcError): void {
@@ -108,25 +135,14 @@ export class ClientCall {
     return addMetadata(headers, metadata);
   }
 
-  #readHeaders(headers: IncomingHttpHeaders, flags: number, raw: string[]): void {
-    this.isAnswered = true;
-    this.#httpStatus = Number(headers[":status"]);
-    const encoding = headers["grpc-encoding"] as string | undefined;
-    this.#encoding = encoding === "identity" ? undefined : encoding;
-    if ((flags & endStreamFlag) !== 0) this.#readStatus(headers, raw);
-    else if (this.#httpStatus !== 200 || !/^application\/grpc/i.test(headers["content-type"] ?? "")) {
-      this.abort(this.#unexpected(headers["content-type"]));
-    } else this.options.onHeaders?.(readMetadata(raw));
-  }
-
-  #readStatus(headers: IncomingHttpHeaders, raw: string[]): void {
-    const status = headers["grpc-status"] as string | undefined;
+  #readStatus(lines: readonly string[]): void {
+    const status = lineOf(lines, "grpc-status");
     if (status === undefined) return;
     const code = /^[0-9]{1,9}$/.test(status) ? Number(status) : grpcCode.UNKNOWN;
     if (code === grpcCode.OK) {
       this.#status = "ok";
-      this.options.onTrailers?.(readMetadata(raw));
-    } else this.#status = readError(code, headers, readMetadata(raw));
+      this.options.onTrailers?.(readMetadata(lines));
+    } else this.#status = readError(code, lines);
   }
 
   #unexpected(contentType: string | undefined): GrpcError {
@@ -138,7 +154,7 @@ export class ClientCall {
   #settle(): void {
     if (this.isEnded) return;
     // By RST_STREAM(REFUSED_STREAM), or by a GOAWAY whose last stream is an earlier one.
-    const isRefused = !this.isAnswered && this.#stream?.rstCode === 7;
+    const isRefused = !this.isAnswered && this.#stream?.resetCode === errorCode.refusedStream;
     if (isRefused && this.onRefused !== undefined) {
       this.onRefused();
       return;
@@ -150,10 +166,10 @@ export class ClientCall {
   /** Why the stream ended without a status. Bun gives no error when the connection dies, only `close`. */
   #failure(): GrpcError {
     const connection = this.#connection;
-    if (connection === undefined || connection.isLost || connection.session.destroyed) {
+    if (connection === undefined || this.#stream === undefined || this.#stream.isLost) {
       return new GrpcError(grpcCode.UNAVAILABLE, connection?.lossReason ?? "no connection");
     }
-    const code = this.#stream?.rstCode ?? 0;
+    const code = this.#stream.resetCode;
     if (code !== 0)
       return new GrpcError(grpcCodeOfReset(code), `stream terminated by RST_STREAM with error code: ${code}`);
     if (this.#httpStatus !== 0 && this.#httpStatus !== 200) return this.#unexpected(undefined);
@@ -166,8 +182,8 @@ export class ClientCall {
     if (this.#onSignal !== undefined) this.options.signal?.removeEventListener("abort", this.#onSignal);
     const stream = this.#stream;
     // The server has answered before it read everything: it need not wait for the rest.
-    if (stream !== undefined && !stream.writableEnded) cancelStream(stream);
-    this.onEnd(error);
+    if (stream !== undefined && !stream.isEnding) stream.reset();
+    this.#ended(error);
   }
 
   #follow(signal: AbortSignal): void {
@@ -185,15 +201,18 @@ export class ClientCall {
   }
 }
 
-function readError(code: number, headers: IncomingHttpHeaders, metadata: Metadata): GrpcError {
-  const message = decodeGrpcMessage((headers["grpc-message"] as string | undefined) ?? "");
-  const encoded = headers["grpc-status-details-bin"] as string | undefined;
+function isGrpc(contentType: string | undefined): boolean {
+  return /^application\/grpc/i.test(contentType ?? "");
+}
+
+function readError(code: number, lines: readonly string[]): GrpcError {
+  const message = decodeGrpcMessage(lineOf(lines, "grpc-message") ?? "");
+  const encoded = lineOf(lines, "grpc-status-details-bin");
   const status = encoded === undefined ? undefined : decodeRpcStatus(decodeBinaryMetadata(encoded));
-  return new GrpcError(code, message, { details: status?.details ?? [], metadata });
+  const details = status?.details ?? [];
+  return new GrpcError(code, message, { details, metadata: readMetadata(lines) });
 }
 
 function expire(call: ClientCall): void {
   call.abort(new GrpcError(grpcCode.DEADLINE_EXCEEDED, "context deadline exceeded"));
 }
-
-function ignore(): void {}

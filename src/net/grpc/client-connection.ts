@@ -1,10 +1,11 @@
-import http2, { type ClientHttp2Session } from "node:http2";
-import { isIP } from "node:net";
-import type { Duplex } from "node:stream";
+import { isIP, type Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
 import type { Sockets } from "../../edges/sockets.ts";
 import type { HttpTls } from "../http1/types.ts";
-import { batched } from "./batched-socket.ts";
-import { connectionWindowBytes, sessionOptions, streamWindowBytes } from "./limits.ts";
+import { ClientSession } from "../http2/client-session.ts";
+import type { HeaderObject } from "../http2/header-encoder.ts";
+import type { Http2Stream, StreamReceiver } from "../http2/http2-stream.ts";
+import { connectionWindowBytes, headerListBytesMax, streamWindowBytes } from "./limits.ts";
 import { grpcCode } from "./status.ts";
 import { GrpcError } from "./types.ts";
 
@@ -20,9 +21,8 @@ export interface ConnectionOptions {
   keepaliveTimeoutMs: number;
 }
 
-/** One HTTP/2 session to a server, from the first SETTINGS to its loss. */
+/** One HTTP/2 session to a server, from the connecting socket to its loss. */
 export class ClientConnection {
-  readonly session: ClientHttp2Session;
   /** Resolves when the server's SETTINGS have arrived: then it speaks HTTP/2 and its stream limit is known. */
   readonly ready: Promise<void>;
   /** The server said GOAWAY or the session ended: calls in flight may finish, new ones go elsewhere. */
@@ -31,64 +31,116 @@ export class ClientConnection {
   /** Why it was lost, for the messages of the calls that died with it. */
   lossReason = "the connection was closed";
   activeCalls = 0;
+  onLost: (() => void) | undefined;
+  readonly #socket: Socket;
   readonly #waiters: (() => void)[] = [];
+  #session: ClientSession | undefined;
   #keepalive: ReturnType<typeof setInterval> | undefined;
 
   /** Starts to connect; `ready` tells the outcome. */
   constructor(address: GrpcAddress, options: ConnectionOptions) {
-    const session = startSession(address, options);
-    this.session = session;
-    this.ready = this.#becomeReady(address, options.connectTimeoutMs);
+    this.#socket = openSocket(address, options);
+    this.ready = this.#becomeReady(address, options);
     this.ready.catch(ignore);
-    session.on("error", (error) => {
-      this.lossReason = error.message;
-    });
-    session.on("goaway", () => {
-      this.isDraining = true;
-      this.#wakeAll();
-    });
-    session.on("close", () => {
-      this.isDraining = true;
-      this.isLost = true;
-      clearInterval(this.#keepalive);
-      this.#wakeAll();
-    });
     if (options.keepaliveMs !== undefined) {
       this.#keepalive = setInterval(() => this.#ping(options.keepaliveTimeoutMs), options.keepaliveMs);
       this.#keepalive.unref();
     }
   }
 
-  #becomeReady(address: GrpcAddress, connectTimeoutMs: number): Promise<void> {
-    const { session } = this;
+  /** Of a connection that is ready. */
+  get session(): ClientSession {
+    if (this.#session === undefined) throw new Error("the connection is not ready");
+    return this.#session;
+  }
+
+  #becomeReady(address: GrpcAddress, options: ConnectionOptions): Promise<void> {
+    const socket = this.#socket;
     return new Promise((resolve, reject) => {
-      const late = setTimeout(() => {
-        this.destroy(`no HTTP/2 connection within ${connectTimeoutMs} ms`);
-      }, connectTimeoutMs);
-      session.once("remoteSettings", () => {
+      const { connectTimeoutMs } = options;
+      const late = setTimeout(
+        () => this.destroy(`no HTTP/2 connection within ${connectTimeoutMs} ms`),
+        connectTimeoutMs,
+      );
+      const lost = (): void => {
         clearTimeout(late);
-        session.setLocalWindowSize(connectionWindowBytes);
-        resolve();
-      });
-      session.once("close", () => {
-        clearTimeout(late);
+        this.#lost();
         reject(new GrpcError(grpcCode.UNAVAILABLE, `${addressText(address)}: ${this.lossReason}`));
+      };
+      const onError = (error: Error): void => {
+        this.lossReason = error.message;
+      };
+      const onClose = (): void => lost();
+      socket.on("error", onError);
+      socket.on("close", onClose);
+      socket.once(options.tls === undefined ? "connect" : "secureConnect", () => {
+        if (!speaksHttp2(socket)) return this.destroy("the server does not speak HTTP/2 over TLS");
+        socket.off("close", onClose);
+        socket.off("error", onError);
+        const onReady = (): void => {
+          clearTimeout(late);
+          resolve();
+        };
+        this.#session = this.#start(address, options, { onReady, lost });
       });
     });
   }
 
-  /** New calls may be opened on it. Bun tells of an end one tick after the session has ended. */
+  #start(
+    address: GrpcAddress,
+    { tls }: ConnectionOptions,
+    { onReady, lost }: { onReady(): void; lost(): void },
+  ): ClientSession {
+    const settings = {
+      scheme: tls === undefined ? "http" : "https",
+      authority: authorityOf(address),
+      streamWindowBytes,
+      connectionWindowBytes,
+      maxHeaderListBytes: headerListBytesMax,
+    } as const;
+    return new ClientSession(this.#socket, settings, {
+      onReady,
+      onGoaway: () => {
+        this.isDraining = true;
+        this.#wakeAll();
+      },
+      onClose: (reason) => {
+        if (reason !== undefined) this.lossReason = reason;
+        lost();
+      },
+    });
+  }
+
+  #lost(): void {
+    if (this.isLost) return;
+    this.isDraining = true;
+    this.isLost = true;
+    clearInterval(this.#keepalive);
+    this.#wakeAll();
+    this.onLost?.();
+  }
+
+  /** New calls may be opened on it. */
   get isUsable(): boolean {
-    return !this.isDraining && !this.session.closed && !this.session.destroyed;
+    return !this.isDraining && this.#session?.isDraining === false;
   }
 
   destroy(reason: string): void {
     this.lossReason = reason;
-    this.session.destroy();
+    if (this.#session === undefined) this.#socket.destroy();
+    else this.#session.destroy(reason);
+  }
+
+  /** Opens a stream and counts it until it is closed. */
+  open(headers: HeaderObject, receiver: StreamReceiver): Http2Stream {
+    const stream = this.session.open(headers, receiver);
+    this.activeCalls++;
+    stream.onRelease = () => this.release();
+    return stream;
   }
 
   get hasRoom(): boolean {
-    return this.activeCalls < (this.session.remoteSettings.maxConcurrentStreams ?? Number.POSITIVE_INFINITY);
+    return this.activeCalls < (this.#session?.concurrentStreamsMax ?? 0);
   }
 
   get waiting(): number {
@@ -114,27 +166,23 @@ export class ClientConnection {
   }
 
   #ping(timeoutMs: number): void {
-    if (this.activeCalls === 0 || this.session.destroyed) return;
+    if (this.activeCalls === 0 || !this.#session || this.#session.isOver) return;
     const late = setTimeout(() => {
       this.destroy(`no answer to a keepalive ping within ${timeoutMs} ms`);
     }, timeoutMs);
-    this.session.ping(() => clearTimeout(late));
+    this.#session.ping(() => clearTimeout(late));
   }
 }
 
 function ignore(): void {}
 
-function startSession(address: GrpcAddress, options: ConnectionOptions): ClientHttp2Session {
-  const scheme = options.tls === undefined ? "http" : "https";
-  return http2.connect(`${scheme}://${authorityOf(address)}`, {
-    ...sessionOptions,
-    settings: { enablePush: false, initialWindowSize: streamWindowBytes },
-    createConnection: () => openSocket(address, options),
-  } as http2.ClientSessionOptions);
+/** A TLS server says so in the handshake. */
+function speaksHttp2(socket: Socket): boolean {
+  return !("encrypted" in socket) || (socket as TLSSocket).alpnProtocol === "h2";
 }
 
-function openSocket(address: GrpcAddress, { sockets, tls }: ConnectionOptions): Duplex {
-  if (tls === undefined) return batched(sockets.connect(address));
+function openSocket(address: GrpcAddress, { sockets, tls }: ConnectionOptions): Socket {
+  if (tls === undefined) return sockets.connect(address);
   const { serverName, ...rest } = tls;
   const fallback = "host" in address && isIP(address.host) === 0 ? address.host : undefined;
   const name = serverName ?? fallback;

@@ -1,4 +1,4 @@
-import type { ClientHttp2Stream } from "node:http2";
+import type { Http2Stream } from "../http2/http2-stream.ts";
 import { ClientCall } from "./client-call.ts";
 import type { ClientConnection } from "./client-connection.ts";
 import { MessageStream } from "./message-stream.ts";
@@ -10,8 +10,8 @@ import { type GrpcCallOptions, type GrpcDuplex, GrpcError } from "./types.ts";
 export class ClientDuplex implements GrpcDuplex {
   readonly call: ClientCall;
   readonly #responses: MessageStream;
-  readonly #started = Promise.withResolvers<ClientHttp2Stream>();
-  #stream: ClientHttp2Stream | undefined;
+  readonly #started = Promise.withResolvers<Http2Stream>();
+  #stream: Http2Stream | undefined;
   #drain: PromiseWithResolvers<void> | undefined;
   #endError: GrpcError | undefined;
 
@@ -27,12 +27,18 @@ export class ClientDuplex implements GrpcDuplex {
 
   start(connection: ClientConnection): void {
     if (this.call.isEnded) return;
-    const stream = this.call.start(connection);
-    stream.on("response", () => {
-      this.#responses.encoding = this.call.encoding;
+    const stream = this.call.start(connection, {
+      onHead: () => {
+        this.#responses.encoding = this.call.encoding;
+      },
+      onData: (chunk) => this.#responses.receive(chunk),
+      onDrain: () => {
+        const drain = this.#drain;
+        this.#drain = undefined;
+        drain?.resolve();
+      },
     });
     this.#responses.attach(stream);
-    stream.on("data", (chunk: Uint8Array) => this.#responses.receive(chunk));
     this.#stream = stream;
     this.#started.resolve(stream);
   }
@@ -41,14 +47,7 @@ export class ClientDuplex implements GrpcDuplex {
     const stream = this.#stream ?? (await this.#started.promise);
     if (this.call.isEnded) throw this.#endError ?? new GrpcError(grpcCode.INTERNAL, "the call has ended");
     if (writeMessage(stream, message)) return;
-    if (this.#drain === undefined) {
-      const drain = Promise.withResolvers<void>();
-      this.#drain = drain;
-      stream.once("drain", () => {
-        this.#drain = undefined;
-        drain.resolve();
-      });
-    }
+    this.#drain ??= Promise.withResolvers<void>();
     await this.#drain.promise;
   }
 

@@ -1,6 +1,7 @@
-import type { ClientHttp2Stream } from "node:http2";
 import { realSockets, type Sockets } from "../../edges/sockets.ts";
 import type { HttpTls } from "../http1/types.ts";
+import type { HeaderObject } from "../http2/header-encoder.ts";
+import { type Http2Stream, nobody } from "../http2/http2-stream.ts";
 import { ClientCall } from "./client-call.ts";
 import {
   addressText,
@@ -80,17 +81,11 @@ class Http2GrpcClient implements GrpcClient {
     return duplex;
   }
 
-  open(
-    headers: Record<string, string | string[] | number>,
-    signal?: AbortSignal,
-  ): Promise<ClientHttp2Stream> {
+  open(headers: HeaderObject, signal?: AbortSignal): Promise<Http2Stream> {
     return new Promise((resolve, reject) => {
       this.#withConnection((connection) => {
         if (signal?.aborted) throw new GrpcError(grpcCode.CANCELLED, "context canceled");
-        const stream = connection.session.request(headers);
-        connection.activeCalls++;
-        stream.on("close", () => connection.release());
-        resolve(stream);
+        resolve(connection.open(headers, nobody));
       }, reject);
     });
   }
@@ -111,8 +106,7 @@ class Http2GrpcClient implements GrpcClient {
         if (attempt < refusedAttemptsMax) {
           call.onRefused = () => this.#startUnary(call, reply, request, attempt + 1);
         } else call.onRefused = undefined;
-        const stream = call.start(connection);
-        stream.on("data", (chunk: Uint8Array) => reply.receive(chunk, call));
+        const stream = call.start(connection, { onData: (chunk) => reply.receive(chunk, call) });
         endWithMessage(stream, request);
       },
       (error) => call.fail(error),
@@ -166,7 +160,7 @@ class Http2GrpcClient implements GrpcClient {
     try {
       const connection = new ClientConnection(this.#address, this.#options);
       this.#connections.add(connection);
-      connection.session.on("close", () => this.#connections.delete(connection));
+      connection.onLost = () => this.#connections.delete(connection);
       await connection.ready;
       this.#current = connection;
     } finally {

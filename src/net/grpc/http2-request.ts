@@ -3,23 +3,23 @@ import { BodyAborted } from "../http1/errors.ts";
 import type { Body, HttpHandler, HttpReply, HttpRequest, RawHeaders } from "../http1/types.ts";
 import { errorCode } from "../http2/frames.ts";
 import type { HeaderObject } from "../http2/header-encoder.ts";
+import type { Http2Stream, StreamReceiver } from "../http2/http2-stream.ts";
 import type { RequestHead } from "../http2/request-head.ts";
-import type { ServerStream, StreamReceiver } from "../http2/server-stream.ts";
 
 /** Serves an HTTP/2 request that is not gRPC with a handler written for HTTP/1.1. */
-export function serveHttp2Request(handler: HttpHandler, stream: ServerStream, head: RequestHead): void {
+export function serveHttp2Request(handler: HttpHandler, stream: Http2Stream, head: RequestHead): void {
   if (!isOneHost(head)) {
-    stream.respond({ ":status": 400 }, true);
+    stream.sendHead({ ":status": 400 }, true);
     return;
   }
   const request = new Http2Request(stream, head);
   answer(handler, request, stream).catch(() => {
-    if (!stream.headersSent && stream.isWritable) stream.respond({ ":status": 500 }, true);
+    if (!stream.headersSent && stream.isWritable) stream.sendHead({ ":status": 500 }, true);
     else stream.reset(errorCode.internalError);
   });
 }
 
-async function answer(handler: HttpHandler, request: Http2Request, stream: ServerStream): Promise<void> {
+async function answer(handler: HttpHandler, request: Http2Request, stream: Http2Stream): Promise<void> {
   const reply = await handler(request);
   if (stream.isClosed) {
     await abandonBody(reply.body);
@@ -47,14 +47,14 @@ class Http2Request implements HttpRequest, StreamReceiver {
   readonly target: string;
   readonly rawHeaders: RawHeaders;
   readonly body: Body;
-  readonly #stream: ServerStream;
+  readonly #stream: Http2Stream;
   readonly #incoming: IncomingBody | undefined;
   #controller: AbortController | undefined;
   #isAborted = false;
   #drainLeft: number | undefined;
   #onDrain: (() => void) | undefined;
 
-  constructor(stream: ServerStream, head: RequestHead) {
+  constructor(stream: Http2Stream, head: RequestHead) {
     this.#stream = stream;
     this.method = head.method;
     this.target = head.path;
@@ -126,7 +126,7 @@ class Http2Request implements HttpRequest, StreamReceiver {
     const stream = this.#stream;
     if (reply.status === 101) {
       // There is no Upgrade in HTTP/2, so there is no connection to take over.
-      stream.respond({ ":status": 501 }, true);
+      stream.sendHead({ ":status": 501 }, true);
       return;
     }
     const headers = replyHeaders(reply);
@@ -138,11 +138,11 @@ class Http2Request implements HttpRequest, StreamReceiver {
         headers["content-length"] = String(bytes.length);
     }
     if (isBodiless || bytes?.length === 0) {
-      stream.respond(headers, true);
+      stream.sendHead(headers, true);
       if (bytes === undefined) await abandonBody(body);
       return;
     }
-    stream.respond(headers);
+    stream.sendHead(headers);
     if (bytes !== undefined) stream.end(bytes);
     else await this.#sendBody(body as AsyncIterable<Uint8Array>);
   }

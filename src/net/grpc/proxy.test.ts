@@ -15,9 +15,9 @@ import {
 } from "./fixture-grpc-js.ts";
 import { echoMethods, seen } from "./fixture-methods.ts";
 import { grpcHeaders, openRaw, rawCall, until } from "./fixture-raw.ts";
+import { cancelStream } from "./fixture-reset.ts";
 import { encodeFrame } from "./frame.ts";
 import { createGrpcServer, type GrpcServer } from "./server.ts";
-import { cancelStream } from "./stream-reset.ts";
 import { type GrpcClient, GrpcError, type GrpcProxyTarget } from "./types.ts";
 
 const one = Buffer.of(1);

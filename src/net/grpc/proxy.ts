@@ -1,8 +1,8 @@
-import type { ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
+import { errorCode } from "../http2/frames.ts";
+import type { Http2Stream } from "../http2/http2-stream.ts";
 import { addMetadata, formatGrpcTimeout, forwardedHeaders, type HeaderObject } from "./metadata.ts";
 import { asGrpcError, type ServerCall } from "./server-call.ts";
 import { grpcCode } from "./status.ts";
-import { cancelStream } from "./stream-reset.ts";
 import type {
   GrpcError,
   GrpcProxyTarget,
@@ -15,7 +15,6 @@ import type {
 import {
   closeFailure,
   codeOf,
-  endStreamFlag,
   exchange,
   headFailure,
   isOneMessage,
@@ -23,7 +22,6 @@ import {
   wholeRequest,
 } from "./whole-call.ts";
 
-const refusedStream = 7;
 /**
  * Request bytes held while the connection to the other server is being chosen, and until it has begun to answer: a
  * server that shuts down may refuse the stream unseen, and then it is opened once more.
@@ -45,16 +43,15 @@ export function serveProxy(call: ServerCall, target: GrpcProxyTarget): void {
 
 class ProxiedCall {
   readonly #call: ServerCall;
-  #upstream: ClientHttp2Stream | undefined;
+  #upstream: Http2Stream | undefined;
   #done: ((code: number) => void) | undefined;
-  #open: (() => Promise<ClientHttp2Stream>) | undefined;
+  #open: (() => Promise<Http2Stream>) | undefined;
   #refusals = 0;
   /** What a new attempt would have to send; `undefined` when it is too much or the answer has begun. */
   #held: Uint8Array[] | undefined = [];
   #heldBytes = 0;
   #isRequestEnded = false;
   #trailers: HeaderObject | undefined;
-  #session: ClientHttp2Stream["session"];
   #policy: ProxyPolicy | undefined;
   /** Who waits for the end of an attempt under a policy. */
   #waiting: { resolve(ending: Ending): void; reject(error: unknown): void } | undefined;
@@ -96,7 +93,7 @@ class ProxiedCall {
     if (!this.#call.isEnded) ending.pass();
   }
 
-  async #inOnePiece(whole: WholeCalls, open: () => Promise<ClientHttp2Stream>): Promise<void> {
+  async #inOnePiece(whole: WholeCalls, open: () => Promise<Http2Stream>): Promise<void> {
     const call = this.#call;
     const { bytesMax } = whole;
     const received = { chunks: this.#held ?? [], isEnded: this.#isRequestEnded };
@@ -148,8 +145,7 @@ class ProxiedCall {
     const upstream = await this.#open?.();
     if (upstream === undefined) return;
     if (this.#call.isEnded || signal?.aborted) {
-      upstream.on("error", ignore);
-      cancelStream(upstream);
+      upstream.reset();
       return;
     }
     this.#attach(upstream);
@@ -164,7 +160,7 @@ class ProxiedCall {
   #drop(): void {
     const upstream = this.#upstream;
     this.#upstream = undefined;
-    if (upstream !== undefined) cancelStream(upstream);
+    if (upstream !== undefined) upstream.reset();
   }
 
   #failAttempt(error: GrpcError): void {
@@ -177,26 +173,27 @@ class ProxiedCall {
     }
   }
 
-  #attach(upstream: ClientHttp2Stream): void {
+  #attach(upstream: Http2Stream): void {
     const { stream } = this.#call;
     const isCurrent = (): boolean => upstream === this.#upstream;
     this.#upstream = upstream;
-    this.#session = upstream.session;
-    upstream.on("error", ignore);
-    upstream.on("response", (headers, flags, raw) => {
-      if (isCurrent()) this.#forwardHeaders(headers, flags, raw as unknown as string[]);
-    });
-    upstream.on("trailers", (_headers, _flags, raw) => {
-      if (isCurrent()) this.#trailers = forwardedHeaders(raw as unknown as string[]);
-    });
-    upstream.on("data", (chunk: Uint8Array) => {
-      if (this.#call.isEnded || !isCurrent()) return;
-      this.#passHead();
-      if (!stream.write(chunk)) upstream.pause();
-    });
-    upstream.on("end", () => isCurrent() && this.#endWithTrailers());
-    upstream.on("close", () => isCurrent() && this.#onUpstreamClose());
-    upstream.on("drain", () => stream.resume());
+    upstream.receiver = {
+      onHead: (lines, isEnd) => {
+        if (isCurrent()) this.#forwardHeaders(lines, isEnd);
+      },
+      onTrailers: (lines) => {
+        if (isCurrent()) this.#trailers = forwardedHeaders(lines);
+      },
+      onData: (chunk) => {
+        if (this.#call.isEnded || !isCurrent()) return;
+        this.#passHead();
+        if (!stream.write(chunk)) upstream.pause();
+      },
+      onEnd: () => isCurrent() && this.#endWithTrailers(),
+      onDrain: () => stream.resume(),
+      onAbort: ignore,
+      onClose: () => isCurrent() && this.#onUpstreamClose(),
+    };
     for (const chunk of this.#held ?? []) upstream.write(chunk);
     if (this.#isRequestEnded) upstream.end();
     else if (this.#heldBytes > heldBytesMax) stream.resume();
@@ -219,17 +216,18 @@ class ProxiedCall {
     if (this.#heldBytes > heldBytesMax && this.#upstream !== undefined) this.#held = undefined;
   }
 
-  #forwardHeaders(headers: IncomingHttpHeaders, flags: number, raw: string[]): void {
-    const isTrailersOnly = (flags & endStreamFlag) !== 0;
-    const failure = headFailure(headers);
+  #forwardHeaders(lines: string[], isEnd: boolean): void {
+    const failure = headFailure(lines);
     if (failure !== undefined) {
-      if (this.#upstream !== undefined) cancelStream(this.#upstream);
+      const upstream = this.#upstream;
+      this.#upstream = undefined;
+      upstream?.reset();
       this.#failAttempt(failure);
       return;
     }
-    const forwarded = forwardedHeaders(raw);
+    const forwarded = forwardedHeaders(lines);
     forwarded[":status"] = 200;
-    if (isTrailersOnly) {
+    if (isEnd) {
       this.#end(forwarded);
       return;
     }
@@ -278,9 +276,9 @@ class ProxiedCall {
     }
     const upstream = this.#upstream;
     if (upstream === undefined) return;
-    const isRefused = upstream.rstCode === refusedStream;
+    const isRefused = upstream.resetCode === errorCode.refusedStream;
     if (isRefused && this.#held !== undefined && this.#refusals < refusalsMax) this.#repeat();
-    else this.#failAttempt(closeFailure(upstream, this.#session));
+    else this.#failAttempt(closeFailure(upstream));
   }
 
   #repeat(): void {
@@ -291,7 +289,7 @@ class ProxiedCall {
 
   /** The client is gone or the deadline has passed. */
   #abandon(reason: GrpcError): void {
-    if (this.#upstream !== undefined) cancelStream(this.#upstream);
+    if (this.#upstream !== undefined) this.#upstream.reset();
     if (this.#waiting !== undefined) this.#failAttempt(reason);
     this.#finish(reason.code);
   }

@@ -1,7 +1,7 @@
 import { errorCode } from "../http2/frames.ts";
 import type { HeaderObject } from "../http2/header-encoder.ts";
+import type { Http2Stream, StreamReceiver } from "../http2/http2-stream.ts";
 import type { RequestHead } from "../http2/request-head.ts";
-import type { ServerStream, StreamReceiver } from "../http2/server-stream.ts";
 import { acceptedEncodings, compressionMinBytes, deflate } from "./compression.ts";
 import { statusDetailsBytesMax, statusMessageCharsMax, timerMaxMs } from "./limits.ts";
 import { endWithMessage, writeMessage } from "./message-writer.ts";
@@ -25,7 +25,7 @@ const done = Promise.resolve();
 /** One call on the server's side: its state, its reply and its end. The kinds of method drive it. */
 export class ServerCall implements GrpcContext, StreamReceiver {
   readonly path: string;
-  readonly stream: ServerStream;
+  readonly stream: Http2Stream;
   readonly peer: string;
   readonly metadata: Metadata;
   readonly deadlineMs: number | undefined;
@@ -50,7 +50,7 @@ export class ServerCall implements GrpcContext, StreamReceiver {
   onClose: () => void = ignore;
 
   constructor(
-    stream: ServerStream,
+    stream: Http2Stream,
     head: RequestHead,
     { peer, timeoutMs }: { peer: string; timeoutMs: number | undefined },
   ) {
@@ -241,7 +241,7 @@ export class ServerCall implements GrpcContext, StreamReceiver {
     const { stream } = this;
     if (!stream.isWritable) return false;
     try {
-      stream.respond(headers, isEnd);
+      stream.sendHead(headers, isEnd);
       return true;
     } catch {
       stream.reset(errorCode.internalError);
@@ -270,8 +270,8 @@ export class ServerCall implements GrpcContext, StreamReceiver {
 }
 
 /** Ends a stream that never became a call. */
-export function refuse(stream: ServerStream, error: GrpcError): void {
-  stream.respond({ ...plainHeaders, ...statusTrailers(error) }, true);
+export function refuse(stream: Http2Stream, error: GrpcError): void {
+  stream.sendHead({ ...plainHeaders, ...statusTrailers(error) }, true);
   stream.stopUpload();
 }
 

@@ -12,11 +12,11 @@ import {
 } from "./fixture-grpc-js.ts";
 import { anyDetail, echoMethods, seen } from "./fixture-methods.ts";
 import { grpcHeaders, openRaw, rawCall, until } from "./fixture-raw.ts";
+import { cancelStream } from "./fixture-reset.ts";
 import { encodeFrame } from "./frame.ts";
 import { decodeBinaryMetadata } from "./metadata.ts";
 import { createGrpcServer, type GrpcServer } from "./server.ts";
 import { decodeRpcStatus } from "./status-details.ts";
-import { cancelStream } from "./stream-reset.ts";
 import { GrpcError } from "./types.ts";
 
 let server: GrpcServer;

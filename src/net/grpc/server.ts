@@ -1,9 +1,9 @@
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { realSockets, type SocketListener, type Sockets } from "../../edges/sockets.ts";
+import type { Http2Stream } from "../http2/http2-stream.ts";
 import type { RequestHead } from "../http2/request-head.ts";
 import { type ConnectionHost, ServerConnection } from "../http2/server-connection.ts";
-import type { ServerStream } from "../http2/server-stream.ts";
 import { acceptedEncodings } from "./compression.ts";
 import {
   concurrentStreamsMax,
@@ -28,7 +28,7 @@ export interface GrpcServerOptions {
   /** Limit of request metadata as HTTP/2 counts it; 64 KiB when absent. */
   maxHeaderListBytes?: number | undefined;
   /** Takes HTTP/2 requests that are not gRPC; without it they get 415. */
-  onOtherRequest?: ((stream: ServerStream, head: RequestHead) => void) | undefined;
+  onOtherRequest?: ((stream: Http2Stream, head: RequestHead) => void) | undefined;
   /** A connection without calls is closed after this time; never when absent. */
   idleMs?: number | undefined;
 }
@@ -99,7 +99,7 @@ class Http2GrpcServer implements GrpcServer, ConnectionHost {
     this.#connections.delete(connection);
   }
 
-  accept(stream: ServerStream, head: RequestHead, connection: ServerConnection): void {
+  accept(stream: Http2Stream, head: RequestHead, connection: ServerConnection): void {
     if (!isGrpc(head.header("content-type"))) {
       if (this.#options.onOtherRequest !== undefined) this.#options.onOtherRequest(stream, head);
       else answerOther(stream, 415, "gRPC is spoken here: content-type application/grpc is expected");
@@ -112,7 +112,7 @@ class Http2GrpcServer implements GrpcServer, ConnectionHost {
   }
 
   /** The checks of the request line; `undefined` when the stream has been answered. */
-  #startCall(stream: ServerStream, head: RequestHead, connection: ServerConnection): ServerCall | undefined {
+  #startCall(stream: Http2Stream, head: RequestHead, connection: ServerConnection): ServerCall | undefined {
     if (head.method !== "POST") {
       answerOther(stream, 405, "gRPC calls are POSTs", { allow: "POST" });
       return undefined;
@@ -157,13 +157,13 @@ function giveUp(calls: ReadonlySet<ServerCall>): void {
 }
 
 function answerOther(
-  stream: ServerStream,
+  stream: Http2Stream,
   status: number,
   text: string,
   headers: Record<string, string> = {},
 ): void {
   const body = Buffer.from(text);
-  stream.respond({
+  stream.sendHead({
     ":status": status,
     "content-type": "text/plain",
     "content-length": body.length,

@@ -1,5 +1,5 @@
-import type { ClientHttp2Stream } from "node:http2";
 import type { HeaderObject } from "../http2/header-encoder.ts";
+import type { Http2Stream } from "../http2/http2-stream.ts";
 
 /** Metadata in wire order, lower-case names; `-bin` values are base64 text without padding, as on the wire. */
 export type Metadata = [name: string, value: string][];
@@ -123,6 +123,6 @@ export interface GrpcClient {
   unary(path: string, request: Uint8Array, options?: GrpcCallOptions): Promise<Uint8Array>;
   stream(path: string, options?: GrpcCallOptions): GrpcDuplex;
   /** A bare HTTP/2 stream with these request headers sent, for the proxy. Rejects with GrpcError UNAVAILABLE. */
-  open(headers: Record<string, string | string[] | number>, signal?: AbortSignal): Promise<ClientHttp2Stream>;
+  open(headers: HeaderObject, signal?: AbortSignal): Promise<Http2Stream>;
   close(): void;
 }

@@ -1,11 +1,10 @@
-import type { ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
+import type { Http2Stream } from "../http2/http2-stream.ts";
+import { lineOf } from "../http2/request-head.ts";
 import { forwardedHeaders, type HeaderObject } from "./metadata.ts";
 import type { ServerCall } from "./server-call.ts";
 import { grpcCode, grpcCodeOfHttpStatus, grpcCodeOfReset } from "./status.ts";
-import { cancelStream } from "./stream-reset.ts";
 import { GrpcError, type WholeAnswer } from "./types.ts";
 
-export const endStreamFlag = 1;
 const frameHeadBytes = 5;
 
 export interface Received {
@@ -47,43 +46,46 @@ export function wholeRequest(call: ServerCall, received: Received, bytesMax: num
 
 /** Sends a request and reads the answer to its end. */
 export async function exchange(
-  open: () => Promise<ClientHttp2Stream>,
+  open: () => Promise<Http2Stream>,
   request: Uint8Array,
   { signal, bytesMax }: { signal: AbortSignal; bytesMax: number },
 ): Promise<WholeAnswer> {
   const upstream = await open();
-  const { session } = upstream;
   const answer: Partial<WholeAnswer> = {};
   const pieces: Uint8Array[] = [];
   let total = 0;
   return new Promise((resolve, reject) => {
     const refuse = (error: GrpcError): void => {
-      cancelStream(upstream);
       reject(error);
+      upstream.reset();
     };
     const stop = (): void => refuse(new GrpcError(grpcCode.CANCELLED, "context canceled"));
-    upstream.on("error", ignore);
-    upstream.on("response", (head, flags, raw) => {
-      const failure = headFailure(head);
-      if (failure !== undefined) return refuse(failure);
-      const lines = { ...forwardedHeaders(raw as unknown as string[]), ":status": 200 };
-      if ((flags & endStreamFlag) !== 0) answer.trailers = lines;
-      else answer.headers = lines;
-    });
-    upstream.on("trailers", (_headers, _flags, raw) => {
-      answer.trailers = forwardedHeaders(raw as unknown as string[]);
-    });
-    upstream.on("data", (chunk: Uint8Array) => {
-      total += chunk.length;
-      if (total > bytesMax) refuse(tooLarge("the answer", bytesMax));
-      else pieces.push(chunk);
-    });
-    upstream.on("close", () => {
-      signal.removeEventListener("abort", stop);
-      const { headers, trailers } = answer;
-      if (trailers === undefined) reject(closeFailure(upstream, session));
-      else resolve({ headers, body: Buffer.concat(pieces), trailers, code: codeOf(trailers) });
-    });
+    upstream.receiver = {
+      onHead(head, isEnd) {
+        const failure = headFailure(head);
+        if (failure !== undefined) return refuse(failure);
+        const lines = { ...forwardedHeaders(head), ":status": 200 };
+        if (isEnd) answer.trailers = lines;
+        else answer.headers = lines;
+      },
+      onTrailers(lines) {
+        answer.trailers = forwardedHeaders(lines);
+      },
+      onData(chunk) {
+        total += chunk.length;
+        if (total > bytesMax) refuse(tooLarge("the answer", bytesMax));
+        else pieces.push(chunk);
+      },
+      onEnd: ignore,
+      onDrain: ignore,
+      onAbort: ignore,
+      onClose() {
+        signal.removeEventListener("abort", stop);
+        const { headers, trailers } = answer;
+        if (trailers === undefined) reject(closeFailure(upstream));
+        else resolve({ headers, body: Buffer.concat(pieces), trailers, code: codeOf(trailers) });
+      },
+    };
     if (signal.aborted) {
       stop();
       return;
@@ -101,27 +103,24 @@ export function passAnswer(call: ServerCall, { headers, body, trailers }: WholeA
 }
 
 /** What is wrong with the head of an answer. */
-export function headFailure(headers: IncomingHttpHeaders): GrpcError | undefined {
-  const status = Number(headers[":status"]);
-  const isGrpc = status === 200 && /^application\/grpc/i.test(headers["content-type"] ?? "");
-  if (isGrpc || headers["grpc-status"] !== undefined) return undefined;
+export function headFailure(lines: readonly string[]): GrpcError | undefined {
+  const status = Number(lines[1]);
+  const isGrpc = status === 200 && /^application\/grpc/i.test(lineOf(lines, "content-type") ?? "");
+  if (isGrpc || lineOf(lines, "grpc-status") !== undefined) return undefined;
   const code = status === 200 ? grpcCode.UNKNOWN : grpcCodeOfHttpStatus(status);
   return new GrpcError(code, `unexpected HTTP status code received from server: ${status}`);
 }
 
 /** Why a stream closed that had no trailers. */
-export function closeFailure(
-  { rstCode = 0 }: ClientHttp2Stream,
-  session: ClientHttp2Stream["session"],
-): GrpcError {
-  if (session === undefined || session.destroyed) {
+export function closeFailure({ resetCode, isLost }: Http2Stream): GrpcError {
+  if (isLost) {
     return new GrpcError(grpcCode.UNAVAILABLE, "the connection to the called server was lost");
   }
-  if (rstCode === 0) {
+  if (resetCode === 0) {
     return new GrpcError(grpcCode.INTERNAL, "server closed the stream without sending trailers");
   }
-  const text = `stream terminated by RST_STREAM with error code: ${rstCode}`;
-  return new GrpcError(grpcCodeOfReset(rstCode), text);
+  const text = `stream terminated by RST_STREAM with error code: ${resetCode}`;
+  return new GrpcError(grpcCodeOfReset(resetCode), text);
 }
 
 /** At most one message. */

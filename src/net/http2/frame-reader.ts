@@ -31,17 +31,19 @@ interface OpenBlock {
 
 const nothing = Buffer.alloc(0);
 
-/** Cuts what a client sends into frames (RFC 9113 §3.4, §4). */
+/** Cuts what a peer sends into frames (RFC 9113 §3.4, §4). Of a client the preface comes first. */
 export class FrameReader {
   readonly #receiver: FrameReceiver;
   readonly #blockBytesMax: number;
   #rest: Buffer = nothing;
+  readonly #ofClient: boolean;
   #isGreeted = false;
   #block: OpenBlock | undefined;
   /** Set when nothing more shall be read. */
   isStopped = false;
 
-  constructor(receiver: FrameReceiver, blockBytesMax: number) {
+  constructor(receiver: FrameReceiver, blockBytesMax: number, ofClient = true) {
+    this.#ofClient = ofClient;
     this.#receiver = receiver;
     this.#blockBytesMax = blockBytesMax;
   }
@@ -53,7 +55,7 @@ export class FrameReader {
 
   /** Reads the whole frames; answers how far it came. */
   #read(bytes: Buffer): number {
-    let at = this.#isGreeted ? 0 : this.#readPreface(bytes);
+    let at = this.#isGreeted ? 0 : this.#greet(bytes);
     while (this.#isGreeted && !this.isStopped && bytes.length - at >= frameHeadBytes) {
       const length = bytes.readUIntBE(at, 3);
       if (length > frameBytesMax) throw new ConnectionError(errorCode.frameSizeError, "a frame is too large");
@@ -65,6 +67,17 @@ export class FrameReader {
       at = end;
     }
     return at;
+  }
+
+  /** Answers how long the greeting was, 0 when it is not complete. */
+  #greet(bytes: Buffer): number {
+    if (this.#ofClient) return this.#readPreface(bytes);
+    if (bytes.length < frameHeadBytes) return 0;
+    if (bytes[3] !== frameType.settings)
+      throw new ConnectionError(errorCode.protocolError, "the server does not speak HTTP/2");
+    this.#isGreeted = true;
+    this.#receiver.onGreeting();
+    return 0;
   }
 
   #readPreface(bytes: Buffer): number {

@@ -103,3 +103,16 @@ function writeFrameHead(out: Buffer, length: number, type: number, flags: number
   out[7] = streamId >>> 8;
   out[8] = streamId;
 }
+
+export function expectStream(streamId: number): void {
+  if (streamId === 0)
+    throw new ConnectionError(errorCode.protocolError, "the frame is for a stream, and names none");
+}
+
+export function expectConnection(streamId: number): void {
+  if (streamId !== 0) throw new ConnectionError(errorCode.protocolError, "the frame is for no single stream");
+}
+
+export function expectLength(payload: Uint8Array, isRight: boolean): void {
+  if (!isRight) throw new ConnectionError(errorCode.frameSizeError, `a frame has ${payload.length} bytes`);
+}

@@ -11,7 +11,11 @@ for (const [index, [name, value]] of staticTable.entries()) {
 }
 
 /** Lines that come again and again with the same value; others may hold secrets, or change. */
-const repeated = new Set(["content-type", "grpc-status", "grpc-accept-encoding", "grpc-encoding", ":status"]);
+const repeated = new Set([
+  ...["content-type", "grpc-status", "grpc-accept-encoding", "grpc-encoding", "te", "user-agent"],
+  ...[":status", ":method", ":scheme", ":authority", ":path"],
+  ...["dapr-caller-app-id", "dapr-caller-namespace", "dapr-callee-app-id"],
+]);
 const repeatedCharsMax = 100;
 /** Of the peer's table. Nothing is ever evicted: what does not fit is not added. */
 const tableBytesMax = 2048;
@@ -27,6 +31,12 @@ export class HeaderEncoder {
   readonly #added = new Map<string, number>();
   /** A smaller table has to be announced at the beginning of the next block. */
   #announced: number | undefined;
+  /** Lines before all others of each block: name, value … */
+  readonly #first: readonly string[];
+
+  constructor(first: readonly string[] = []) {
+    this.#first = first;
+  }
 
   /** The peer's SETTINGS_HEADER_TABLE_SIZE. */
   limitTable(bytes: number): void {
@@ -49,6 +59,8 @@ export class HeaderEncoder {
     // Wherever it stands in the object: it has to be the first line.
     const status = headers[":status"];
     if (status !== undefined) this.#line(out, ":status", String(status));
+    const first = this.#first;
+    for (let i = 0; i < first.length; i += 2) this.#line(out, first[i] as string, first[i + 1] as string);
     for (const name in headers) {
       if (name === ":status") continue;
       const value = headers[name] as string | string[] | number;

@@ -15,9 +15,7 @@ export class RequestHead {
 
   /** The first value of a name. */
   header(lowerName: string): string | undefined {
-    const { lines } = this;
-    for (let i = 0; i < lines.length; i += 2) if (lines[i] === lowerName) return lines[i + 1];
-    return undefined;
+    return lineOf(this.lines, lowerName);
   }
 }
 
@@ -71,6 +69,21 @@ export function readRequestHead(received: readonly string[]): RequestHead | unde
 /** Whether lines behind a body may be taken: no pseudo headers among them. */
 export function areTrailers(lines: readonly string[]): boolean {
   return areFields(lines, 0);
+}
+
+/**
+ * The status of an answer; `undefined` when its head is malformed. It stands before the other lines.
+ */
+export function statusOf(lines: readonly string[]): number | undefined {
+  const [name, value = ""] = lines;
+  if (name !== ":status" || !/^[1-9]\d\d$/.test(value) || !areFields(lines, 2)) return undefined;
+  return Number(value);
+}
+
+/** The first value of a name among header lines. */
+export function lineOf(lines: readonly string[], lowerName: string): string | undefined {
+  for (let i = 0; i < lines.length; i += 2) if (lines[i] === lowerName) return lines[i + 1];
+  return undefined;
 }
 
 const colon = 58;

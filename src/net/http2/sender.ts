@@ -14,7 +14,7 @@ import {
   windowDefaultBytes,
 } from "./frames.ts";
 import { HeaderEncoder, type HeaderObject } from "./header-encoder.ts";
-import type { ServerStream } from "./server-stream.ts";
+import type { Http2Stream } from "./http2-stream.ts";
 
 /** Beyond this a turn's frames go out at once. */
 const batchBytesMax = 64 * 1024;
@@ -27,7 +27,7 @@ const heldBytesMax = 4 * 1024 * 1024;
 export class Sender {
   /** What the peer announced for each stream. */
   initialWindow = windowDefaultBytes;
-  readonly #encoder = new HeaderEncoder();
+  readonly #encoder: HeaderEncoder;
   readonly #outlet: Outlet;
   #window = windowDefaultBytes;
   #batch: Uint8Array[] = [];
@@ -38,11 +38,12 @@ export class Sender {
   #isOver = false;
   #hasSentData = false;
   /** Streams with something to send that the connection has no room for, first come first served. */
-  readonly #waiting = new Set<ServerStream>();
+  readonly #waiting = new Set<Http2Stream>();
   readonly #onRoom: () => void;
 
-  /** `onRoom`: the peer reads again. */
-  constructor(socket: Socket, onRoom: () => void) {
+  /** `onRoom`: the peer reads again. `first`: what each header block begins with. */
+  constructor(socket: Socket, onRoom: () => void, first?: readonly string[]) {
+    this.#encoder = new HeaderEncoder(first);
     this.#onRoom = onRoom;
     this.#outlet = new Outlet(socket, () => this.drained());
   }
@@ -113,7 +114,7 @@ export class Sender {
     this.#outlet.endAndDestroy();
   }
 
-  headers(stream: ServerStream, headers: HeaderObject, isEnd: boolean): void {
+  headers(stream: Http2Stream, headers: HeaderObject, isEnd: boolean): void {
     const block = this.#encoder.encode(headers);
     const end = isEnd ? flag.endStream : 0;
     if (block.length <= frameBytesMax) {
@@ -129,7 +130,7 @@ export class Sender {
   }
 
   /** A setting of the peer. A window may become negative: nothing is sent until it is positive again. */
-  set(id: number, value: number, streams: Iterable<ServerStream>): void {
+  set(id: number, value: number, streams: Iterable<Http2Stream>): void {
     if (id === setting.headerTableSize) this.#encoder.limitTable(value);
     else if (id === setting.enablePush && value > 1)
       throw new ConnectionError(errorCode.protocolError, "ENABLE_PUSH is 0 or 1");
@@ -138,7 +139,7 @@ export class Sender {
     else if (id === setting.initialWindowSize) this.#resizeWindows(value, streams);
   }
 
-  #resizeWindows(bytes: number, streams: Iterable<ServerStream>): void {
+  #resizeWindows(bytes: number, streams: Iterable<Http2Stream>): void {
     const change = bytes - this.initialWindow;
     this.initialWindow = bytes;
     let largest = bytes;
@@ -173,17 +174,17 @@ export class Sender {
   pumpWaiting(): void {
     while (this.#waiting.size > 0 && !this.#isBlocked && this.#window > 0) {
       const [stream] = this.#waiting;
-      this.#waiting.delete(stream as ServerStream);
-      this.pump(stream as ServerStream);
+      this.#waiting.delete(stream as Http2Stream);
+      this.pump(stream as Http2Stream);
     }
   }
 
-  forget(stream: ServerStream): void {
+  forget(stream: Http2Stream): void {
     this.#waiting.delete(stream);
   }
 
   /** Sends what a stream has, as far as there is room; its end after the last byte. */
-  pump(stream: ServerStream): void {
+  pump(stream: Http2Stream): void {
     let turn = turnBytesMax;
     while (stream.pending.length > 0) {
       if (this.#isBlocked || this.#window <= 0 || turn <= 0) {
@@ -203,7 +204,7 @@ export class Sender {
     }
   }
 
-  #data(stream: ServerStream, piece: Uint8Array, sent: number): void {
+  #data(stream: Http2Stream, piece: Uint8Array, sent: number): void {
     const isWhole = sent === piece.length;
     if (isWhole) stream.pending.shift();
     else stream.pending[0] = piece.subarray(sent);
@@ -217,7 +218,7 @@ export class Sender {
     if (isLast) stream.localEnd();
   }
 
-  #end(stream: ServerStream): void {
+  #end(stream: Http2Stream): void {
     if (stream.trailers !== undefined) this.headers(stream, stream.trailers, true);
     else this.push(frameHead(0, frameType.data, flag.endStream, stream.id));
     stream.localEnd();

@@ -6,6 +6,9 @@ import { expectOther, FrameReader, type FrameReceiver, unpadded } from "./frame-
 import {
   ConnectionError,
   errorCode,
+  expectConnection,
+  expectLength,
+  expectStream,
   flag,
   frame,
   frameType,
@@ -19,9 +22,9 @@ import {
 } from "./frames.ts";
 import { HeaderDecoder, InvalidHeaderBlock } from "./header-decoder.ts";
 import type { HeaderObject } from "./header-encoder.ts";
+import { Http2Stream, type StreamOwner } from "./http2-stream.ts";
 import { areTrailers, type RequestHead, readRequestHead } from "./request-head.ts";
 import { Sender } from "./sender.ts";
-import { ServerStream, type StreamOwner } from "./server-stream.ts";
 import { type StreamEnd, StreamTable } from "./stream-table.ts";
 
 export interface ConnectionSettings {
@@ -38,7 +41,7 @@ export interface ConnectionSettings {
 export interface ConnectionHost {
   readonly settings: ConnectionSettings;
   /** A request has come; its receiver is set before this returns. Throwing breaks the stream. */
-  accept(stream: ServerStream, head: RequestHead, connection: ServerConnection): void;
+  accept(stream: Http2Stream, head: RequestHead, connection: ServerConnection): void;
   closed(connection: ServerConnection): void;
 }
 
@@ -121,15 +124,15 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
 
   // ---- from the streams
 
-  sendHeaders(stream: ServerStream, headers: HeaderObject, isEnd: boolean): void {
+  sendHeaders(stream: Http2Stream, headers: HeaderObject, isEnd: boolean): void {
     this.#guarded(() => this.#sender.headers(stream, headers, isEnd));
   }
 
-  pump(stream: ServerStream): void {
+  pump(stream: Http2Stream): void {
     this.#guarded(() => this.#sender.pump(stream));
   }
 
-  consumed(stream: ServerStream, bytes: number): void {
+  consumed(stream: Http2Stream, bytes: number): void {
     if (stream.isRemoteEnded || stream.isClosed) return;
     stream.ungrantedBytes += bytes;
     if (stream.ungrantedBytes < this.#host.settings.streamWindowBytes / 2) return;
@@ -138,13 +141,13 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
     stream.ungrantedBytes = 0;
   }
 
-  reset(stream: ServerStream, code: number): void {
+  reset(stream: Http2Stream, code: number): void {
     if (stream.isClosed) return;
     this.#guarded(() => this.#sender.push(numberFrame(frameType.rstStream, stream.id, code)));
     this.#drop(stream, "own reset");
   }
 
-  finished(stream: ServerStream): void {
+  finished(stream: Http2Stream): void {
     this.#drop(stream, "ended");
   }
 
@@ -359,7 +362,7 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
     this.#streams.lastId = streamId;
     this.#activeMs = performance.now();
     const { settings } = this.#host;
-    const stream = new ServerStream(streamId, this, {
+    const stream = new Http2Stream(streamId, this, {
       hasBody: !isEnd,
       sendWindow: this.#sender.initialWindow,
       receiveWindow: settings.streamWindowBytes,
@@ -375,13 +378,13 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
     }
     this.#streams.add(stream);
     if (head === undefined) {
-      stream.respond({ ":status": 431 }, true);
+      stream.sendHead({ ":status": 431 }, true);
       stream.stopUpload();
     } else this.#accept(stream, head, isEnd);
     if (isEnd && !stream.isClosed) stream.remoteEnd();
   }
 
-  #accept(stream: ServerStream, head: RequestHead, isEnd: boolean): void {
+  #accept(stream: Http2Stream, head: RequestHead, isEnd: boolean): void {
     const length = head.header("content-length");
     if (length !== undefined) {
       const bytes = /^\d{1,15}$/.test(length) ? Number(length) : -1;
@@ -398,7 +401,7 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
     }
   }
 
-  #trailers(stream: ServerStream, isEnd: boolean, lines: string[]): void {
+  #trailers(stream: Http2Stream, isEnd: boolean, lines: string[]): void {
     if (stream.isRemoteEnded) this.#refuseFrame(stream, errorCode.streamClosed);
     else if (!isEnd || !areTrailers(lines) || (stream.bodyBytesLeft ?? 0) > 0)
       this.#refuseFrame(stream, errorCode.protocolError);
@@ -468,7 +471,7 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
 
   // ---- ends of streams
 
-  #drop(stream: ServerStream, end: StreamEnd): void {
+  #drop(stream: Http2Stream, end: StreamEnd): void {
     this.#sender.forget(stream);
     this.#activeMs = performance.now();
     this.#streams.end(stream, end);
@@ -480,21 +483,8 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
   }
 
   /** The peer's fault: the stream is reset, and that counts as one the peer made. */
-  #refuseFrame(stream: ServerStream, code: number): void {
+  #refuseFrame(stream: Http2Stream, code: number): void {
     this.#streams.countReset();
     this.reset(stream, code);
   }
-}
-
-function expectStream(streamId: number): void {
-  if (streamId === 0)
-    throw new ConnectionError(errorCode.protocolError, "the frame is for a stream, and names none");
-}
-
-function expectConnection(streamId: number): void {
-  if (streamId !== 0) throw new ConnectionError(errorCode.protocolError, "the frame is for no single stream");
-}
-
-function expectLength(payload: Uint8Array, isRight: boolean): void {
-  if (!isRight) throw new ConnectionError(errorCode.frameSizeError, `a frame has ${payload.length} bytes`);
 }

@@ -1,6 +1,6 @@
 import { Budget } from "./budget.ts";
 import { ConnectionError, errorCode } from "./frames.ts";
-import type { ServerStream } from "./server-stream.ts";
+import type { Http2Stream } from "./http2-stream.ts";
 
 /** How a stream came to its end. */
 export type StreamEnd = "ended" | "peer reset" | "own reset";
@@ -13,40 +13,46 @@ export class StreamTable {
   lastId = 0;
   /** Called when no stream is left. */
   onEmpty: (() => void) | undefined;
-  readonly #open = new Map<number, ServerStream>();
+  readonly #open = new Map<number, Http2Stream>();
   readonly #ends = new Map<number, StreamEnd>();
+  /** Whose end is remembered, the oldest of them at `#nextEnd` once it is full. */
+  readonly #ended: number[] = [];
+  #nextEnd = 0;
   readonly #resets = new Budget(10_000, 1000);
 
   get size(): number {
     return this.#open.size;
   }
 
-  get(id: number): ServerStream | undefined {
+  get(id: number): Http2Stream | undefined {
     return this.#open.get(id);
   }
 
-  all(): Iterable<ServerStream> {
+  all(): Iterable<Http2Stream> {
     return this.#open.values();
   }
 
-  add(stream: ServerStream): void {
+  add(stream: Http2Stream): void {
     this.#open.set(stream.id, stream);
   }
 
-  end(stream: ServerStream, end: StreamEnd): void {
+  end(stream: Http2Stream, end: StreamEnd): void {
     this.#open.delete(stream.id);
     this.#ends.set(stream.id, end);
-    if (this.#ends.size > endsMax) {
-      const [oldest] = this.#ends.keys();
-      this.#ends.delete(oldest as number);
-    }
+    const oldest = this.#ended[this.#nextEnd];
+    if (oldest !== undefined) this.#ends.delete(oldest);
+    this.#ended[this.#nextEnd] = stream.id;
+    this.#nextEnd = (this.#nextEnd + 1) % endsMax;
     stream.close(end !== "ended");
     if (this.#open.size === 0) this.onEmpty?.();
   }
 
   /** The connection is gone. */
   abandon(): void {
-    for (const stream of this.#open.values()) stream.close(true);
+    for (const stream of this.#open.values()) {
+      stream.isLost = true;
+      stream.close(true);
+    }
     this.#open.clear();
     this.onEmpty?.();
   }

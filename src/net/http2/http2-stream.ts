@@ -3,8 +3,11 @@ import type { HeaderObject } from "./header-encoder.ts";
 
 /** Who gets what arrives on a stream. */
 export interface StreamReceiver {
+  /** Of a client: the head of the answer. `isEnd`: there is nothing else. */
+  onHead?(lines: string[], isEnd: boolean): void;
+  onTrailers?(lines: string[]): void;
   onData(chunk: Uint8Array): void;
-  /** The request is complete. */
+  /** What the peer sends is complete. */
   onEnd(): void;
   /** There is room again after `write` answered false. */
   onDrain(): void;
@@ -17,14 +20,14 @@ export interface StreamReceiver {
 /** The connection as its streams see it. */
 export interface StreamOwner {
   readonly remoteAddress: string | undefined;
-  sendHeaders(stream: ServerStream, headers: HeaderObject, isEnd: boolean): void;
+  sendHeaders(stream: Http2Stream, headers: HeaderObject, isEnd: boolean): void;
   /** Sends what the stream has, as far as the windows let it. */
-  pump(stream: ServerStream): void;
+  pump(stream: Http2Stream): void;
   /** The receiver has taken this much. */
-  consumed(stream: ServerStream, bytes: number): void;
-  reset(stream: ServerStream, code: number): void;
+  consumed(stream: Http2Stream, bytes: number): void;
+  reset(stream: Http2Stream, code: number): void;
   /** Both sides have ended. */
-  finished(stream: ServerStream): void;
+  finished(stream: Http2Stream): void;
 }
 
 /** How long a request may go on after its answer. */
@@ -33,8 +36,8 @@ const stopMs = 100;
 /** Unsent bytes of one stream beyond which `write` asks to wait. */
 const highWaterBytes = 64 * 1024;
 
-/** One request and its answer. */
-export class ServerStream {
+/** One request and its answer, on either side. */
+export class Http2Stream {
   readonly id: number;
   readonly owner: StreamOwner;
   receiver: StreamReceiver = nobody;
@@ -51,6 +54,14 @@ export class ServerStream {
   isClosed = false;
   /** The peer reset it, or the connection went away. */
   isAborted = false;
+  /** The connection went away. */
+  isLost = false;
+  /** Of the reset that ended it; 0: there was none. */
+  resetCode = 0;
+  /** The head of the answer has come. */
+  isAnswered = false;
+  /** Frees what the stream held; called once, before `onClose`. */
+  onRelease: (() => void) | undefined;
 
   // ---- for the connection
   sendWindow: number;
@@ -65,12 +76,14 @@ export class ServerStream {
   #buffered: Uint8Array[] = [];
   #isPaused = false;
   #isEndDelivered = false;
+  readonly #isClient: boolean;
 
   constructor(
     id: number,
     owner: StreamOwner,
-    start: { hasBody: boolean; sendWindow: number; receiveWindow: number },
+    start: { hasBody: boolean; sendWindow: number; receiveWindow: number; isClient?: boolean },
   ) {
+    this.#isClient = start.isClient ?? false;
     this.id = id;
     this.owner = owner;
     this.hasBody = start.hasBody;
@@ -84,7 +97,7 @@ export class ServerStream {
   }
 
   /** Sends the header block. Throws for headers that HTTP/2 can not carry. */
-  respond(headers: HeaderObject, isEnd = false): void {
+  sendHead(headers: HeaderObject, isEnd = false): void {
     if (!this.isWritable) return;
     this.owner.sendHeaders(this, headers, isEnd);
     this.headersSent = true;
@@ -156,13 +169,18 @@ export class ServerStream {
   remoteEnd(): void {
     this.isRemoteEnded = true;
     this.#deliverEnd();
-    if (this.isLocalEnded && !this.isClosed) this.owner.finished(this);
+    if (this.isLocalEnded && this.#isReadOut && !this.isClosed) this.owner.finished(this);
+  }
+
+  /** A client reads its answer to the end, a server need not read the rest of a request that it has answered. */
+  get #isReadOut(): boolean {
+    return !this.#isClient || this.#isEndDelivered;
   }
 
   localEnd(): void {
     this.isLocalEnded = true;
     this.isEnding = true;
-    if (this.isRemoteEnded) this.owner.finished(this);
+    if (this.isRemoteEnded && this.#isReadOut) this.owner.finished(this);
     else if (this.receiver instanceof Unread) this.#stopLater();
   }
 
@@ -177,6 +195,7 @@ export class ServerStream {
       this.isAborted = true;
       this.receiver.onAbort();
     }
+    this.onRelease?.();
     this.receiver.onClose();
   }
 
@@ -199,6 +218,7 @@ export class ServerStream {
     } catch {
       this.reset(errorCode.internalError);
     }
+    if (this.#isClient && this.isLocalEnded && !this.isClosed) this.owner.finished(this);
   }
 
   /** A request whose end is on its way is let through: some clients take the reset for a failure. */
@@ -207,7 +227,7 @@ export class ServerStream {
   }
 }
 
-function stop(stream: ServerStream): void {
+function stop(stream: Http2Stream): void {
   if (!stream.isRemoteEnded) stream.reset(errorCode.noError);
 }
 
@@ -230,7 +250,8 @@ class Unread implements StreamReceiver {
 
 function nothing(): void {}
 
-const nobody: StreamReceiver = {
+/** Until somebody listens. */
+export const nobody: StreamReceiver = {
   onData: nothing,
   onEnd: nothing,
   onDrain: nothing,

@@ -36,6 +36,10 @@ export const errors = {
     (origin: string) =>
       `web pages of "${origin}" may not use the API; allow them with --allowed-origins, or ask for a token (DAPR_API_TOKEN)`,
   ),
+  /** Not Dapr's: `only-if-cached` of a caller, and nothing is. */
+  NOT_CACHED: fault("ERR_NOT_CACHED", 504, Code.Unavailable, () => "no stored answer may be used"),
+  CACHE_PURGE: fault("ERR_CACHE_PURGE", 400, InvalidArgument, (why: string) => why),
+  CACHE_STORE: fault("ERR_CACHE_STORE", 503, Code.Unavailable, (why: string) => why),
   BODY_READ: fault(
     "ERR_BODY_READ",
     400,

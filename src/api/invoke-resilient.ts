@@ -7,11 +7,19 @@ import type { ResiliencePolicy } from "../policy/resilience/policy.ts";
 import type { GivenAnswer } from "../policy/use/layer.ts";
 import { type PlacedLayers, runPlaced } from "../policy/use/use-policies.ts";
 import type { AppScope } from "./call.ts";
+import { invokeCached } from "./invoke-cache.ts";
 import { resilienceOf } from "./resilience.ts";
 import { slowedReply } from "./slowed-body.ts";
 
-/** Calls an app inside the policies that target it, if there are any. */
-export function invokeHttp(app: AppScope, request: InvokeHttpRequest): Promise<HttpReply> {
+/** Calls an app inside the policies that target it, if there are any; what is kept of earlier answers comes first. */
+export function invokeHttp(app: AppScope, request: InvokeHttpRequest): HttpReply | Promise<HttpReply> {
+  const cache = app.policies.caches?.at(request.id);
+  return cache === undefined
+    ? invokeUncached(app, request)
+    : invokeCached(cache, request, (changed) => invokeUncached(app, changed));
+}
+
+function invokeUncached(app: AppScope, request: InvokeHttpRequest): Promise<HttpReply> {
   const policies = policiesOf(app, request.id, request.target);
   return policies === undefined ? app.invoker.invokeHttp(request) : attemptHttp(app, policies, request);
 }

@@ -1,5 +1,6 @@
 import type { FieldReader } from "./field-reader.ts";
 import type { TrafficPolicySpec, TrafficTarget } from "./traffic.ts";
+import { readCache, readCollapse } from "./traffic-cache.ts";
 import { readFault } from "./traffic-faults.ts";
 import {
   readAdaptiveConcurrency,
@@ -23,7 +24,7 @@ const targetKinds = [
 /** Each block is taken off this list by whoever builds it. */
 const later = [
   ...["loadBalancer", "connectionPool", "outlierDetection", "healthCheck"],
-  ...["cache", "collapse", "mirror", "headers"],
+  ...["mirror", "headers"],
 ];
 
 /** Targets that no policy reaches yet. */
@@ -33,8 +34,9 @@ const laterKinds: readonly TrafficTarget["kind"][] = ["AppVersion", "HTTPRoute",
 export function readTrafficPolicy(spec: FieldReader): TrafficPolicySpec {
   const from = spec.list("from").map((caller) => caller.requiredText("app"));
   for (const name of later) spec.refused(name, () => false);
+  const targets = readTargets(spec);
   return {
-    targets: readTargets(spec),
+    targets,
     from,
     fault: readFault(spec),
     retries: readRetries(spec),
@@ -42,6 +44,8 @@ export function readTrafficPolicy(spec: FieldReader): TrafficPolicySpec {
     hedging: readHedging(spec),
     circuitBreaker: readCircuitBreaker(spec),
     fallback: readFallback(spec),
+    cache: readCache(spec, targets),
+    collapse: readCollapse(spec, targets),
     adaptiveConcurrency: readAdaptiveConcurrency(spec),
     admissionControl: readAdmissionControl(spec),
   };

@@ -162,14 +162,20 @@ export interface FallbackSpec {
 export interface CacheSpec {
   /** Absent: what Cache-Control says. */
   ttlMs?: number | undefined;
+  /** Names of cookies that may be kept with an answer; only with a `ttl`. */
+  cookies: string[];
+  /** GET, HEAD. */
   methods: string[];
+  /** Names an answer may vary by to be kept, lower-case; empty: any. */
   vary: string[];
   key: { headers: string[]; queryInclude: string[]; queryExclude: string[] };
+  ignoreRequestCacheControl: boolean;
   staleWhileRevalidateMs: number;
   staleIfErrorMs: number;
   maxBodyBytes: number;
   /** `memory` or a state component. */
   store: string;
+  storeTimeoutMs: number;
   /** Bytes of all entries together, in memory. */
   maxBytes: number;
   /** CEL over `request` and `response`; a list of texts. */

@@ -1,5 +1,6 @@
 import { isSameResources } from "../../resource/diff.ts";
 import type { Resource } from "../../resource/resource.ts";
+import type { HttpCaches } from "../cache/http-caches.ts";
 import type { ResiliencePolicy } from "../resilience/policy.ts";
 import type { Block, OpenedLayers, Shape, Use, UseContext, UseLayer, UseLayerKind, Work } from "./layer.ts";
 import { innerLayers, outerLayers } from "./layers.ts";
@@ -17,6 +18,8 @@ const placesMax = 10_000;
 
 /** The policies of one app round everything it uses. */
 export class UsePolicies {
+  /** What is kept of the answers to its calls; absent: nothing. */
+  caches: HttpCaches | undefined;
   readonly #context: UseContext;
   readonly #outer: KindStack;
   readonly #inner: KindStack;

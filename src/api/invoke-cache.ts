@@ -1,0 +1,68 @@
+import { errors, Fault } from "../errors.ts";
+import { GrpcError } from "../net/grpc/types.ts";
+import type { HttpReply, HttpRequest } from "../net/http1/types.ts";
+import type { InvokeHttpRequest } from "../peer/invoker.ts";
+import { canonicalTarget } from "../peer/method-path.ts";
+import type { RequestCache } from "../policy/cache/http-caches.ts";
+import type { CacheReply, CacheRequest, Send } from "../policy/cache/reply.ts";
+
+/** A call through the cache of its target. */
+export function invokeCached(
+  cache: RequestCache,
+  invocation: InvokeHttpRequest,
+  next: (invocation: InvokeHttpRequest) => Promise<HttpReply>,
+): HttpReply | Promise<HttpReply> {
+  let request: CacheRequest;
+  try {
+    request = new CachedCall(invocation.request, canonicalTarget(invocation.target));
+  } catch {
+    // No path that could be called: whoever calls says so.
+    return next(invocation);
+  }
+  const send: Send = (change) =>
+    next(change === undefined ? invocation : { ...invocation, request: changed(invocation.request, change) });
+  const reply = cache.handle(request, send);
+  return reply instanceof Promise ? reply.then(undefined, (error) => failed(invocation.id, error)) : reply;
+}
+
+/** What the cache looks at; the signal, which is dear, only when it is asked for. */
+class CachedCall implements CacheRequest {
+  readonly method: string;
+  readonly target: string;
+  readonly #request: HttpRequest;
+
+  constructor(request: HttpRequest, target: string) {
+    this.method = request.method;
+    this.target = target;
+    this.#request = request;
+  }
+
+  get rawHeaders(): readonly string[] {
+    return this.#request.rawHeaders;
+  }
+
+  get hasBody(): boolean {
+    return this.#request.body.size !== 0;
+  }
+
+  get signal(): AbortSignal {
+    return this.#request.signal;
+  }
+
+  header(lowerName: string): string | undefined {
+    return this.#request.header(lowerName);
+  }
+}
+
+/** The request with other header lines, or for others than its own caller. */
+function changed(request: HttpRequest, { headers, signal }: NonNullable<Parameters<Send>[0]>): HttpRequest {
+  const { method, target, body, remoteAddress } = request;
+  const rawHeaders = headers ?? request.rawHeaders;
+  const header = (lowerName: string) => request.header(lowerName);
+  return { method, target, rawHeaders, header, body, remoteAddress, signal: signal ?? request.signal };
+}
+
+function failed(id: string, error: unknown): CacheReply {
+  if (error instanceof Fault || error instanceof GrpcError) throw error;
+  throw errors.INVOKE(id, (error as Error)?.message ?? "the caller has left", { cause: error });
+}

@@ -1,0 +1,108 @@
+import { parseQuantity } from "../kit/quantity.ts";
+import type { FieldReader } from "./field-reader.ts";
+import type { CacheSpec, CollapseSpec, TrafficTarget } from "./traffic.ts";
+
+const kib = 1024;
+const bodyDefault = 1024 * kib;
+const bodyMax = 64 * 1024 * kib;
+const memoryDefault = 64 * 1024 * kib;
+const memoryMin = 64 * kib;
+const dayMs = 86_400_000;
+const staleMaxMs = 30 * dayMs;
+const storeTimeoutDefaultMs = 250;
+const storeTimeoutMaxMs = 10_000;
+const listMax = 64;
+
+/** Targets whose answers are HTTP and come by an id. */
+const cachedKinds: readonly TrafficTarget["kind"][] = ["App", "HTTPEndpoint"];
+
+/** Answers kept for later callers (docs/guide/cache.md). */
+export function readCache(spec: FieldReader, targets: readonly TrafficTarget[]): CacheSpec | undefined {
+  const cache = spec.object("cache");
+  if (cache === undefined) return undefined;
+  checkTargets(spec, "cache", targets);
+  const ttlMs = cache.duration("ttl", undefined);
+  const cookies = cache.texts("cookies");
+  if (cookies.length > 0 && ttlMs === undefined) cache.fail("cookies needs a ttl", "cookies");
+  if (ttlMs !== undefined && ttlMs <= 0) cache.fail("ttl must be longer than 0", "ttl");
+  return {
+    ttlMs,
+    cookies,
+    methods: readMethods(cache),
+    vary: names(cache, "vary"),
+    key: readKey(cache),
+    ignoreRequestCacheControl: cache.flag("ignoreRequestCacheControl", false),
+    staleWhileRevalidateMs: bounded(cache, "staleWhileRevalidate", 0, staleMaxMs),
+    staleIfErrorMs: bounded(cache, "staleIfError", 0, staleMaxMs),
+    maxBodyBytes: bytes(cache, "maxBodyBytes", bodyDefault, { min: 1, max: bodyMax }),
+    store: cache.text("store", "memory"),
+    storeTimeoutMs: bounded(cache, "storeTimeout", storeTimeoutDefaultMs, storeTimeoutMaxMs),
+    maxBytes: bytes(cache, "maxBytes", memoryDefault, { min: memoryMin, max: Number.MAX_SAFE_INTEGER }),
+    tags: cache.text("tags"),
+  };
+}
+
+/** Equal requests in flight that share one call. */
+export function readCollapse(spec: FieldReader, targets: readonly TrafficTarget[]): CollapseSpec | undefined {
+  const collapse = spec.object("collapse");
+  if (collapse === undefined) return undefined;
+  checkTargets(spec, "collapse", targets);
+  collapse.refused("batch", () => false);
+  return { singleFlight: collapse.flag("singleFlight", true) };
+}
+
+function checkTargets(spec: FieldReader, block: string, targets: readonly TrafficTarget[]): void {
+  const other = targets.find(({ kind }) => !cachedKinds.includes(kind));
+  if (other === undefined) return;
+  spec.fail(`${block} is for targets of kind ${cachedKinds.join(" and ")}, not ${other.kind}`, block);
+}
+
+function readMethods(cache: FieldReader): string[] {
+  const methods = cache.texts("methods").map((method) => method.toUpperCase());
+  const other = methods.find((method) => method !== "GET" && method !== "HEAD");
+  if (other !== undefined) cache.fail(`methods may hold GET and HEAD, got ${other}`, "methods");
+  return methods.length === 0 ? ["GET", "HEAD"] : methods;
+}
+
+function readKey(cache: FieldReader): CacheSpec["key"] {
+  const key = cache.object("key");
+  if (key === undefined) return { headers: [], queryInclude: [], queryExclude: [] };
+  const query = key.object("query");
+  const queryInclude = query?.texts("include") ?? [];
+  const queryExclude = query?.texts("exclude") ?? [];
+  if (queryInclude.length > 0 && queryExclude.length > 0)
+    key.fail("query takes include or exclude, not both", "query");
+  return { headers: names(key, "headers"), queryInclude, queryExclude };
+}
+
+/** Header names, lower-case, each once. */
+function names(reader: FieldReader, field: string): string[] {
+  const all = reader.texts(field).map((name) => name.toLowerCase());
+  if (all.length > listMax) reader.fail(`${field} may hold ${listMax} names`, field);
+  return [...new Set(all)];
+}
+
+function bounded(reader: FieldReader, field: string, fallback: number, max: number): number {
+  const ms = reader.duration(field, fallback);
+  if (ms >= 0 && ms <= max) return ms;
+  reader.fail(`${field} must be from 0 to ${max / 1000}s`, field);
+  return fallback;
+}
+
+function bytes(
+  reader: FieldReader,
+  field: string,
+  fallback: number,
+  { min, max }: { min: number; max: number },
+): number {
+  const text = reader.text(field);
+  if (text === "") return fallback;
+  try {
+    const size = parseQuantity(text);
+    if (size >= min && size <= max) return size;
+    reader.fail(`${field} must be from ${min} to ${max} bytes, got ${text}`, field);
+  } catch (error) {
+    reader.fail(`${field}: ${(error as Error).message}`, field);
+  }
+  return fallback;
+}

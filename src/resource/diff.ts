@@ -33,6 +33,6 @@ function identity({ kind, namespace, name }: Resource): string {
   return JSON.stringify([kind, namespace, name]);
 }
 
-function content({ apiVersion, scopes, spec, secretStore }: Resource): string {
-  return JSON.stringify({ apiVersion, scopes, spec, secretStore });
+function content({ apiVersion, scopes, spec, secretStore, createdAtMs }: Resource): string {
+  return JSON.stringify({ apiVersion, scopes, spec, secretStore, createdAtMs });
 }

@@ -1,9 +1,11 @@
 import { readComponent } from "./component-kind.ts";
 import { readConfigurationKind } from "./configuration-kind.ts";
 import type { FieldReader } from "./field-reader.ts";
+import { readGateway } from "./gateway-kind.ts";
 import { readHttpEndpoint } from "./http-endpoint-kind.ts";
 import { readIdempotency } from "./idempotency-kind.ts";
 import { readResiliency } from "./resiliency-kind.ts";
+import { readGrpcRoute, readHttpRoute } from "./route-kinds.ts";
 import { readSchedule } from "./schedule-kind.ts";
 import { readSingleton } from "./singleton-kind.ts";
 import { readSubscription } from "./subscription-kind.ts";
@@ -33,6 +35,15 @@ export const ownKinds: Readonly<Record<string, KindReader>> = {
   Schedule: { versions: ["v1alpha1"], read: readSchedule },
   TrafficPolicy: { versions: ["v1alpha1"], read: readTrafficPolicy },
   Singleton: { versions: ["v1alpha1"], read: readSingleton },
+};
+
+/** Of Gateway API (group `gateway.networking.k8s.io`), with its schema. */
+export const gatewayKinds: Readonly<Record<string, KindReader>> = {
+  HTTPRoute: { versions: ["v1", "v1beta1"], read: readHttpRoute },
+  GRPCRoute: { versions: ["v1"], read: readGrpcRoute },
+  Gateway: { versions: ["v1", "v1beta1"], read: readGateway },
+  // mecha is the one class there is: nothing is looked up in it.
+  GatewayClass: { versions: ["v1", "v1beta1"], read: (spec) => spec.takeAll() },
 };
 
 /** Accepted so that existing folders load, and said aloud. */

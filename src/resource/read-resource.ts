@@ -1,6 +1,6 @@
 import { nearest } from "../kit/nearest.ts";
 import { FieldReader } from "./field-reader.ts";
-import { type KindReader, kinds, ownKinds } from "./kinds.ts";
+import { gatewayKinds, type KindReader, kinds, ownKinds } from "./kinds.ts";
 import type { Problem } from "./problem.ts";
 import type { Resource, SourcePosition } from "./resource.ts";
 import type { YamlDocument } from "./yaml-document.ts";
@@ -39,27 +39,33 @@ function kindReader(
   { isStrict, problems, onForeign }: ReadOptions,
 ): KindReader | undefined {
   const [group = "", version = ""] = apiVersion.split("/");
-  const isDapr = group === "dapr.io" || apiVersion === "";
-  const isOwn = group === "mecha.run";
-  const found = isDapr ? kinds[kind] : isOwn ? ownKinds[kind] : undefined;
+  const table = apiVersion === "" ? kinds : tables[group];
+  const found = table?.[kind];
   if (found) {
     if (version === "" || found.versions.includes(version)) return found;
-    const home = isOwn ? "mecha.run/" : "dapr.io/";
+    const home = `${group}/`;
     const message = `apiVersion of ${kind} must be ${home}${found.versions.join(` or ${home}`)}, got ${apiVersion}`;
     problems.push({ severity: "error", message, source: document.at(["apiVersion"]) });
     return undefined;
   }
-  const isOurs = isOwn || (group === "dapr.io" && !isStrict);
-  if (!isOurs) {
+  const isOurs = table === ownKinds || (tables[group] !== undefined && !isStrict);
+  if (!isOurs || table === undefined) {
     onForeign(kind, document.at([]));
     return undefined;
   }
-  const near = nearest(kind, Object.keys(isOwn ? ownKinds : kinds));
+  const near = nearest(kind, Object.keys(table));
   const hint = near ? `; did you mean ${near}?` : "";
   const message = `kind ${JSON.stringify(kind)} of ${apiVersion} is not known${hint}`;
   problems.push({ severity: "error", message, source: document.at(["kind"]) });
   return undefined;
 }
+
+/** The kinds of each group; documents of other groups are not for us. */
+const tables: Readonly<Record<string, Readonly<Record<string, KindReader>>>> = {
+  "dapr.io": kinds,
+  "mecha.run": ownKinds,
+  "gateway.networking.k8s.io": gatewayKinds,
+};
 
 interface KnownDocument {
   reader: FieldReader;
@@ -83,6 +89,7 @@ function readKnown({
   const name = metadata ? metadata.requiredText("name") : "";
   if (!metadata) reader.fail("metadata.name is missing", "metadata");
   const namespace = metadata?.text("namespace") ?? "";
+  const created = Date.parse(metadata?.text("creationTimestamp") ?? "");
   // Labels, annotations and what else Kubernetes keeps there.
   metadata?.takeAll();
   const scopes = reader.texts("scopes");
@@ -103,6 +110,7 @@ function readKnown({
     source: document.at([]),
     at: (...path) => document.at(path),
     secretStore: secretStore || undefined,
+    ...(Number.isFinite(created) && { createdAtMs: created }),
   };
 }
 

@@ -19,6 +19,8 @@ export interface Resource<K extends string = string, S = unknown> {
   at(...path: (string | number)[]): SourcePosition;
   /** `auth.secretStore` of components and endpoints. */
   secretStore?: string | undefined;
+  /** `metadata.creationTimestamp`: of two that are at odds the older one counts. */
+  createdAtMs?: number | undefined;
 }
 
 export interface MetadataItem {

@@ -40,6 +40,8 @@ export const errors = {
   NOT_CACHED: fault("ERR_NOT_CACHED", 504, Code.Unavailable, () => "no stored answer may be used"),
   CACHE_PURGE: fault("ERR_CACHE_PURGE", 400, InvalidArgument, (why: string) => why),
   CACHE_STORE: fault("ERR_CACHE_STORE", 503, Code.Unavailable, (why: string) => why),
+  /** Not Dapr's: what a route answers in the place of a backend. */
+  ROUTE: fault("ERR_ROUTE", 503, Code.Unavailable, (why: string) => why),
   BODY_READ: fault(
     "ERR_BODY_READ",
     400,

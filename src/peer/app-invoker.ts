@@ -1,5 +1,6 @@
 import type { AppChannel } from "../app/channel.ts";
 import type { Clock } from "../edges/clock.ts";
+import { type Random, realRandom } from "../edges/random.ts";
 import type { Sockets } from "../edges/sockets.ts";
 import { Code, Fault } from "../errors.ts";
 import { GrpcError, type GrpcProxyTarget } from "../net/grpc/types.ts";
@@ -18,15 +19,26 @@ import { methodOutside, methodToLocal, methodToPeer, methodToSelf } from "./forw
 import { createGrpcProxy } from "./grpc-proxy.ts";
 import { type AppName, forwardedLines, thisHost, trustDomainDefault } from "./identity.ts";
 import { InvocationMetrics } from "./invocation-metrics.ts";
-import type { InvokeHttpRequest, Invoker, InvokeUnaryReply, InvokeUnaryRequest } from "./invoker.ts";
+import type {
+  InvokeHttpRequest,
+  Invoker,
+  InvokeUnaryReply,
+  InvokeUnaryRequest,
+  RouteHttpRequest,
+} from "./invoker.ts";
 import { limitBody } from "./limited-body.ts";
 import { unaryReply } from "./method-answer.ts";
+import type { LocalTarget } from "./local-targets.ts";
 import { canonicalMethod, canonicalTarget, InvalidMethod } from "./method-path.ts";
-import type { MethodAnswer, MethodCall } from "./on-invoke.ts";
+import type { MethodAnswer } from "./on-invoke.ts";
 import { PeerLinks } from "./peer-links.ts";
 import { callerMetadata } from "./proxy-metadata.ts";
 import type { Registry } from "./registry.ts";
 import { builtInServiceRetries, type ConnectRetry } from "./retry.ts";
+import type { SignalledCall } from "./routes/route-method.ts";
+import { Router } from "./routes/router.ts";
+import type { Routes } from "./routes/routes.ts";
+import { type Aim, isInSubset, type Subset } from "./subset.ts";
 import { type ExternalEndpoint, parseTarget, type Target } from "./target.ts";
 
 export interface InvokerOptions {
@@ -50,6 +62,10 @@ export interface InvokerOptions {
   /** Retries of calls that reached nobody; Dapr's built-in ones unless a policy says otherwise. */
   connectRetry?(id: string): ConnectRetry | undefined;
   proxyPolicy?: ForwardOptions["proxyPolicy"];
+  /** The app's routes as they are now; `undefined`: there are none. */
+  routes?(): Routes | undefined;
+  /** What routes draw. Default: the system's. */
+  random?: Random;
 }
 
 export function createInvoker(options: InvokerOptions): Invoker {
@@ -65,6 +81,7 @@ class AppInvoker implements Invoker {
   readonly #links: PeerLinks;
   readonly #metrics: InvocationMetrics;
   readonly #proxy: GrpcProxyTarget;
+  readonly #router: Router;
   readonly #targets = new Map<string, { target: Target; endpoint: ExternalEndpoint | undefined }>();
 
   constructor(options: InvokerOptions) {
@@ -84,6 +101,14 @@ class AppInvoker implements Invoker {
       connectRetry: (id) => options.connectRetry?.(id) ?? builtInServiceRetries,
       proxyPolicy: options.proxyPolicy,
     };
+    this.#router = new Router({
+      clock,
+      random: options.random ?? realRandom,
+      bodyBytesMax: settings.maxBodyBytes,
+      endpoint: (id) => (options.httpEndpoint(id) === undefined ? undefined : this.#target(id)),
+      sendHttp: (callee, call) => this.#sendHttp(callee, call),
+      sendMethod: (callee, call, aim) => this.#sendMethod(callee, call, aim),
+    });
     const resolveTarget = (id: string): Target => this.#target(id);
     this.#proxy = createGrpcProxy({ ...this.#forward, telemetry, resolveTarget, links: this.#links });
   }
@@ -98,6 +123,19 @@ class AppInvoker implements Invoker {
       return this.#callHttp(id, call).then(undefined, fail);
     } catch (error) {
       return Promise.reject(asFault(id, error));
+    }
+  }
+
+  async routeHttp({ table, request, span, scheme, forwarded }: RouteHttpRequest): Promise<HttpReply> {
+    const id = request.header("host") ?? "";
+    try {
+      const body = limitBody(request.body, this.#options.settings.maxBodyBytes);
+      const target = canonicalPath(request.target);
+      const call = { request, body, target, trace: span.context, host: id, forwarded };
+      const path = pathWithSlash(target, request.target);
+      return await this.#router.http({ table, call, path, id, scheme });
+    } catch (error) {
+      throw asFault(id, error);
     }
   }
 
@@ -121,11 +159,18 @@ class AppInvoker implements Invoker {
 
   #callHttp(id: string, call: OutgoingCall): Promise<HttpReply> {
     const callee = this.#target(id);
+    const table = callee.kind === "app" ? this.#options.routes?.()?.httpOf(callee.name) : undefined;
+    if (table !== undefined) return this.#router.http({ table, call, id, scheme: "http" });
+    return this.#sendHttp(callee, call);
+  }
+
+  #sendHttp(callee: Target, call: OutgoingCall): Promise<HttpReply> {
     if (callee.kind === "external") {
-      return this.#measured(id, () => forwardOutside(call, callee, this.#forward), statusOf);
+      return this.#measured(callee.id, () => forwardOutside(call, callee, this.#forward), statusOf);
     }
-    if (this.#isSelf(callee.name)) return forwardToSelf(call, this.#forward);
-    const local = this.#options.registry.local.get(callee.name);
+    const subset = call.aim?.subset;
+    if (this.#isSelf(callee.name, subset)) return forwardToSelf(call, this.#forward);
+    const local = this.#local(callee.name, subset);
     return this.#measured(
       callee.name.appId,
       () => (local ? forwardToLocal(call, local, this.#forward) : forwardToPeer(call, callee, this.#forward)),
@@ -135,7 +180,7 @@ class AppInvoker implements Invoker {
 
   async #callMethod(request: InvokeUnaryRequest): Promise<MethodAnswer> {
     const { id, context, span } = request;
-    const call: MethodCall & { signal: AbortSignal } = {
+    const call: SignalledCall = {
       method: canonicalName(request.method),
       data: request.data,
       contentType: request.contentType,
@@ -146,21 +191,35 @@ class AppInvoker implements Invoker {
       signal: context.signal,
     };
     const callee = this.#target(id);
+    const table = callee.kind === "app" ? this.#options.routes?.()?.httpOf(callee.name) : undefined;
+    if (table !== undefined) return this.#router.method({ table, call, id });
+    return this.#sendMethod(callee, call, undefined);
+  }
+
+  #sendMethod(callee: Target, call: SignalledCall, aim: Aim | undefined): Promise<MethodAnswer> {
     if (callee.kind === "external") {
-      return this.#measured(id, () => methodOutside(call, callee, this.#forward), codeOf);
+      return this.#measured(callee.id, () => methodOutside(call, callee, this.#forward), codeOf);
     }
-    if (this.#isSelf(callee.name)) return methodToSelf(call, this.#forward);
-    const local = this.#options.registry.local.get(callee.name);
+    if (this.#isSelf(callee.name, aim?.subset)) return methodToSelf(call, this.#forward);
+    const local = this.#local(callee.name, aim?.subset);
     return this.#measured(
       callee.name.appId,
-      () => (local ? methodToLocal(call, local, this.#forward) : methodToPeer(call, callee, this.#forward)),
+      () =>
+        local ? methodToLocal(call, local, this.#forward) : methodToPeer(call, callee, this.#forward, aim),
       codeOf,
     );
   }
 
-  #isSelf({ appId, namespace }: AppName): boolean {
-    const { principal } = this.#options;
-    return appId === principal.appId && namespace === principal.namespace;
+  /** The app of this process, when it is one of those that are asked for. */
+  #local(name: AppName, subset: Subset | undefined): LocalTarget | undefined {
+    const local = this.#options.registry.local.get(name);
+    return local === undefined || subset === undefined || isInSubset(local.labels, subset) ? local : undefined;
+  }
+
+  #isSelf(name: AppName, subset: Subset | undefined): boolean {
+    const { appId, namespace } = this.#options.principal;
+    const isOwn = name.appId === appId && name.namespace === namespace;
+    return isOwn && (subset === undefined || this.#local(name, subset) !== undefined);
   }
 
   /** What ids stand for is remembered, until an endpoint of the name comes, changes or goes. */
@@ -201,6 +260,13 @@ function canonicalPath(target: string): string {
   } catch (error) {
     throw asInvalidArgument(error);
   }
+}
+
+/** Calls end without a slash; routes of a gateway may look at it. */
+function pathWithSlash(target: string, raw: string): string {
+  const path = target.split("?", 1)[0] as string;
+  const hasSlash = (raw.split("?", 1)[0] as string).endsWith("/");
+  return hasSlash && path !== "/" ? `${path}/` : path;
 }
 
 function canonicalName(method: string): string {

@@ -23,6 +23,7 @@ import type { LocalTarget } from "./local-targets.ts";
 import { appField, errorOfAnswer, peerFields, trustDomainLines } from "./peer-link.ts";
 import type { Instance, Registry } from "./registry.ts";
 import { type ConnectRetry, callPeer } from "./retry.ts";
+import type { Aim } from "./subset.ts";
 import type { Target } from "./target.ts";
 
 /** An HTTP call whose target is known, on its way out. */
@@ -33,6 +34,12 @@ export interface OutgoingCall {
   /** Canonical. */
   target: string;
   trace: SpanContext;
+  /** What the app shall see as the host; absent: the address it is called at. */
+  host?: string | undefined;
+  /** Instead of the forwarding headers of this machine. */
+  forwarded?: readonly string[] | undefined;
+  /** What a route asks of the instance. */
+  aim?: Aim | undefined;
 }
 
 export interface ForwardOptions {
@@ -58,6 +65,7 @@ export function forwardToSelf(call: OutgoingCall, options: ForwardOptions): Prom
   const headers = outgoingHeaders(call.request);
   const { appId, namespace } = principal;
   headers.push("dapr-caller-app-id", appId, "dapr-caller-namespace", namespace, "dapr-callee-app-id", appId);
+  headers.push(...(call.forwarded ?? []), ...hostLine(call, "Host"));
   return deliverHttp(channel, deliveryOf(call, headers), bodyBytesMax);
 }
 
@@ -76,7 +84,8 @@ export async function forwardToLocal(
   const admission = callee.authorize?.({ caller: principal, trustDomain, operation, verb, header });
   if (admission) await admission;
   const headers = outgoingHeaders(call.request);
-  headers.push(...forwarded, ...identityLines(principal, callee.name.appId));
+  headers.push(...(call.forwarded ?? forwarded), ...identityLines(principal, callee.name.appId));
+  headers.push(...hostLine(call, "Host"));
   try {
     return await deliverHttp(callee.channel, deliveryOf(call, headers), bodyBytesMax);
   } catch (error) {
@@ -93,8 +102,8 @@ export function forwardToPeer(
   const { request } = call;
   const { registry, clock, principal, forwarded } = options;
   const headers = outgoingHeaders(request);
-  headers.push(...forwarded, ...identityLines(principal, name.appId));
-  headers.push(...traceLines(call.trace), peerFields.app, appField(name));
+  headers.push(...(call.forwarded ?? forwarded), ...identityLines(principal, name.appId));
+  headers.push(...traceLines(call.trace), peerFields.app, appField(name), ...hostLine(call, peerFields.host));
   headers.push(...trustDomainLines(options.trustDomain()));
   // Bytes that are here already can be sent to one instance after the other.
   const body = readyBytes(call.body) ?? call.body;
@@ -111,7 +120,7 @@ export function forwardToPeer(
     return passAnswer(withTakeOver(response), request.method);
   };
   const retry = options.connectRetry(id);
-  return callPeer({ registry, clock, retry, name, id, request }, send);
+  return callPeer({ registry, clock, retry, name, id, request, aim: call.aim }, send);
 }
 
 /** To an HTTPEndpoint or URL: the outside world learns nothing of apps and tokens. */
@@ -124,7 +133,7 @@ export async function forwardOutside(
   const response = await options.httpClient.request(target.address, {
     method: request.method,
     target: externalPath(target, call.target),
-    headers: externalHeaders(outgoingHeaders(request), target, call.trace),
+    headers: externalHeaders(outgoingHeaders(request).concat(hostLine(call, "Host")), target, call.trace),
     body: call.body,
     ...departureOf(request),
   });
@@ -147,6 +156,10 @@ export function externalHeaders(
   const kept =
     own.length === 0 ? headers : withoutNamed(headers, new Set(own.map(([name]) => name.toLowerCase())));
   return kept.concat(...own, traceLines(trace));
+}
+
+function hostLine({ host }: OutgoingCall, name: string): string[] {
+  return host === undefined ? [] : [name, host];
 }
 
 /** The W3C header lines of a trace context. */

@@ -20,6 +20,7 @@ import {
 } from "./peer-link.ts";
 import type { Instance } from "./registry.ts";
 import { callPeer } from "./retry.ts";
+import type { Aim } from "./subset.ts";
 import type { Target } from "./target.ts";
 
 /** Room for metadata and framing of an answer beside its data. */
@@ -62,6 +63,7 @@ export function methodToPeer(
   call: MethodCall & { signal: AbortSignal },
   { name, id }: Extract<Target, { kind: "app" }>,
   options: ForwardOptions,
+  aim?: Aim,
 ): Promise<MethodAnswer> {
   const { registry, clock, httpClient, bodyBytesMax } = options;
   const body = encodeMethodCall(stamp(call, name.appId, options));
@@ -83,7 +85,8 @@ export function methodToPeer(
     if (failure) throw failure;
     return decodeMethodAnswer(await response.body.bytes(bodyBytesMax + answerOverheadBytes));
   };
-  return callPeer({ registry, clock, retry: options.connectRetry(id), name, id, request: call }, send);
+  const retry = options.connectRetry(id);
+  return callPeer({ registry, clock, retry, name, id, request: call, aim }, send);
 }
 
 /** To an HTTPEndpoint or URL. */

@@ -1,11 +1,14 @@
 import type { GrpcContext, GrpcProxyTarget } from "../net/grpc/types.ts";
 import type { HttpReply, HttpRequest } from "../net/http1/types.ts";
 import type { Span } from "../telemetry/telemetry.ts";
+import type { HttpTable } from "./routes/http-table.ts";
 
 /** Service invocation from one app: finds the target (own app, another app, HTTPEndpoint, URL) and calls it. */
 export interface Invoker {
   /** HTTP in. `target` is the raw method path with the query, beginning with a slash. Streams both ways. */
   invokeHttp(request: InvokeHttpRequest): Promise<HttpReply>;
+  /** A request that came in by a gateway. */
+  routeHttp(request: RouteHttpRequest): Promise<HttpReply>;
   /** gRPC InvokeService (legacy unary). */
   invokeUnary(request: InvokeUnaryRequest): Promise<InvokeUnaryReply>;
   /** Proxying of any gRPC service by `dapr-app-id` metadata. */
@@ -19,6 +22,15 @@ export interface InvokeHttpRequest {
   target: string;
   request: HttpRequest;
   span: Span;
+}
+
+export interface RouteHttpRequest {
+  table: HttpTable;
+  request: HttpRequest;
+  span: Span;
+  scheme: "http" | "https";
+  /** Header lines that say where the request came from. */
+  forwarded: readonly string[];
 }
 
 export interface InvokeUnaryRequest {

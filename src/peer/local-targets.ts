@@ -5,6 +5,8 @@ import type { AppName } from "./identity.ts";
 /** An app whose runtime is this process. */
 export interface LocalTarget {
   readonly name: AppName;
+  /** Of this instance, as it announces them. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
   /** `undefined` when the app has no port. */
   readonly channel: AppChannel | undefined;
   /** Present when the app hosts actors. */

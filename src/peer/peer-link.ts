@@ -27,6 +27,8 @@ export const peerFields = {
   app: "mecha-peer-app",
   /** The caller's; absent for the default one. */
   trustDomain: "mecha-peer-trust-domain",
+  /** What the app shall see as the host. */
+  host: "mecha-peer-host",
   /** `method`: the body is an InternalInvokeRequest. */
   call: "mecha-peer-call",
   /** On an answer that is no app's: the gRPC code and the percent-encoded message. */

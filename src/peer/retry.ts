@@ -5,6 +5,7 @@ import { ConnectError } from "../net/http1/errors.ts";
 import { failureText } from "./failure.ts";
 import type { AppName } from "./identity.ts";
 import type { Instance, Registry } from "./registry.ts";
+import { type Aim, inSubset, type Stick } from "./subset.ts";
 
 /** How often and how fast calls that reached nobody are tried again: Dapr's DaprBuiltInServiceRetries by default. */
 export interface ConnectRetry {
@@ -23,6 +24,8 @@ export interface PeerAttempt {
   id: string;
   /** Whose signal ends the attempts; only looked at when there is something to wait for. */
   request: { readonly signal: AbortSignal };
+  /** What a route asks of the instance. */
+  aim?: Aim | undefined;
 }
 
 /**
@@ -33,15 +36,17 @@ export async function callPeer<T>(
   attempt: PeerAttempt,
   call: (instance: Instance) => Promise<T>,
 ): Promise<T> {
-  const { registry, clock, retry, name, id, request } = attempt;
+  const { registry, clock, retry, name, id, request, aim } = attempt;
   let failure: unknown;
   for (let round = 0; ; round++) {
     const known = registry.resolve(name, request);
-    const instances = known instanceof Promise ? await known : known;
+    const instances = inSubset(known instanceof Promise ? await known : known, aim?.subset);
     if (instances.length === 0) throw failure ? unreachable(id, round, failure) : new UnknownApp(id);
     const tried = new Set<Instance>();
-    for (let next = registry.pick(instances); next; next = registry.pick(instances, tried)) {
+    const first = aim?.stick === undefined ? undefined : stuck(instances, aim.stick, clock);
+    for (let next = first ?? registry.pick(instances); next; next = registry.pick(instances, tried)) {
       try {
+        aim?.stick?.chosen(next.instanceId);
         return await counted(next, call);
       } catch (error) {
         if (!isUnreached(error)) throw error;
@@ -53,6 +58,13 @@ export async function callPeer<T>(
     if (round === retry.retries || request.signal.aborted) throw unreachable(id, round, failure);
     await sleep(clock, retry.pauseMs(round + 1), request.signal);
   }
+}
+
+/** The instance of a session, unless it is gone or was not reached a moment ago. */
+function stuck(instances: readonly Instance[], { instanceId }: Stick, clock: Clock): Instance | undefined {
+  if (instanceId === "") return undefined;
+  const found = instances.find((instance) => instance.instanceId === instanceId);
+  return found !== undefined && found.suspectUntilMs <= clock.monotonicMs() ? found : undefined;
 }
 
 /** Nobody has announced the app. */
@@ -77,9 +89,12 @@ function isUnreached(error: unknown): boolean {
   return error instanceof ConnectError && error.code !== "EPOOLFULL";
 }
 
-function unreachable(id: string, retries: number, failure: unknown): Error {
+/** No instance was reached. */
+export class UnreachedApp extends Error {}
+
+function unreachable(id: string, retries: number, failure: unknown): UnreachedApp {
   const reason = failureText(new GrpcError(Code.Unavailable, failureText(failure)));
-  return new Error(`failed to invoke target ${id} after ${retries} retries. Error: ${reason}`, {
+  return new UnreachedApp(`failed to invoke target ${id} after ${retries} retries. Error: ${reason}`, {
     cause: failure,
   });
 }

@@ -146,6 +146,8 @@ async function servePlain(
   });
   const channel = admission instanceof Promise ? await admission : admission;
   const headers = peerRules.copy(request.rawHeaders);
+  const host = request.header(peerFields.host);
+  if (host !== undefined) headers.push("Host", host);
   const protocol = upgradeOf((lowerName) => request.header(lowerName));
   if (protocol !== undefined) headers.push("Connection", "Upgrade", "Upgrade", protocol);
   const delivery = new RequestDelivery(request, { target, headers, body: request.body, trace: span.context });

@@ -13,8 +13,6 @@ import type {
 } from "./route.ts";
 import { checkRegex, readFilters } from "./route-filters.ts";
 
-export const gatewayGroup = "gateway.networking.k8s.io";
-
 const verbs = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"] as const;
 const rulesMax = 1000;
 const attemptsMax = 20;

@@ -63,6 +63,8 @@ const flagFields: Record<string, string> = {
   allowedHosts: "allowed-hosts",
   apiMaxConcurrency: "api-max-concurrency",
   apiMaxQueued: "api-max-queued",
+  version: "app-version",
+  labels: "labels",
 };
 const otherFields = [
   "appID",
@@ -215,8 +217,9 @@ class Reader {
     const flags: RunFileApp["flags"] = new Map();
     for (const [field, flag] of Object.entries(flagFields)) {
       const value = own.get(field)?.value ?? common.get(field)?.value;
-      if (value !== undefined && value !== null)
-        flags.set(flag, value as string | number | boolean | string[]);
+      if (value === undefined || value === null) continue;
+      const isMapping = typeof value === "object" && !Array.isArray(value);
+      flags.set(flag, isMapping ? pairsOf(value) : (value as string | number | boolean | string[]));
     }
     const resources = pathsOf(own, base) ?? conventional(folder, "resources") ?? pathsOf(common, base) ?? [];
     if (resources.length > 0) flags.set("resources-path", resources);
@@ -270,6 +273,11 @@ function plain(node: unknown): unknown {
 function textMap(value: unknown): Record<string, string> {
   if (typeof value !== "object" || value === null) return {};
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, String(each)]));
+}
+
+/** `{tier: gold}` as the flag has it: `tier=gold`. */
+function pairsOf(value: object): string[] {
+  return Object.entries(textMap(value)).map(([name, each]) => `${name}=${each}`);
 }
 
 function textList(value: unknown): string[] {

@@ -242,8 +242,20 @@ export const runtimeFlags: readonly Flag[] = [
   { name: "profile-port", type: "number", default: 7777, description: "accepted for compatibility" },
 ];
 
-/** What mecha adds: the share of one app in a runtime that serves many. */
+/** What mecha adds: the share of one app in a runtime that serves many, and what its instances are told apart by. */
 export const quotaFlags: readonly Flag[] = [
+  {
+    name: "app-version",
+    type: "text",
+    default: "",
+    description: "version of the app that this instance runs: the label `version`, for routes",
+  },
+  {
+    name: "labels",
+    type: "list",
+    default: [],
+    description: "labels of this instance: name=value, comma separated",
+  },
   {
     name: "api-max-concurrency",
     type: "number",
@@ -301,6 +313,7 @@ export function runtimeOptions(values: FlagValues, env: Record<string, string | 
     metricsPort: port(values, "metrics-port"),
     metricsListenAddress: values.text("metrics-listen-address"),
     apiLimit: apiLimit(values),
+    labels: labels(values.text("app-version"), values.list("labels")),
     ...tokens(env),
   };
 }
@@ -351,6 +364,21 @@ function limits(values: FlagValues) {
 function apiLimit(values: FlagValues): RuntimeOptions["apiLimit"] {
   const callsMax = values.number("api-max-concurrency");
   return callsMax > 0 ? { callsMax, queueMax: values.number("api-max-queued") } : undefined;
+}
+
+function labels(version: string, pairs: readonly string[]): Record<string, string> {
+  const all: Record<string, string> = version === "" ? {} : { version };
+  for (const pair of pairs) {
+    const [, name, value] = /^([\w./-]+)=([\w.-]*)$/.exec(pair) ?? [];
+    if (name === undefined || value === undefined) {
+      throw new UsageError(
+        `invalid argument "${pair}" for --labels: not name=value`,
+        "like --labels tier=gold,zone=a",
+      );
+    }
+    all[name] = value;
+  }
+  return all;
 }
 
 function appHealth(values: FlagValues): RuntimeOptions["appHealth"] {

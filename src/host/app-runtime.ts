@@ -11,7 +11,7 @@ import { createJobs } from "../engine/jobs/jobs.ts";
 import { createPubSub } from "../engine/pubsub/pubsub.ts";
 import { createWorkflowEngine, type WorkflowEngine } from "../engine/workflow/engine.ts";
 import { createInvoker } from "../peer/app-invoker.ts";
-import { thisHost, trustDomainDefault } from "../peer/identity.ts";
+import { trustDomainDefault } from "../peer/identity.ts";
 import type { Registration } from "../peer/registry.ts";
 import { createPeerHandlers } from "../peer/server.ts";
 import type { Configuration } from "../resource/resource.ts";
@@ -21,6 +21,7 @@ import { createHttpApi } from "../transport/http/api.ts";
 import { openAccessControl } from "./access-control.ts";
 import { openActors, type PeerAddress } from "./actors.ts";
 import { apiAddresses, guardOf, metricsHandler } from "./guard.ts";
+import { announcedAddress } from "./announced-address.ts";
 import { createHealthTargets } from "./health-targets.ts";
 import type { Host } from "./host.ts";
 import { openIdempotency } from "./idempotency.ts";
@@ -28,8 +29,9 @@ import { createListener, type Listener } from "./listeners.ts";
 import type { MovablePort, RuntimeOptions } from "./options.ts";
 import { openPipeline, type Pipeline, type PipelineRequest } from "./pipelines.ts";
 import { internalPortOf, listenNear } from "./ports.ts";
-import { principalOf } from "./principal.ts";
+import { principalOf, shownMetadata } from "./principal.ts";
 import { openResources, type RuntimeResources } from "./resources.ts";
+import { openRoutes } from "./routes.ts";
 import { appSettings } from "./settings.ts";
 import { openSingletons } from "./singletons.ts";
 import { openCallMeter, openLog, openMetrics, openTracer } from "./telemetry.ts";
@@ -110,6 +112,7 @@ class Runtime implements AppRuntime {
   private resources: RuntimeResources | undefined;
   private channel: AppChannel | undefined;
   private idempotency: Idempotency | undefined;
+  private routes: ReturnType<typeof openRoutes> = () => undefined;
   private peerAddress: PeerAddress = { host: "", port: 0, peerToken: "" };
   private isDrained = false;
 
@@ -212,7 +215,7 @@ class Runtime implements AppRuntime {
       address: () => this.peerAddress,
     });
     const authorize = openAccessControl({ options, resources, metrics: telemetry.metrics });
-    const target = { channel, authorize, actors: actors.peer };
+    const target = { channel, authorize, actors: actors.peer, labels: options.labels };
     this.closers.push(host.registry.local.register(principal, target));
     const shared = { principal, settings, channel, telemetry, components: resources.components };
     const pubsub = createPubSub({
@@ -232,6 +235,7 @@ class Runtime implements AppRuntime {
       owner: randomBytes(9).toString("base64url"),
     });
     const workflows = this.openWorkflows(telemetry);
+    this.routes = openRoutes(resources, principal.namespace);
     const invoker = createInvoker({
       ...shared,
       registry: host.registry,
@@ -239,6 +243,8 @@ class Runtime implements AppRuntime {
       httpEndpoint: (name) => resources.endpoint(name),
       clock: host.clock,
       sockets: host.edges.sockets,
+      random: host.edges.random,
+      routes: this.routes,
       ...this.policies.peer,
       trustDomain: () => resources.configuration.accessControl?.trustDomain ?? trustDomainDefault,
     });
@@ -261,7 +267,7 @@ class Runtime implements AppRuntime {
       ...singletons,
       policies: this.openUsePolicies(telemetry),
       health: this.health,
-      extendedMetadata: new Map(Object.entries(options.extendedMetadata)),
+      extendedMetadata: new Map(Object.entries(shownMetadata(options))),
       shutdown: (request) => this.requestShutdown(request),
     };
   }
@@ -400,6 +406,7 @@ class Runtime implements AppRuntime {
       host: this.peerAddress.host,
       port: this.ports.internal,
       token,
+      labels: options.labels,
     });
   }
 
@@ -482,10 +489,3 @@ class Runtime implements AppRuntime {
 
 type ListenHttp = NonNullable<Parameters<typeof createListener>[0]["http"]>;
 type ListenGrpc = NonNullable<Parameters<typeof createListener>[0]["grpc"]>;
-
-/** Where peers find this mecha. On a store of one machine the loopback is enough. */
-function announcedAddress(listening: string, host: Host): string {
-  if (listening !== "0.0.0.0" && listening !== "::") return listening;
-  if (!host.isShared) return "127.0.0.1";
-  return host.env.DAPR_HOST_IP || thisHost().address;
-}

@@ -16,6 +16,7 @@ export interface InstanceRecord {
 export interface InstanceApp {
   appId: string;
   namespace: string;
+  labels: Record<string, string>;
   httpPort: number;
   grpcPort: number;
   internalPort: number;
@@ -33,6 +34,7 @@ export function describeRuntime({ options, ports }: Pick<AppRuntime, "options" |
   return {
     appId: options.appId,
     namespace: options.namespace,
+    labels: options.labels,
     httpPort: ports.http,
     grpcPort: ports.grpc,
     internalPort: ports.internal,

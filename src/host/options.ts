@@ -56,6 +56,8 @@ export interface RuntimeOptions {
   /** Files of such tokens, one a line, that may change. */
   apiTokenFile: string | undefined;
   appTokenFile: string | undefined;
+  /** What tells instances of the app apart, by which routes choose: `version` and others. */
+  labels: Record<string, string>;
   /** What the metadata API shows of the launcher. */
   extendedMetadata: Record<string, string>;
 }
@@ -71,6 +73,7 @@ export interface AppHealthOptions {
 export const runtimeDefaults: RuntimeOptions = {
   appId: "",
   namespace: "",
+  labels: {},
   appPort: 0,
   appProtocol: "http",
   appChannelAddress: "127.0.0.1",

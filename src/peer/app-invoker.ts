@@ -27,8 +27,8 @@ import type {
   RouteHttpRequest,
 } from "./invoker.ts";
 import { limitBody } from "./limited-body.ts";
-import { unaryReply } from "./method-answer.ts";
 import type { LocalTarget } from "./local-targets.ts";
+import { unaryReply } from "./method-answer.ts";
 import { canonicalMethod, canonicalTarget, InvalidMethod } from "./method-path.ts";
 import type { MethodAnswer } from "./on-invoke.ts";
 import { PeerLinks } from "./peer-links.ts";
@@ -213,7 +213,9 @@ class AppInvoker implements Invoker {
   /** The app of this process, when it is one of those that are asked for. */
   #local(name: AppName, subset: Subset | undefined): LocalTarget | undefined {
     const local = this.#options.registry.local.get(name);
-    return local === undefined || subset === undefined || isInSubset(local.labels, subset) ? local : undefined;
+    return local === undefined || subset === undefined || isInSubset(local.labels, subset)
+      ? local
+      : undefined;
   }
 
   #isSelf(name: AppName, subset: Subset | undefined): boolean {

@@ -7,7 +7,8 @@ const listenersMax = 64;
 export function readGateway(spec: FieldReader): GatewaySpec {
   // mecha is the one class there is.
   spec.text("gatewayClassName");
-  for (const name of ["infrastructure", "backendTLS", "allowedListeners", "defaultScope", "tls"]) spec.missing(name);
+  for (const name of ["infrastructure", "backendTLS", "allowedListeners", "defaultScope", "tls"])
+    spec.missing(name);
   const readers = spec.list("listeners");
   if (readers.length === 0) spec.fail("spec.listeners is missing", "listeners");
   if (readers.length > listenersMax) spec.fail(`there may be at most ${listenersMax} listeners`, "listeners");

@@ -1,5 +1,13 @@
 import type { FieldReader } from "./field-reader.ts";
-import type { CorsFilter, HeaderChange, MirrorFilter, NamedValue, PathChange, RedirectFilter, RouteFilter } from "./route.ts";
+import type {
+  CorsFilter,
+  HeaderChange,
+  MirrorFilter,
+  NamedValue,
+  PathChange,
+  RedirectFilter,
+  RouteFilter,
+} from "./route.ts";
 import { readBackendTarget } from "./route-kinds.ts";
 
 const types = [

@@ -120,10 +120,7 @@ function readHttpMatch(match: FieldReader): HttpRouteMatch {
 function checkPath(path: FieldReader, value: string): void {
   const isFine = value.startsWith("/") && !/\/\/|\/\.{1,2}(\/|$)|%2f|[#?]/i.test(value);
   if (!isFine) {
-    path.fail(
-      `value must be a clean path that begins with a slash, got ${JSON.stringify(value)}`,
-      "value",
-    );
+    path.fail(`value must be a clean path that begins with a slash, got ${JSON.stringify(value)}`, "value");
   }
 }
 

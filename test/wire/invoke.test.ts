@@ -35,6 +35,7 @@ const invoker: Invoker = {
       trailers: [],
     };
   },
+  routeHttp: () => Promise.reject(new Error("no gateway in this test")),
   proxy: () => ({ kind: "proxy", connect: () => Promise.reject(new GrpcError(14, "nobody there")) }),
   close: async () => {},
 };

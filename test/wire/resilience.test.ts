@@ -210,6 +210,7 @@ describe("resilience of invocation", () => {
         if (bodies.length <= statuses.length) throw new Error("try again");
         return { data, contentType: "", headers: [], trailers: [] };
       },
+      routeHttp: () => Promise.reject(new Error("no gateway in this test")),
       proxy: () => ({ kind: "proxy", connect: () => Promise.reject(new Error("unused")) }),
       close: async () => {},
     };

@@ -18,9 +18,20 @@ export default command({
     }
     if (rows.length === 0) context.talk("no apps are running\n");
     if (rows.length === 0) return 0;
-    const header = ["app id", "http port", "grpc port", "app port", "command", "age", "pid", "app pid"];
+    const header = [
+      "app id",
+      "labels",
+      "http port",
+      "grpc port",
+      "app port",
+      "command",
+      "age",
+      "pid",
+      "app pid",
+    ];
     const cells = rows.map((row) => [
       row.appId,
+      labelsText(row.labels),
       portText(row.httpPort),
       portText(row.grpcPort),
       portText(row.appPort),
@@ -33,6 +44,11 @@ export default command({
     return 0;
   },
 });
+
+function labelsText(labels: Record<string, string> = {}): string {
+  const text = Object.entries(labels).map(([name, value]) => `${name}=${value}`);
+  return text.join(",") || "-";
+}
 
 /** None: there is no app, or the API listens on Unix sockets. */
 function portText(port: number): string {

@@ -19,7 +19,8 @@ export function chooseBackend(rule: CompiledRule, chance: () => number, named?: 
 }
 
 export function checkBackend(backend: Backend, label: string): void {
-  if (backend.kind === "invalid") throw badBackend(`a backend of the route ${label} can not be used: ${backend.why}`);
+  if (backend.kind === "invalid")
+    throw badBackend(`a backend of the route ${label} can not be used: ${backend.why}`);
 }
 
 export function badBackend(why: string): Fault {

@@ -63,7 +63,8 @@ function isOrigin(pattern: string, origin: string): boolean {
   const star = wanted.indexOf("*");
   if (star < 0) return wanted === got;
   const [before, after] = [wanted.slice(0, star), wanted.slice(star + 1)];
-  if (got.length <= before.length + after.length || !got.startsWith(before) || !got.endsWith(after)) return false;
+  if (got.length <= before.length + after.length || !got.startsWith(before) || !got.endsWith(after))
+    return false;
   return /^[a-z0-9.-]+$/.test(got.slice(before.length, got.length - after.length));
 }
 

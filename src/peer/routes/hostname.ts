@@ -10,7 +10,9 @@ export function hostnamesFor(hostname: string): string[] {
 /** Whether a hostname or a wildcard takes a name. */
 export function isHostname(pattern: string, hostname: string): boolean {
   if (pattern === "" || pattern === hostname) return true;
-  return pattern.startsWith("*.") && hostname.endsWith(pattern.slice(1)) && hostname.length > pattern.length - 1;
+  return (
+    pattern.startsWith("*.") && hostname.endsWith(pattern.slice(1)) && hostname.length > pattern.length - 1
+  );
 }
 
 /** What two patterns have in common: the narrower one; `undefined`: nothing. */

@@ -102,7 +102,11 @@ function candidate(entry: HttpEntry, prefix: string, isPath: (path: string) => b
   const { match, rule } = entry;
   const headers = distinct(match.headers, (name) => name.toLowerCase());
   const params = distinct(match.queryParams, (name) => name);
-  const areHeaders = headers.map(({ name, isValue }) => (facts: HttpFacts) => isValue(facts.header(name)));
+  const areHeaders = headers.map(
+    ({ name, isValue }) =>
+      (facts: HttpFacts) =>
+        isValue(facts.header(name)),
+  );
   return {
     rule,
     prefix,

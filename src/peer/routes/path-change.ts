@@ -3,7 +3,8 @@ import type { PathChange, RedirectFilter } from "../../resource/route.ts";
 /** The path after a change; `prefix` is what the match took, without a slash at its end. */
 export function changePath(path: string, change: PathChange | undefined, prefix: string): string {
   if (change === undefined) return path;
-  if (change.type === "ReplaceFullPath") return change.value.startsWith("/") ? change.value : `/${change.value}`;
+  if (change.type === "ReplaceFullPath")
+    return change.value.startsWith("/") ? change.value : `/${change.value}`;
   const rest = path.slice(prefix.length);
   const value = change.value.replace(/\/+$/, "");
   const joined = value + (rest === "" || rest.startsWith("/") ? rest : `/${rest}`);

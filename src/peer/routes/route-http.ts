@@ -45,7 +45,8 @@ export async function routeHttp(routed: RoutedHttp, routing: HttpRouting): Promi
   const found = findRule(table, facts, request);
   if (found === undefined) throw noRule(id);
   const { rule, prefix } = found;
-  if (rule.cors !== undefined && askedMethod(request) !== undefined) return preflightReply(rule.cors, request);
+  if (rule.cors !== undefined && askedMethod(request) !== undefined)
+    return preflightReply(rule.cors, request);
   if (rule.redirect !== undefined) {
     const location = locationOf(rule.redirect, originOf(routed), { ...facts, prefix });
     return { status: rule.redirect.statusCode, headers: ["Location", location] };
@@ -154,7 +155,7 @@ class Visit {
     checkBackend(backend, this.#rule.label);
     const aim = backend.kind === "app" ? { subset: backend.subset } : undefined;
     const reply = await this.#routing.send(backend, { ...call, aim });
-    for await (const _ of streamOf(reply) ?? []) continue;
+    for await (const _ of streamOf(reply) ?? []);
   }
 
   /** The bytes of a body that may have to be sent more than once; `undefined`: it is passed as it comes. */
@@ -168,7 +169,8 @@ class Visit {
 
   #changed(reply: HttpReply, chosen: WeightedBackend): HttpReply {
     const { responseHeaders, cors } = this.#rule;
-    if (responseHeaders === undefined && chosen.responseHeaders === undefined && cors === undefined) return reply;
+    if (responseHeaders === undefined && chosen.responseHeaders === undefined && cors === undefined)
+      return reply;
     const headers = changeHeaders(changeHeaders(reply.headers, chosen.responseHeaders), responseHeaders);
     const { request } = this.#routed.call;
     return { ...reply, headers: cors === undefined ? headers : withCors(cors, request, headers) };
@@ -187,7 +189,12 @@ function bodyOf(bytes: Uint8Array): Body {
 }
 
 /** The call with other header lines; with a signal of its own it is cut off by that alone. */
-function callOf(call: OutgoingCall, rawHeaders: RawHeaders, body: Body, signal: AbortSignal | undefined): OutgoingCall {
+function callOf(
+  call: OutgoingCall,
+  rawHeaders: RawHeaders,
+  body: Body,
+  signal: AbortSignal | undefined,
+): OutgoingCall {
   const { request } = call;
   if (signal === undefined && rawHeaders === request.rawHeaders && body === call.body) return call;
   return { ...call, body, request: new RouteRequest(request, rawHeaders, body, signal) };

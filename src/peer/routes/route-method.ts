@@ -59,7 +59,8 @@ export async function routeMethod(
   const shape = {
     signal: call.signal,
     isRepeatable: true,
-    statusOf: ({ isHttp, code }: MethodAnswer) => (isHttp ? code : code === Code.Ok ? 200 : httpStatusOf(code)),
+    statusOf: ({ isHttp, code }: MethodAnswer) =>
+      isHttp ? code : code === Code.Ok ? 200 : httpStatusOf(code),
     dispose: () => {},
     whenEnded: (answer: MethodAnswer, end: () => void) => {
       end();

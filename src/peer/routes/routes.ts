@@ -93,7 +93,10 @@ export class Routes {
     return this.#entries<GrpcRouteMatch>(route, hostname);
   }
 
-  #entries<M>(route: Resource<string, HttpRouteResource["spec"] | GrpcRouteResource["spec"]>, hostname: string) {
+  #entries<M>(
+    route: Resource<string, HttpRouteResource["spec"] | GrpcRouteResource["spec"]>,
+    hostname: string,
+  ) {
     const namespace = route.namespace || this.#namespace;
     const routeName = `${namespace}/${route.name}`;
     const scope: BackendScope = {

@@ -28,7 +28,10 @@ export function sessionOf(
 }
 
 /** The header line by which the client hears of its session. */
-export function sessionLine(persistence: SessionPersistence, session: Session): [name: string, value: string] {
+export function sessionLine(
+  persistence: SessionPersistence,
+  session: Session,
+): [name: string, value: string] {
   const { type, sessionName, absoluteTimeoutMs, isPermanent } = persistence;
   const { backend, instanceId, sinceMs } = session;
   const token = Buffer.from(`${backend}\n${instanceId}\n${sinceMs}`).toString("base64url");

@@ -20,8 +20,8 @@ import { createGrpcApi } from "../transport/grpc/api.ts";
 import { createHttpApi } from "../transport/http/api.ts";
 import { openAccessControl } from "./access-control.ts";
 import { openActors, type PeerAddress } from "./actors.ts";
-import { apiAddresses, guardOf, metricsHandler } from "./guard.ts";
 import { announcedAddress } from "./announced-address.ts";
+import { apiAddresses, guardOf, metricsHandler } from "./guard.ts";
 import { createHealthTargets } from "./health-targets.ts";
 import type { Host } from "./host.ts";
 import { openIdempotency } from "./idempotency.ts";
@@ -137,6 +137,7 @@ class Runtime implements AppRuntime {
     this.tokens = await openTokens(options, { edges: host.edges, log });
     this.closers.push(() => this.tokens.close());
     this.closers.push(() => this.resources?.close());
+    this.routes = openRoutes(this.resources, principalOf(options).namespace);
     this.scope = this.buildScope(telemetry);
     await this.idempotency?.apply(this.resources.idempotencies);
     await this.scope.schedules.reload();
@@ -235,15 +236,13 @@ class Runtime implements AppRuntime {
       owner: randomBytes(9).toString("base64url"),
     });
     const workflows = this.openWorkflows(telemetry);
-    this.routes = openRoutes(resources, principal.namespace);
     const invoker = createInvoker({
       ...shared,
       registry: host.registry,
       httpClient: host.httpClient,
       httpEndpoint: (name) => resources.endpoint(name),
       clock: host.clock,
-      sockets: host.edges.sockets,
-      random: host.edges.random,
+      ...{ sockets: host.edges.sockets, random: host.edges.random },
       routes: this.routes,
       ...this.policies.peer,
       trustDomain: () => resources.configuration.accessControl?.trustDomain ?? trustDomainDefault,

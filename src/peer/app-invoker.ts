@@ -110,7 +110,11 @@ class AppInvoker implements Invoker {
       sendMethod: (callee, call, aim) => this.#sendMethod(callee, call, aim),
     });
     const resolveTarget = (id: string): Target => this.#target(id);
-    this.#proxy = createGrpcProxy({ ...this.#forward, telemetry, resolveTarget, links: this.#links });
+    this.#proxy = createGrpcProxy({
+      ...{ ...this.#forward, telemetry, resolveTarget, links: this.#links },
+      routes: options.routes,
+      random: options.random ?? realRandom,
+    });
   }
 
   invokeHttp({ id, target, request, span }: InvokeHttpRequest): Promise<HttpReply> {

@@ -1,5 +1,7 @@
 import type { AppChannel } from "../app/channel.ts";
+import type { Random } from "../edges/random.ts";
 import { Code } from "../errors.ts";
+import type { HeaderObject } from "../net/grpc/metadata.ts";
 import { grpcCodeGoName } from "../net/grpc/status.ts";
 import {
   type GrpcClient,
@@ -8,17 +10,22 @@ import {
   type GrpcProxyTarget,
   type Metadata,
   type ProxyPolicy,
+  type Shadowed,
 } from "../net/grpc/types.ts";
 import { extractGrpcContext } from "../telemetry/propagation.ts";
 import type { Span, Telemetry } from "../telemetry/telemetry.ts";
 import { failureText, noOwnChannel, noRemoteChannel, unhealthy } from "./failure.ts";
 import type { ForwardOptions } from "./forward-http.ts";
-import { type AppName, trustDomainDefault } from "./identity.ts";
+import { trustDomainDefault } from "./identity.ts";
 import { onceProxied } from "./once-proxied.ts";
 import { appField, peerFields } from "./peer-link.ts";
 import type { PeerLinks } from "./peer-links.ts";
 import { forwardedMetadata, traceMetadata } from "./proxy-metadata.ts";
 import { callPeer, UnknownApp } from "./retry.ts";
+import { changeHeaderObject } from "./routes/header-change.ts";
+import { type GrpcAim, type RoutedGrpc, routeGrpc } from "./routes/route-grpc.ts";
+import type { Routes } from "./routes/routes.ts";
+import { isInSubset } from "./subset.ts";
 import { InvalidTarget, type Target } from "./target.ts";
 
 export type ProxyConnection = Awaited<ReturnType<GrpcProxyTarget["connect"]>>;
@@ -28,6 +35,8 @@ export interface GrpcProxyOptions extends ForwardOptions {
   resolveTarget(id: string): Target;
   /** gRPC connections to peers, by address. */
   links: PeerLinks;
+  routes?: (() => Routes | undefined) | undefined;
+  random: Random;
 }
 
 /** The text Dapr's callers know (dapr-api.md §12.3). */
@@ -43,14 +52,44 @@ async function connect(context: GrpcContext, options: GrpcProxyOptions): Promise
   const id = context.get("dapr-callee-app-id") ?? context.get("dapr-app-id");
   if (id === undefined) throw new GrpcError(Code.Unimplemented, missingTarget);
   const { name } = appTarget(id, options);
+  const table = options.routes?.()?.grpcOf(name);
+  if (table === undefined) return connectTo(context, { name, id, subset: undefined }, options);
+  const routed = routeGrpc(table, context, () => options.random.next());
+  return routedConnection(routed, options);
+}
+
+async function routedConnection(routed: RoutedGrpc, options: GrpcProxyOptions): Promise<ProxyConnection> {
+  const { context, answer, mirrors } = routed;
+  const connection = await connectTo(context, routed, options);
+  const shadows: Shadowed[] = [];
+  for (const mirror of mirrors) {
+    // A copy that can not be sent is none.
+    const sent = await connectTo(context, mirror, options).catch(() => undefined);
+    if (sent === undefined) continue;
+    const { client, metadata, done } = sent;
+    shadows.push({ client, metadata, done: () => done?.(Code.Ok) });
+  }
+  if (answer.length === 0) return { ...connection, shadows };
+  const changeHead = (headers: HeaderObject): HeaderObject => answer.reduce(changeHeaderObject, headers);
+  return { ...connection, shadows, changeHead };
+}
+
+async function connectTo(
+  context: GrpcContext,
+  callee: GrpcAim,
+  options: GrpcProxyOptions,
+): Promise<ProxyConnection> {
+  const { name, id, subset } = callee;
   const { principal, bodyBytesMax } = options;
-  const isOwn = name.appId === principal.appId && name.namespace === principal.namespace;
+  const known = options.registry.local.get(name);
+  const local = known === undefined || isInSubset(known.labels, subset ?? {}) ? known : undefined;
+  const isHere = name.appId === principal.appId && name.namespace === principal.namespace;
+  const isOwn = isHere && (subset === undefined || local !== undefined);
   const span = startSpan(context, options.telemetry, isOwn ? "server" : "client");
   try {
     if (isOwn) return await ownApp(context, options, span);
-    const local = options.registry.local.get(name);
     const policy = options.proxyPolicy?.(id, context.path);
-    if (!local) return governed(peer(context, { name, id }, options, span), policy, context);
+    if (!local) return governed(peer(context, callee, options, span), policy, context);
     const callMetadata = forwardedMetadata(context, principal, name.appId);
     const trustDomain = options.trustDomain();
     const header = (lowerName: string): string | undefined => context.get(lowerName);
@@ -133,14 +172,9 @@ export async function connectToApp(
   return { client, metadata: sent, done };
 }
 
-function peer(
-  context: GrpcContext,
-  callee: { name: AppName; id: string },
-  options: GrpcProxyOptions,
-  span: Span,
-): ProxyConnection {
+function peer(context: GrpcContext, callee: GrpcAim, options: GrpcProxyOptions, span: Span): ProxyConnection {
   const { principal, registry, clock, links } = options;
-  const { name, id } = callee;
+  const { name, id, subset } = callee;
   const { signal } = context;
   const metadata: Metadata = [
     ...forwardedMetadata(context, principal, name.appId),
@@ -149,7 +183,9 @@ function peer(
   ];
   const trustDomain = options.trustDomain();
   if (trustDomain !== trustDomainDefault) metadata.push([peerFields.trustDomain, trustDomain]);
-  const attempt = { registry, clock, retry: options.connectRetry(id), name, id };
+  // What a route sends nowhere is unavailable, whatever daprd says of an app that nobody knows.
+  const { isRouted = false } = callee;
+  const attempt = { registry, clock, retry: options.connectRetry(id), name, id, aim: { subset } };
   const client: GrpcClient = {
     unary: unproxied,
     stream: unproxied,
@@ -158,7 +194,7 @@ function peer(
       callPeer({ ...attempt, request: { signal: ended } }, (instance) =>
         links.open(instance, { ...headers, [peerFields.token]: instance.token }, ended),
       ).catch((error) => {
-        throw error instanceof GrpcError ? error : proxyFailure(error);
+        throw error instanceof GrpcError ? error : proxyFailure(error, isRouted);
       }),
     close: () => {},
   };
@@ -169,8 +205,8 @@ function unproxied(): never {
   throw new Error("only whole streams are proxied");
 }
 
-function proxyFailure(error: unknown): GrpcError {
-  const code = error instanceof UnknownApp ? Code.Unknown : Code.Unavailable;
+function proxyFailure(error: unknown, isRouted: boolean): GrpcError {
+  const code = error instanceof UnknownApp && !isRouted ? Code.Unknown : Code.Unavailable;
   return new GrpcError(code, failureText(error), { cause: error });
 }
 

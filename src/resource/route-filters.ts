@@ -19,12 +19,22 @@ const types = [
   "CORS",
 ] as const;
 
+/** What a single backend may change, and what a GRPCRoute may do. */
+export const backendFilters = types.slice(0, 2);
+export const grpcFilters = [...backendFilters, "RequestMirror"];
+
 const redirects = [301, 302, 303, 307, 308];
 const filtersMax = 16;
 
 /** `filters` of a rule or a backend: each at most once, but mirrors. */
-export function readFilters(owner: FieldReader): RouteFilter[] {
+export function readFilters(owner: FieldReader, allowed: readonly string[] = types): RouteFilter[] {
   const readers = owner.list("filters");
+  for (const reader of readers) {
+    const type = reader.text("type");
+    const isKnown = types.some((one) => one === type);
+    if (isKnown && !allowed.includes(type))
+      reader.fail(`the filter ${type} is not implemented here; remove it`, "type");
+  }
   if (readers.length > filtersMax) owner.fail(`there may be at most ${filtersMax} filters`, "filters");
   const filters = readers.flatMap(readFilter);
   const once = filters.map(({ type }) => type).filter((type) => type !== "RequestMirror");

@@ -11,7 +11,7 @@ import type {
   SessionPersistence,
   ValueMatch,
 } from "./route.ts";
-import { checkRegex, readFilters } from "./route-filters.ts";
+import { backendFilters, checkRegex, grpcFilters, readFilters } from "./route-filters.ts";
 
 const verbs = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"] as const;
 const rulesMax = 1000;
@@ -19,7 +19,12 @@ const attemptsMax = 20;
 
 /** Gateway API's HTTPRoute as the standard has it (docs/guide/routes.md). */
 export function readHttpRoute(spec: FieldReader): RouteSpec<HttpRouteMatch> {
-  const rules = readRules(spec, readHttpMatch);
+  const rules = readRules(spec, readHttpMatch, (rule) => ({
+    filters: readFilters(rule),
+    ...readTimeouts(rule),
+    retry: readRetry(rule),
+    session: readSession(rule),
+  }));
   const anything: HttpRouteMatch = {
     path: { type: "PathPrefix", value: "/" },
     headers: [],
@@ -32,7 +37,11 @@ export function readHttpRoute(spec: FieldReader): RouteSpec<HttpRouteMatch> {
 
 /** Gateway API's GRPCRoute. */
 export function readGrpcRoute(spec: FieldReader): RouteSpec<GrpcRouteMatch> {
-  const rules = readRules(spec, readGrpcMatch);
+  const rules = readRules(spec, readGrpcMatch, (rule) => {
+    rule.missing("sessionPersistence");
+    const filters = readFilters(rule, grpcFilters);
+    return { filters, requestTimeoutMs: 0, backendRequestTimeoutMs: 0, retry: undefined, session: undefined };
+  });
   const anything: GrpcRouteMatch = { method: { isRegex: false, service: "", method: "" }, headers: [] };
   for (const rule of rules) if (rule.matches.length === 0) rule.matches.push(anything);
   return { ...readParents(spec), rules };
@@ -67,23 +76,26 @@ function readParent(ref: FieldReader): ParentRef[] {
   return [];
 }
 
-function readRules<M>(spec: FieldReader, readMatch: (match: FieldReader) => M): RouteRule<M>[] {
+type RuleRest = Omit<RouteRule<unknown>, "name" | "matches" | "backends">;
+
+function readRules<M>(
+  spec: FieldReader,
+  readMatch: (match: FieldReader) => M,
+  readRest: (rule: FieldReader) => RuleRest,
+): RouteRule<M>[] {
   const readers = spec.list("rules");
   if (readers.length > rulesMax) spec.fail(`a route has at most ${rulesMax} rules`, "rules");
   return readers.map((rule) => {
-    const filters = readFilters(rule);
+    const rest = readRest(rule);
     const backends = rule.list("backendRefs").map(readBackendRef);
-    if (backends.length > 0 && filters.some(({ type }) => type === "RequestRedirect")) {
+    if (backends.length > 0 && rest.filters.some(({ type }) => type === "RequestRedirect")) {
       rule.fail("a rule that redirects has no backendRefs", "backendRefs");
     }
     const read: RouteRule<M> = {
       name: rule.text("name"),
       matches: rule.list("matches").map(readMatch),
-      filters,
       backends,
-      ...readTimeouts(rule),
-      retry: readRetry(rule),
-      session: readSession(rule),
+      ...rest,
     };
     checkPrefixes(rule, read as RouteRule<unknown>);
     return read;
@@ -147,7 +159,7 @@ function readValueMatch(match: FieldReader): ValueMatch {
 
 function readBackendRef(ref: FieldReader): BackendRef {
   const weight = ref.number("weight", 1, { min: 0, max: 1_000_000 });
-  return { ...readBackendTarget(ref), weight, filters: readFilters(ref) };
+  return { ...readBackendTarget(ref), weight, filters: readFilters(ref, backendFilters) };
 }
 
 const ownBackends: readonly string[] = ["App", "AppVersion"];

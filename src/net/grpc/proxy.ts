@@ -2,6 +2,7 @@ import { errorCode } from "../http2/frames.ts";
 import type { Http2Stream } from "../http2/http2-stream.ts";
 import { addMetadata, formatGrpcTimeout, forwardedHeaders, type HeaderObject } from "./metadata.ts";
 import { asGrpcError, type ServerCall } from "./server-call.ts";
+import { Shadow } from "./shadow.ts";
 import { grpcCode } from "./status.ts";
 import type {
   GrpcError,
@@ -9,6 +10,7 @@ import type {
   Metadata,
   ProxyPolicy,
   ProxyRun,
+  Shadowed,
   WholeAnswer,
   WholeCalls,
 } from "./types.ts";
@@ -56,6 +58,8 @@ class ProxiedCall {
   /** Who waits for the end of an attempt under a policy. */
   #waiting: { resolve(ending: Ending): void; reject(error: unknown): void } | undefined;
   #attemptSignal: AbortSignal | undefined;
+  #shadows: readonly Shadow[] = [];
+  #changeHead: ((headers: HeaderObject) => HeaderObject) | undefined;
   /** The head of an answer that may yet turn out to be a failure. */
   #heldHead: HeaderObject | undefined;
 
@@ -66,6 +70,7 @@ class ProxiedCall {
       onData: (chunk) => this.#forwardRequest(chunk),
       onEnd: () => {
         this.#isRequestEnded = true;
+        for (const shadow of this.#shadows) shadow.end();
         this.#upstream?.end();
       },
       onDrain: () => this.#upstream?.resume(),
@@ -73,15 +78,29 @@ class ProxiedCall {
   }
 
   async connect(target: GrpcProxyTarget): Promise<void> {
-    const { client, metadata, policy, whole, done } = await target.connect(this.#call);
+    const connection = await target.connect(this.#call);
+    const { client, metadata, policy, whole, done } = connection;
+    this.#changeHead = connection.changeHead;
     this.#done = done;
     this.#policy = policy;
     if (this.#call.isEnded) return this.#finish(grpcCode.CANCELLED);
     this.#open = () => client.open(upstreamHeaders(this.#call, metadata));
+    this.#shade(connection.shadows ?? [], whole === undefined);
     if (whole !== undefined)
       await this.#inOnePiece(whole, () => client.open(plainHeaders(this.#call, metadata)));
     else if (policy === undefined) this.#begin();
     else await this.#within(policy);
+  }
+
+  /** Sends what has come of the request to the shadows too; the rest follows as it comes. */
+  #shade(shadowed: readonly Shadowed[], isStreamed: boolean): void {
+    this.#shadows = shadowed.map(
+      ({ client, metadata, done }) => new Shadow(client.open(upstreamHeaders(this.#call, metadata)), done),
+    );
+    for (const shadow of isStreamed ? this.#shadows : []) {
+      for (const chunk of this.#held ?? []) shadow.write(chunk);
+      if (this.#isRequestEnded) shadow.end();
+    }
   }
 
   async #within(policy: ProxyPolicy): Promise<void> {
@@ -99,6 +118,10 @@ class ProxiedCall {
     const received = { chunks: this.#held ?? [], isEnded: this.#isRequestEnded };
     this.#held = undefined;
     const request = await wholeRequest(call, received, bytesMax);
+    for (const shadow of this.#shadows) {
+      shadow.write(request);
+      shadow.end();
+    }
     const work = () => whole.handle(request, (signal) => exchange(open, request, { signal, bytesMax }));
     const run: ProxyRun<WholeAnswer> = {
       signal: call.signal,
@@ -106,7 +129,8 @@ class ProxiedCall {
       codeOf: ({ code }) => code,
     };
     const answer = await (this.#policy === undefined ? work() : this.#policy.run(work, run));
-    passAnswer(call, answer);
+    const head = answer.headers;
+    passAnswer(call, { ...answer, headers: head && (this.#changeHead?.(head) ?? head) });
     this.#finish(answer.code);
   }
 
@@ -203,6 +227,7 @@ class ProxiedCall {
   #forwardRequest(chunk: Uint8Array): void {
     if (this.#call.isEnded) return;
     const upstream = this.#upstream;
+    for (const shadow of this.#shadows) shadow.write(chunk);
     this.#hold(chunk);
     if (upstream === undefined) {
       if (this.#heldBytes > heldBytesMax) this.#call.stream.pause();
@@ -242,7 +267,7 @@ class ProxiedCall {
     if (head === undefined) return;
     this.#heldHead = undefined;
     this.#held = undefined;
-    this.#call.forwardHeaders(head);
+    this.#call.forwardHeaders(this.#changeHead?.(head) ?? head);
   }
 
   /** Tells the caller, or a policy first. */
@@ -289,6 +314,7 @@ class ProxiedCall {
 
   /** The client is gone or the deadline has passed. */
   #abandon(reason: GrpcError): void {
+    for (const shadow of this.#shadows) shadow.cancel();
     if (this.#upstream !== undefined) this.#upstream.reset();
     if (this.#waiting !== undefined) this.#failAttempt(reason);
     this.#finish(reason.code);

@@ -44,8 +44,18 @@ export interface GrpcProxyTarget {
     policy?: ProxyPolicy | undefined;
     /** Given: the call is handled in one piece. */
     whole?: WholeCalls | undefined;
+    /** Changes the head of the answer. */
+    changeHead?: ((headers: HeaderObject) => HeaderObject) | undefined;
+    /** Where copies of the call go whose answers nobody sees. */
+    shadows?: readonly Shadowed[] | undefined;
     done?: (code: number) => void;
   }>;
+}
+
+export interface Shadowed {
+  client: Pick<GrpcClient, "open">;
+  metadata: Metadata;
+  done(): void;
 }
 
 /** Handles proxied calls of one message whose answers may come from elsewhere. */

@@ -1,3 +1,4 @@
+import type { HeaderObject } from "../../net/grpc/metadata.ts";
 import type { Metadata } from "../../net/grpc/types.ts";
 import type { RawHeaders } from "../../net/http1/types.ts";
 import type { HeaderChange } from "../../resource/route.ts";
@@ -35,6 +36,21 @@ export function changeMetadata(metadata: Metadata, change: HeaderChange | undefi
   const changed: Metadata = [];
   for (let i = 0; i + 1 < lines.length; i += 2) {
     changed.push([(lines[i] as string).toLowerCase(), lines[i + 1] as string]);
+  }
+  return changed;
+}
+
+/** The same for the head of an answer; names that begin with a colon are no metadata and stay. */
+export function changeHeaderObject(headers: HeaderObject, change: HeaderChange): HeaderObject {
+  const metadata: Metadata = [];
+  const changed: HeaderObject = {};
+  for (const [name, value] of Object.entries(headers)) {
+    if (name.startsWith(":") || typeof value === "number") changed[name] = value;
+    else for (const one of [value].flat()) metadata.push([name, one]);
+  }
+  for (const [name, value] of changeMetadata(metadata, change)) {
+    const before = changed[name];
+    changed[name] = before === undefined ? value : [before, value].flat().map(String);
   }
   return changed;
 }

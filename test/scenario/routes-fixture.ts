@@ -45,13 +45,14 @@ export async function openRoutes(
     return app;
   };
   const backends = { v1: await start("v1"), v2: await start("v2"), v3: await start("v3") };
-  const options = { resourcesPaths: [folder] };
+  // With a token the API takes calls of web pages too.
+  const options = { resourcesPaths: [folder], apiToken: "t" };
   const apps = Object.entries(backends).map(([name, app]) => ({ appId: `infra-${name}`, app }));
   const mecha = await startMecha({ apps: [{ appId: "caller", options }, ...apps] });
   cleanup.add(() => mecha.stop());
   const call: RoutesWorld["call"] = (line, headers = {}, body) => {
     const [method, target] = line.split(" ");
-    const request = { headers, ...(body !== undefined && { body }) };
+    const request = { headers: { ...headers, "dapr-api-token": "t" }, ...(body !== undefined && { body }) };
     return mecha.http("caller", `${method} /v1.0/invoke/infra/method${target}`, request);
   };
   const backendOf: RoutesWorld["backendOf"] = async (line, headers) => {

@@ -167,7 +167,9 @@ describe("the path that is judged is the one that is dispatched", () => {
 
   test("by the header dapr-app-id too", async () => {
     const world = await openRoutes(cleanup, [httpRoute([{ backendRefs: to("v3") }])]);
-    const answer = await world.mecha.http("caller", "GET /x/y", { headers: { "dapr-app-id": "infra" } });
+    const answer = await world.mecha.http("caller", "GET /x/y", {
+      headers: { "dapr-app-id": "infra", "dapr-api-token": "t" },
+    });
     expect(answer.text).toBe("v3");
     expect(world.backends.v3.requests[0]?.target).toBe("/x/y");
   });

@@ -70,7 +70,8 @@ const ofBody = new Set(["content-length", "content-encoding", "content-type", "c
 /** The stored lines with those of a 304 in their place. */
 export function mergedLines(stored: readonly string[], told: readonly string[]): string[] {
   const news: string[] = [];
-  const names = new Set<string>();
+  // It is as new as the 304, also when that has no date.
+  const names = new Set<string>(["date"]);
   for (let i = 0; i + 1 < told.length; i += 2) {
     const lowerName = (told[i] as string).toLowerCase();
     if (ofBody.has(lowerName)) continue;

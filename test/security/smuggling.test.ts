@@ -1,0 +1,201 @@
+// Requests that two readers might tell apart differently, through whole runtimes (security.md §4.5, SEC-H1).
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { realEdges } from "../../src/edges/edges.ts";
+import { type SimulatedEdges, simulatedEdges } from "../../src/edges/simulated.ts";
+import type { ListenOptions, Sockets } from "../../src/edges/sockets.ts";
+import { type AppRuntime, openAppRuntime } from "../../src/host/app-runtime.ts";
+import { type Host, openHost } from "../../src/host/host.ts";
+import { runtimeDefaults } from "../../src/host/options.ts";
+import { openLog } from "../../src/host/telemetry.ts";
+import { FixtureSocket } from "../../src/net/http1/fixture-socket.ts";
+import { until } from "../../src/testing/index.ts";
+import { type RecordedMessage, type RecordingApp, recordingApp } from "./recording-app.ts";
+import { type SmugglingCase, smugglingCases } from "./smuggling-corpus.ts";
+
+// The sockets are in memory: a message comes in exactly the pieces that the test sends, and 100,000 connections are cheap.
+let folder: string;
+let edges: SimulatedEdges;
+let app: RecordingApp;
+const hosts: Host[] = [];
+const runtimes: AppRuntime[] = [];
+/** What takes the connections of a port. */
+const accept = new Map<number, ListenOptions["onConnection"]>();
+
+const appPort = 8080;
+
+async function openRuntime(appId: string, port: number): Promise<AppRuntime> {
+  const options = {
+    ...runtimeDefaults,
+    ...{
+      appId,
+      appPort: port,
+      listenAddresses: ["127.0.0.1"],
+      enableMetrics: false,
+      httpPort: 0,
+      grpcPort: 0,
+    },
+  };
+  const write = () => undefined;
+  const log = openLog(options, "", write);
+  const sockets: Sockets = {
+    connect: (address, connectOptions) => edges.sockets.connect(address, connectOptions),
+    async listen(address, listenOptions) {
+      const listener = await edges.sockets.listen(address, listenOptions);
+      if ("port" in listener.address) accept.set(listener.address.port, listenOptions.onConnection);
+      return listener;
+    },
+  };
+  const host = await openHost({
+    dataFolder: folder,
+    env: {},
+    log,
+    write,
+    edges: { ...realEdges(), sockets },
+  });
+  hosts.push(host);
+  const runtime = await openAppRuntime({ host, options, write });
+  runtimes.push(runtime);
+  await runtime.initialised;
+  return runtime;
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "mecha-smuggling-"));
+  edges = simulatedEdges(1);
+  app = await recordingApp(edges.sockets, appPort);
+  const callee = await openRuntime("callee", appPort);
+  const caller = await openRuntime("caller", 0);
+  for (const { ports } of [callee, caller]) {
+    await until(
+      async () => (await send(ports.http, marker(0), 1)).statuses[0] === 200,
+      "the app to be found",
+    );
+  }
+  app.take();
+});
+
+afterAll(async () => {
+  for (const runtime of runtimes) await runtime.close();
+  for (const host of hosts) await host.close();
+  await app.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+interface Outcome {
+  statuses: number[];
+  /** Which request each answer is to. */
+  answers: string[];
+  isEnded: boolean;
+}
+
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+const marker = (id: number) =>
+  `GET /marker HTTP/1.1\r\nHost: localhost\r\ndapr-app-id: callee\r\nx-marker: ${id}\r\n\r\n`;
+
+/** How many answers are due before a connection that is not ended is done. */
+const dueOf = (one: SmugglingCase) => (one.isRefused ? Number.POSITIVE_INFINITY : one.seen.length + 1);
+
+function outcomeOf(received: string): Omit<Outcome, "isEnded"> {
+  const statuses = [...received.matchAll(/^HTTP\/1\.1 (\d{3})/gm)].map(([, status]) => Number(status));
+  const answers = [...received.matchAll(/^x-answers: (.*)\r$/gim)].map(([, of]) => of as string);
+  return { statuses, answers };
+}
+
+/** Sends bytes; ends with the connection, or with the number of answers that are due. */
+function send(port: number, bytes: string, answersDue: number): Promise<Outcome> {
+  return new Promise((resolve) => {
+    let received = "";
+    const socket = edges.sockets.connect({ host: "127.0.0.1", port });
+    const finish = (isEnded: boolean) => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve({ ...outcomeOf(received), isEnded });
+    };
+    // For a runtime that hangs alone: what came until then is then not what is wanted.
+    const timer = setTimeout(() => finish(false), 3_000);
+    socket.on("data", (chunk: Buffer) => {
+      received += chunk.toString("latin1");
+      if (outcomeOf(received).statuses.length >= answersDue) finish(false);
+    });
+    socket.on("error", () => finish(true));
+    socket.on("end", () => finish(true));
+    socket.write(Buffer.from(bytes, "latin1"));
+  });
+}
+
+const summary = ({ line, body }: RecordedMessage) => `${line.replace(/ HTTP\/1\.1$/, "")} ${body}`;
+
+/** Nothing when the app saw exactly what it had to, and each answer is to its own request; else what happened. */
+async function verdict(
+  one: SmugglingCase,
+  id: number,
+  run: () => Promise<Outcome>,
+  how = "whole",
+): Promise<string> {
+  const outcome = await run();
+  const seen = app.take().map(summary);
+  const { statuses, answers, isEnded } = outcome;
+  const isRefused = seen.length === 0 && statuses.length === 1 && (statuses[0] as number) >= 400 && isEnded;
+  if (one.isRefused && isRefused) return "";
+  const isSeen = isDeepStrictEqual(seen, [...one.seen, "GET /marker "]);
+  const isAnswered = isDeepStrictEqual(answers, [...one.seen.map(() => "none"), String(id)]);
+  if (!one.isRefused && isSeen && isAnswered) return "";
+  return `${one.name}, ${how}: ${JSON.stringify({ bytes: one.bytes, outcome, seen })}`;
+}
+
+test("SEC-H1: the corpus has at least 400 different cases", () => {
+  expect(smugglingCases.length).toBeGreaterThanOrEqual(800);
+});
+
+test.each([
+  ["app", 0],
+  ["peer", 1],
+] as const)(
+  "SEC-H1: whole, with a marker behind: the %s sees nothing or the canonical message",
+  async (_, at) => {
+    const port = runtimes[at]?.ports.http as number;
+    const wrong: string[] = [];
+    for (const [id, one] of smugglingCases.entries()) {
+      wrong.push(await verdict(one, id, () => send(port, one.bytes + marker(id), dueOf(one))));
+    }
+    expect(wrong.filter(Boolean)).toEqual([]);
+    expect(app.violations).toEqual([]);
+  },
+);
+
+/** Pushes pieces into the runtime as its sockets would: nothing is merged on the way. */
+async function push(one: SmugglingCase, pieces: readonly string[]): Promise<Outcome> {
+  const socket = new FixtureSocket();
+  accept.get(runtimes[0]?.ports.http as number)?.(socket.asSocket());
+  for (const piece of pieces) if (!socket.destroyed) socket.push(Buffer.from(piece, "latin1"));
+  for (let i = 0; i < 10_000 && !socket.isEnded && outcomeOf(socket.sent).statuses.length < dueOf(one); i++) {
+    await turn();
+  }
+  const { isEnded } = socket;
+  socket.destroy();
+  return { ...outcomeOf(socket.sent), isEnded };
+}
+
+test("SEC-H1: byte by byte, and split in two at each byte", async () => {
+  const wrong: string[] = [];
+  let count = 0;
+  for (const [id, one] of smugglingCases.entries()) {
+    const bytes = one.bytes + marker(id);
+    // Long cases are long by repetition.
+    const points = Array.from({ length: bytes.length - 1 }, (_, i) => i + 1).filter(
+      (i) => i < 400 || i > bytes.length - 100,
+    );
+    for (const at of [0, ...points]) {
+      const pieces = at === 0 ? Array.from(bytes) : [bytes.slice(0, at), bytes.slice(at)];
+      wrong.push(await verdict(one, id, () => push(one, pieces), `split at ${at}`));
+      count++;
+    }
+  }
+  expect(wrong.filter(Boolean).slice(0, 20)).toEqual([]);
+  expect(app.violations).toEqual([]);
+  expect(count).toBeGreaterThan(150_000);
+}, 120_000);

@@ -1,88 +1,31 @@
 // Requests that two readers might tell apart differently, through whole runtimes (security.md §4.5, SEC-H1).
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { realEdges } from "../../src/edges/edges.ts";
 import { type SimulatedEdges, simulatedEdges } from "../../src/edges/simulated.ts";
-import type { ListenOptions, Sockets } from "../../src/edges/sockets.ts";
-import { type AppRuntime, openAppRuntime } from "../../src/host/app-runtime.ts";
-import { type Host, openHost } from "../../src/host/host.ts";
-import { runtimeDefaults } from "../../src/host/options.ts";
-import { openLog } from "../../src/host/telemetry.ts";
 import { FixtureSocket } from "../../src/net/http1/fixture-socket.ts";
 import { until } from "../../src/testing/index.ts";
 import { type RecordedMessage, type RecordingApp, recordingApp } from "./recording-app.ts";
+import { openRuntimes, type SimulatedRuntimes } from "./simulated-runtimes.ts";
 import { type SmugglingCase, smugglingCases } from "./smuggling-corpus.ts";
 
-// The sockets are in memory: a message comes in exactly the pieces that the test sends, and 100,000 connections are cheap.
-let folder: string;
+const appPort = 8080;
 let edges: SimulatedEdges;
 let app: RecordingApp;
-const hosts: Host[] = [];
-const runtimes: AppRuntime[] = [];
-/** What takes the connections of a port. */
-const accept = new Map<number, ListenOptions["onConnection"]>();
-
-const appPort = 8080;
-
-async function openRuntime(appId: string, port: number): Promise<AppRuntime> {
-  const options = {
-    ...runtimeDefaults,
-    ...{
-      appId,
-      appPort: port,
-      listenAddresses: ["127.0.0.1"],
-      enableMetrics: false,
-      httpPort: 0,
-      grpcPort: 0,
-    },
-  };
-  const write = () => undefined;
-  const log = openLog(options, "", write);
-  const sockets: Sockets = {
-    connect: (address, connectOptions) => edges.sockets.connect(address, connectOptions),
-    async listen(address, listenOptions) {
-      const listener = await edges.sockets.listen(address, listenOptions);
-      if ("port" in listener.address) accept.set(listener.address.port, listenOptions.onConnection);
-      return listener;
-    },
-  };
-  const host = await openHost({
-    dataFolder: folder,
-    env: {},
-    log,
-    write,
-    edges: { ...realEdges(), sockets },
-  });
-  hosts.push(host);
-  const runtime = await openAppRuntime({ host, options, write });
-  runtimes.push(runtime);
-  await runtime.initialised;
-  return runtime;
-}
+let runtimes: SimulatedRuntimes;
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), "mecha-smuggling-"));
   edges = simulatedEdges(1);
   app = await recordingApp(edges.sockets, appPort);
-  const callee = await openRuntime("callee", appPort);
-  const caller = await openRuntime("caller", 0);
-  for (const { ports } of [callee, caller]) {
-    await until(
-      async () => (await send(ports.http, marker(0), 1)).statuses[0] === 200,
-      "the app to be found",
-    );
+  runtimes = await openRuntimes(edges, appPort);
+  for (const port of [runtimes.callee, runtimes.caller]) {
+    await until(async () => (await send(port, marker(0), 1)).statuses[0] === 200, "the app to be found");
   }
   app.take();
 });
 
 afterAll(async () => {
-  for (const runtime of runtimes) await runtime.close();
-  for (const host of hosts) await host.close();
+  await runtimes.close();
   await app.close();
-  rmSync(folder, { recursive: true, force: true });
 });
 
 interface Outcome {
@@ -152,12 +95,12 @@ test("SEC-H1: the corpus has at least 400 different cases", () => {
 });
 
 test.each([
-  ["app", 0],
-  ["peer", 1],
+  ["app", "callee"],
+  ["peer", "caller"],
 ] as const)(
   "SEC-H1: whole, with a marker behind: the %s sees nothing or the canonical message",
   async (_, at) => {
-    const port = runtimes[at]?.ports.http as number;
+    const port = runtimes[at];
     const wrong: string[] = [];
     for (const [id, one] of smugglingCases.entries()) {
       wrong.push(await verdict(one, id, () => send(port, one.bytes + marker(id), dueOf(one))));
@@ -170,7 +113,7 @@ test.each([
 /** Pushes pieces into the runtime as its sockets would: nothing is merged on the way. */
 async function push(one: SmugglingCase, pieces: readonly string[]): Promise<Outcome> {
   const socket = new FixtureSocket();
-  accept.get(runtimes[0]?.ports.http as number)?.(socket.asSocket());
+  runtimes.accept(runtimes.callee, socket.asSocket());
   for (const piece of pieces) if (!socket.destroyed) socket.push(Buffer.from(piece, "latin1"));
   for (let i = 0; i < 10_000 && !socket.isEnded && outcomeOf(socket.sent).statuses.length < dueOf(one); i++) {
     await turn();

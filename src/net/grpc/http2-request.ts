@@ -1,4 +1,5 @@
 import { IncomingBody, noBody, readyBytes } from "../http1/body.ts";
+import { isToken } from "../http1/charset.ts";
 import { BodyAborted } from "../http1/errors.ts";
 import type { Body, HttpHandler, HttpReply, HttpRequest, RawHeaders } from "../http1/types.ts";
 import { errorCode } from "../http2/frames.ts";
@@ -8,7 +9,7 @@ import type { RequestHead } from "../http2/request-head.ts";
 
 /** Serves an HTTP/2 request that is not gRPC with a handler written for HTTP/1.1. */
 export function serveHttp2Request(handler: HttpHandler, stream: Http2Stream, head: RequestHead): void {
-  if (!isOneHost(head)) {
+  if (!isToken(head.method) || /[ #]/.test(head.path) || !isOneHost(head)) {
     stream.sendHead({ ":status": 400 }, true);
     return;
   }

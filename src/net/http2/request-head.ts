@@ -93,11 +93,17 @@ function isPath(path: string | undefined, method: string): path is string {
 }
 
 function areFields(lines: readonly string[], from: number): boolean {
+  let hasLength = false;
   for (let i = from; i < lines.length; i += 2) {
     const name = lines[i] as string;
     const value = lines[i + 1] as string;
     if (!fieldName.test(name) || connectionFields.has(name) || !fieldValue.test(value)) return false;
     if (name === "te" && value !== "trailers") return false;
+    if (name === "content-length") {
+      // Equal ones too: the next hop may choose differently.
+      if (hasLength) return false;
+      hasLength = true;
+    }
   }
   return true;
 }

@@ -16,6 +16,8 @@ const hidden = `GET /smuggled HTTP/1.1\r\n${address}\r\n`;
 const request = (line: string, fields = "", body = "") => `${line}\r\n${address}${fields}\r\n${body}`;
 const post = (fields: string, body: string) => request("POST /p HTTP/1.1", fields, body);
 const chunked = (body: string, fields = "") => post(`Transfer-Encoding: chunked\r\n${fields}`, body);
+/** A list in one line of the formatter. */
+const list = (text: string) => text.split("¦");
 const shown = (text: string) => JSON.stringify(text.length > 60 ? `${text.slice(0, 57)}...` : text);
 const bad = (name: string, bytes: string): SmugglingCase => ({ name, bytes, seen: [], isRefused: true });
 const good = (name: string, bytes: string, ...seen: string[]): SmugglingCase => ({
@@ -49,80 +51,14 @@ function controls(): SmugglingCase[] {
 /** Transfer codings that are not exactly `chunked`, alone and beside a length. */
 function codings(): SmugglingCase[] {
   const values = [
-    ...[
-      "xchunked",
-      "chunkedx",
-      "chunke",
-      "chunked1",
-      "chunk",
-      "chunked-",
-      "chunked;",
-      "chunked;q=1",
-      "chunked,",
-    ],
-    ...[
-      ",chunked",
-      "chunked, chunked",
-      "chunked,chunked",
-      "identity",
-      "identity, chunked",
-      "chunked, identity",
-    ],
-    ...[
-      "gzip",
-      "gzip, chunked",
-      "chunked, gzip",
-      "deflate",
-      "compress, chunked",
-      "trailers",
-      "trailers, chunked",
-    ],
-    ...[
-      '"chunked"',
-      "'chunked'",
-      "chunked chunked",
-      "chun ked",
-      "chunked, cow",
-      "cow, chunked",
-      "cow",
-      "*",
-      "\\chunked",
-    ],
-    ...[
-      "chunked\\",
-      "chunked\xa0",
-      "\xa0chunked",
-      "\x85chunked",
-      "chunked\xad",
-      "\xefchunked",
-      "chunked\xff",
-      "c\xf6hunked",
-    ],
-    ...[
-      "ch\u00f9nked",
-      "{chunked}",
-      "[chunked]",
-      "chunked=",
-      "=chunked",
-      "chunked/1.1",
-      "0",
-      "1",
-      "true",
-      "",
-      "  ",
-      ",",
-      ",,",
-    ],
-    ...[
-      "chunked ; a",
-      "identity;chunked",
-      "x=chunked",
-      "%63hunked",
-      "chunked%00",
-      "&#99;hunked",
-      "chunked:",
-      ":chunked",
-    ],
+    ...list("xchunked¦chunkedx¦chunke¦chunked1¦chunk¦chunked-¦chunked;¦chunked;q=1¦chunked,¦,chunked"),
+    ...list("chunked, chunked¦chunked,chunked¦identity¦identity, chunked¦chunked, identity¦gzip"),
+    ...list("gzip, chunked¦chunked, gzip¦deflate¦compress, chunked¦trailers¦trailers, chunked"),
+    ...list("\"chunked\"¦'chunked'¦chunked chunked¦chun ked¦chunked, cow¦cow, chunked¦cow¦*¦\\chunked"),
+    ...list("chunked\\¦chunked\xa0¦\xa0chunked¦\x85chunked¦chunked\xad¦\xefchunked¦chunked\xff"),
+    ...list("c\xf6hunked¦ch\u00f9nked¦{chunked}¦[chunked]¦chunked=¦=chunked¦chunked/1.1¦0¦1¦true¦¦  ¦,"),
+    ...list(",,¦chunked ; a¦identity;chunked¦x=chunked¦%63hunked¦chunked%00¦&#99;hunked¦chunked:"),
+    ...list(":chunked"),
   ];
   return [...new Set(values)].flatMap((value) => [
     bad(`coding ${shown(value)}`, post(`Transfer-Encoding: ${value}\r\n`, `0\r\n\r\n${hidden}`)),
@@ -152,55 +88,9 @@ function contradictions(): SmugglingCase[] {
 
 function lengths(): SmugglingCase[] {
   const values = [
-    ...[
-      "",
-      "+5",
-      "-5",
-      "-0",
-      "0x5",
-      "5x",
-      "x5",
-      "5.0",
-      "5,5",
-      "5, 5",
-      "5,6",
-      "5;5",
-      "5 5",
-      "5 0",
-      "05 5",
-      "five",
-      "5e0",
-    ],
-    ...[
-      "1e1",
-      "0b1",
-      "0o5",
-      "5_0",
-      "5'0",
-      '"5"',
-      "'5'",
-      "(5)",
-      "5,",
-      ",5",
-      "5;",
-      ";5",
-      "5=",
-      "=5",
-      "5/1",
-      "NaN",
-      "Infinity",
-    ],
-    ...[
-      "\xb2",
-      "\xb5",
-      "5\xa0",
-      "\xa05",
-      "%35",
-      "&#53;",
-      "9007199254740993",
-      "18446744073709551621",
-      "4294967301000000",
-    ],
+    ...list('¦+5¦-5¦-0¦0x5¦5x¦x5¦5.0¦5,5¦5, 5¦5,6¦5;5¦5 5¦5 0¦05 5¦five¦5e0¦1e1¦0b1¦0o5¦5_0¦5\'0¦"5"'),
+    ...list("'5'¦(5)¦5,¦,5¦5;¦;5¦5=¦=5¦5/1¦NaN¦Infinity¦\xb2¦\xb5¦5\xa0¦\xa05¦%35¦&#53;"),
+    ...list("9007199254740993¦18446744073709551621¦4294967301000000"),
     ...[
       "99999999999999999999",
       "1".repeat(400),
@@ -267,51 +157,9 @@ function names(): SmugglingCase[] {
 
 function chunks(): SmugglingCase[] {
   const sizes = [
-    ...[
-      "",
-      " ",
-      "0x5",
-      "0X5",
-      "x5",
-      "+5",
-      "-5",
-      " 5",
-      "5 ",
-      "\t5",
-      "5\t",
-      "5 ;a",
-      "5h",
-      "g",
-      "5.",
-      "5,5",
-      "5 5",
-      "5_",
-      "_5",
-    ],
-    ...[
-      "5:",
-      "5=",
-      '"5"',
-      "%35",
-      "5\\",
-      "5/",
-      "\xb5",
-      "5\xa0",
-      "\xa05",
-      "00000000000000005",
-      "10000000000000005",
-      "5\0",
-    ],
-    ...[
-      "ffffffffffffffff",
-      "fffffffffffffffff",
-      "7fffffffffffffff",
-      "8000000000000000",
-      "-1",
-      "1e1_",
-      "(5)",
-      "#5",
-    ],
+    ...list('¦ ¦0x5¦0X5¦x5¦+5¦-5¦ 5¦5 ¦\t5¦5\t¦5 ;a¦5h¦g¦5.¦5,5¦5 5¦5_¦_5¦5:¦5=¦"5"¦%35¦5\\¦5/¦\xb5'),
+    ...list("5\xa0¦\xa05¦00000000000000005¦10000000000000005¦5\0¦ffffffffffffffff¦fffffffffffffffff"),
+    ...list("7fffffffffffffff¦8000000000000000¦-1¦1e1_¦(5)¦#5"),
   ];
   const ends = ["\n", "\r", "\r\r\n", "\n\r", "\r\n\n", " \n", "\r \n", "\x0b\r", "", "\\r\\n"];
   return [
@@ -353,62 +201,17 @@ function startLines(): SmugglingCase[] {
     ..."HTTP/0.9 HTTP/0.0 HTTP/-1.1 HTTP/+1.1 http/1.1 Http/1.1 HTTP1.1 HTTP//1.1 HTTP\\1.1 HTTPS/1.1 HTTP/1.1x HTTP/x.1 XHTTP/1.1 /1.1"
       .split(" ")
       .map((version) => `GET / ${version}`),
-    ...[
-      "GET /",
-      "GET",
-      "",
-      "GET  / HTTP/1.1",
-      "GET /  HTTP/1.1",
-      "GET / HTTP/1.1 ",
-      " GET / HTTP/1.1",
-      "GET\t/\tHTTP/1.1",
-    ],
-    ...[
-      "GET / HTTP/1.1 HTTP/1.1",
-      "GET / x HTTP/1.1",
-      "GET /a b HTTP/1.1",
-      "GET HTTP/1.1",
-      "GET a HTTP/1.1",
-      "GET ../a HTTP/1.1",
-    ],
-    ...[
-      "GET ?a HTTP/1.1",
-      "GET #a HTTP/1.1",
-      "GET /a#b HTTP/1.1",
-      "GET /?#b HTTP/1.1",
-      "GET * HTTP/1.1",
-      "POST * HTTP/1.1",
-    ],
-    ...[
-      "OPTIONS ** HTTP/1.1",
-      "GET localhost HTTP/1.1",
-      "GET localhost:80 HTTP/1.1",
-      "CONNECT localhost:80 HTTP/1.1",
-    ],
-    ...[
-      "CONNECT / HTTP/1.1",
-      "GET http://evil.example/ HTTP/1.1",
-      "GET http://localhost:81/ HTTP/1.1",
-      "GET http:/localhost/ HTTP/1.1",
-    ],
-    ...[
-      "GET http://localhost@evil.example/ HTTP/1.1",
-      "GET http://evil.example@localhost/ HTTP/1.1",
-      "GET http:///a HTTP/1.1",
-    ],
-    ...[
-      "GET ftp://localhost/ HTTP/1.1",
-      "GET file:///etc/passwd HTTP/1.1",
-      "GET http://localhost\\@evil.example/ HTTP/1.1",
-    ],
-    ...[
-      "GET //evil.example\\a HTTP/1.2",
-      "GET \\a HTTP/1.1",
-      "G[T / HTTP/1.1",
-      "G=T / HTTP/1.1",
-      "GET, / HTTP/1.1",
-      "G\xcbT / HTTP/1.1",
-    ],
+    ...list("GET /¦GET¦¦GET  / HTTP/1.1¦GET /  HTTP/1.1¦GET / HTTP/1.1 ¦ GET / HTTP/1.1"),
+    ...list("GET\t/\tHTTP/1.1¦GET / HTTP/1.1 HTTP/1.1¦GET / x HTTP/1.1¦GET /a b HTTP/1.1¦GET HTTP/1.1"),
+    ...list("GET a HTTP/1.1¦GET ../a HTTP/1.1¦GET ?a HTTP/1.1¦GET #a HTTP/1.1¦GET /a#b HTTP/1.1"),
+    ...list("GET /?#b HTTP/1.1¦GET * HTTP/1.1¦POST * HTTP/1.1¦OPTIONS ** HTTP/1.1"),
+    ...list("GET localhost HTTP/1.1¦GET localhost:80 HTTP/1.1¦CONNECT localhost:80 HTTP/1.1"),
+    ...list("CONNECT / HTTP/1.1¦GET http://evil.example/ HTTP/1.1¦GET http://localhost:81/ HTTP/1.1"),
+    ...list("GET http:/localhost/ HTTP/1.1¦GET http://localhost@evil.example/ HTTP/1.1"),
+    ...list("GET http://evil.example@localhost/ HTTP/1.1¦GET http:///a HTTP/1.1"),
+    ...list("GET ftp://localhost/ HTTP/1.1¦GET file:///etc/passwd HTTP/1.1"),
+    ...list("GET http://localhost\\@evil.example/ HTTP/1.1¦GET //evil.example\\a HTTP/1.2"),
+    ...list("GET \\a HTTP/1.1¦G[T / HTTP/1.1¦G=T / HTTP/1.1¦GET, / HTTP/1.1¦G\xcbT / HTTP/1.1"),
     ...[
       "GET;x / HTTP/1.1",
       "{GET} / HTTP/1.1",
@@ -426,34 +229,10 @@ function hosts(): SmugglingCase[] {
     `hOST: ${value}\r\nHost: localhost`,
   ]);
   const values = [
-    ...[
-      "localhost evil.example",
-      "localhost, evil.example",
-      "localhost/evil",
-      "u@localhost",
-      "localhost?",
-      "localhost#",
-    ],
-    ...[
-      "localhost\\",
-      "localhost:a",
-      "localhost:1:2",
-      "localhost:123456",
-      "[::1",
-      "[::1]x",
-      "::1]",
-      "[::1]:x",
-      "local%host",
-    ],
-    ...[
-      "http://localhost",
-      "localhost;x y",
-      '"localhost"',
-      "<localhost>",
-      "localhost\xa0",
-      "lo\xe9calhost",
-      "localhost:-1",
-    ],
+    ...list("localhost evil.example¦localhost, evil.example¦localhost/evil¦u@localhost¦localhost?"),
+    ...list("localhost#¦localhost\\¦localhost:a¦localhost:1:2¦localhost:123456¦[::1¦[::1]x¦::1]¦[::1]:x"),
+    ...list('local%host¦http://localhost¦localhost;x y¦"localhost"¦<localhost>¦localhost\xa0'),
+    ...list("lo\xe9calhost¦localhost:-1"),
   ].map((value) => `Host: ${value}`);
   return [...other, ...values].map((lines) =>
     bad(`host ${shown(lines)}`, `GET / HTTP/1.1\r\n${lines}\r\ndapr-app-id: callee\r\n\r\n`),
@@ -521,6 +300,11 @@ function accepted(): SmugglingCase[] {
       request("DELETE /g HTTP/1.1", "Transfer-Encoding: chunked\r\n", "1\r\nx\r\n0\r\n\r\n"),
       "DELETE /g x",
     ),
+  ];
+}
+
+function acceptedPaths(): SmugglingCase[] {
+  return [
     good("dot segments", request("GET /a/../b/./c//d HTTP/1.1"), "GET /b/c/d "),
     good("encoded dot segments", request("GET /a/%2e%2e/b HTTP/1.1"), "GET /b "),
     good(
@@ -586,6 +370,7 @@ const all = [
     hosts,
     codecCases,
     accepted,
+    acceptedPaths,
   ],
 ].flatMap((family) => family());
 

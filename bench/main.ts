@@ -17,6 +17,10 @@ const order = [
   "start",
   "memory",
   "latency",
+  "proxy-grpc",
+  "stream",
+  "connections",
+  "overload",
 ];
 
 const { values, positionals } = parseArgs({

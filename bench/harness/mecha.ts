@@ -17,6 +17,8 @@ export interface Mecha {
 }
 
 export interface MechaOptions {
+  /** `appId` when absent. */
+  as?: string;
   appPort?: number;
   flags?: string[];
   /** Which program: the checkout's launcher, or the built executable. */
@@ -35,13 +37,13 @@ export function launchMecha(
   ports: { httpPort: number; grpcPort: number },
   options: MechaOptions,
 ): LoggedProgram {
-  const { appPort, flags = [], program = join(root, "mecha") } = options;
+  const { as = appId, appPort, flags = [], program = join(root, "mecha") } = options;
   const app = appPort === undefined ? [] : ["--app-port", String(appPort)];
   const api = ["--dapr-http-port", String(ports.httpPort), "--dapr-grpc-port", String(ports.grpcPort)];
   // Chosen by the system: another runtime of this machine may be taking the default one at this moment.
   const metrics = ["--metrics-port", "0"];
   const [command, ...before] = profiled(program);
-  const words = ["run", "--app-id", appId, ...app, ...api, ...metrics, "--log-level", "warn", ...flags];
+  const words = ["run", "--app-id", as, ...app, ...api, ...metrics, "--log-level", "warn", ...flags];
   return startLogged(command, [...before, ...words]);
 }
 

@@ -44,6 +44,8 @@ export interface RuntimeResources {
   /** Visible resources of the kinds that nothing else here names: routes and policies of mecha's own. */
   readonly policies: readonly Resource[];
   onPolicies(listener: () => void): void;
+  /** Whether there is one of that name, for whichever app. */
+  isKnown(kind: "Component" | "HTTPEndpoint", name: string): boolean;
   close(): Promise<void>;
 }
 
@@ -130,6 +132,12 @@ class Resources implements RuntimeResources {
 
   onConfiguration(listener: (configuration: Configuration) => void): void {
     this.configurationListeners.push(listener);
+  }
+
+  isKnown(kind: "Component" | "HTTPEndpoint", name: string): boolean {
+    if (kind === "HTTPEndpoint") return this.set.httpEndpoints.some((one) => one.name === name);
+    const isOpen = this.components.all().some((one) => one.name === name);
+    return isOpen || this.set.components.some((one) => one.name === name);
   }
 
   onIdempotencies(listener: () => void): void {

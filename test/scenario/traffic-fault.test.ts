@@ -80,3 +80,11 @@ test("of two policies on one block of a target the older counts, and the other i
   expect((await call()).status).toBe(501);
   expect(mecha.log()).toContain("a TrafficPolicy is conflicted");
 });
+
+test("a policy for a component that does not exist is named in the log", async () => {
+  const target = "targetRefs: [ { kind: Component, name: stroe } ]";
+  const { mecha } = await shopAndOrders([
+    trafficPolicy("a", `{ ${target}, fault: { delay: { fixedDelay: 1ms } } }`),
+  ]);
+  expect(mecha.log()).toContain("a TrafficPolicy is for Component stroe, which does not exist");
+});

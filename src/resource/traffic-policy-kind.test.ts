@@ -1,0 +1,70 @@
+import { expect, test } from "bun:test";
+import type { Log } from "../telemetry/telemetry.ts";
+import { checkResources } from "./load.ts";
+import type { TrafficPolicySpec } from "./traffic.ts";
+
+const log: Log = {
+  ...{ debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, fatal: () => {} },
+  scope: () => log,
+};
+
+/** The spec, or what a person gets to see. */
+async function read(spec: string): Promise<TrafficPolicySpec | string> {
+  const target = spec.includes("targetRefs") ? "" : "  targetRefs: [ { kind: App, name: a } ]\n";
+  const head = "apiVersion: mecha.run/v1alpha1\nkind: TrafficPolicy\nmetadata: { name: t }\nspec:\n";
+  const files = [{ path: "t.yaml", bytes: Buffer.from(head + target + spec) }];
+  try {
+    const set = await checkResources({ files, print: "" }, { isStrict: false, env: {}, log });
+    return set.others[0]?.spec as TrafficPolicySpec;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+test("blocks have Istio's and Envoy's defaults", async () => {
+  const spec = await read(
+    "  retries: {}\n  retryBudget: {}\n  circuitBreaker: {}\n  adaptiveConcurrency: {}\n  admissionControl: {}\n",
+  );
+  expect(spec).toMatchObject({
+    retries: {
+      ...{ attempts: 2, perTryTimeoutMs: 0, backoffMs: 25, backoffMaxMs: 250, retryAfterMaxMs: 300_000 },
+      retryOn: ["connect-failure", "refused-stream", "unavailable", "cancelled"],
+    },
+    retryBudget: { percent: 20, minRetryConcurrency: 3, budgetIntervalMs: 0 },
+    circuitBreaker: { maxRequests: 1, intervalMs: 0, timeoutMs: 60_000, trip: "" },
+    adaptiveConcurrency: { sampleAggregatePercentile: 50, maxConcurrencyLimit: 1000, minRttRequestCount: 50 },
+    admissionControl: { samplingWindowMs: 30_000, srThreshold: 95, maxRejectionProbability: 80 },
+  });
+});
+
+test("percentages are Istio's objects or numbers, statuses of retryOn are codes", async () => {
+  const spec = await read(
+    "  fault: { delay: { percentage: { value: 0.5 }, fixedDelay: 2s }, abort: { percentage: 5, grpcStatus: NOT_FOUND } }\n  retries: { retryOn: '5xx, 429' }\n",
+  );
+  expect(spec).toMatchObject({
+    fault: {
+      delay: { percentage: 0.5, fixedDelayMs: 2000 },
+      abort: { percentage: 5, grpcStatus: 5, error: "fault filter abort" },
+    },
+    retries: { retryOn: ["5xx", "retriable-status-codes"], retriableStatusCodes: [429] },
+  });
+});
+
+test.each([
+  ["  fault: {}\n", "spec.fault needs delay, abort"],
+  ["  fault: { delay: { fixedDelay: 6m } }\n", "at most 5m"],
+  ["  fault: { abort: { httpStatus: 500, grpcStatus: 14 } }\n", "not both"],
+  ["  retries: { retryOn: sometimes }\n", "got sometimes"],
+  ["  retries: { ignorePreviousHosts: true }\n", "spec.retries.ignorePreviousHosts is not implemented"],
+  ["  hedging: {}\n", "spec.hedging.delay"],
+  ["  hedging: { delay: 1s, onPerTryTimeout: true }\n", "spec.hedging.onPerTryTimeout is not implemented"],
+  ["  circuitBreaker: { trip: 'requests + 1' }\n", "trip must be a CEL condition"],
+  ["  fallback: {}\n", "one of directResponse and to"],
+  ["  fallback: { staleCache: true, directResponse: {} }\n", "spec.fallback.staleCache is not implemented"],
+  ["  fallback: { to: topic://a/b }\n", "app://id/path"],
+  ["  mirror: []\n", "spec.mirror is not implemented"],
+  ["  targetRefs: [ { kind: AppVersion, name: a } ]\n", "AppVersion is not implemented"],
+  ["  retries: { attemps: 1 }\n", "attemps"],
+])("%s is refused", async (spec, why) => {
+  expect(await read(spec)).toContain(why);
+});

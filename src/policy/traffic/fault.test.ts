@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Bed, get, shape } from "./fixture.ts";
+import { Bed, get, shape } from "./fixture-bed.ts";
 
 const all = {
   bandwidthKbps: 0,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { SimulatedClock, simulatedEdges } from "../../edges/simulated.ts";
 import { rejectionChance } from "./admission-control.ts";
-import { type Answer, Bed, get, shape } from "./fixture.ts";
+import { type Answer, Bed, get, shape } from "./fixture-bed.ts";
 import { Gradient } from "./gradient.ts";
 
 const breaker = { maxRequests: 1, intervalMs: 0, timeoutMs: 1000, trip: "" };

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { type Answer, Bed, get, shape } from "./fixture.ts";
+import { type Answer, Bed, get, shape } from "./fixture-bed.ts";
 
 const hedging = { delayMs: 50, maxExtra: 1, methods: ["GET"] };
 

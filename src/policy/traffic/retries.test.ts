@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import type { RetriesSpec } from "../../resource/traffic.ts";
-import { type Answer, Bed, get, settled, shape } from "./fixture.ts";
+import { type Answer, Bed, get, settled, shape } from "./fixture-bed.ts";
 import { backoffMs, pauseOf } from "./retries.ts";
 
 function retries(some: Partial<RetriesSpec>): RetriesSpec {

@@ -21,6 +21,7 @@ import { createHttpApi } from "../transport/http/api.ts";
 import { openAccessControl } from "./access-control.ts";
 import { openActors, type PeerAddress } from "./actors.ts";
 import { announcedAddress } from "./announced-address.ts";
+import { openGateways } from "./gateway.ts";
 import { apiAddresses, guardOf, metricsHandler } from "./guard.ts";
 import { createHealthTargets } from "./health-targets.ts";
 import type { Host } from "./host.ts";
@@ -105,7 +106,7 @@ class Runtime implements AppRuntime {
   private readonly host: Host;
   private readonly health: HealthTargets = createHealthTargets();
   private readonly lifetime = new AbortController();
-  private readonly listeners: Listener[] = [];
+  private readonly listeners: Pick<Listener, "close">[] = [];
   private readonly closers: (() => Promise<void> | void)[] = [];
   private readonly shutdownListeners: ((request: { force: boolean }) => void)[] = [];
   private registration: Registration | undefined;
@@ -142,6 +143,8 @@ class Runtime implements AppRuntime {
     await this.idempotency?.apply(this.resources.idempotencies);
     await this.scope.schedules.reload();
     await this.listen(telemetry);
+    const { resources, scope } = this;
+    this.listeners.push(await openGateways({ host, options, resources, invoker: scope.invoker, telemetry }));
     this.health.setOutboundReady(true);
   }
 

@@ -16,7 +16,7 @@ import {
   type OutgoingCall,
 } from "./forward-http.ts";
 import { methodOutside, methodToLocal, methodToPeer, methodToSelf } from "./forward-method.ts";
-import { createGrpcProxy } from "./grpc-proxy.ts";
+import { createGrpcProxy, createRoutedProxy, type GrpcProxyOptions } from "./grpc-proxy.ts";
 import { type AppName, forwardedLines, thisHost, trustDomainDefault } from "./identity.ts";
 import { InvocationMetrics } from "./invocation-metrics.ts";
 import type {
@@ -35,6 +35,7 @@ import { PeerLinks } from "./peer-links.ts";
 import { callerMetadata } from "./proxy-metadata.ts";
 import type { Registry } from "./registry.ts";
 import { builtInServiceRetries, type ConnectRetry } from "./retry.ts";
+import type { GrpcTable } from "./routes/grpc-table.ts";
 import type { SignalledCall } from "./routes/route-method.ts";
 import { Router } from "./routes/router.ts";
 import type { Routes } from "./routes/routes.ts";
@@ -81,6 +82,7 @@ class AppInvoker implements Invoker {
   readonly #links: PeerLinks;
   readonly #metrics: InvocationMetrics;
   readonly #proxy: GrpcProxyTarget;
+  readonly #proxyOptions: GrpcProxyOptions;
   readonly #router: Router;
   readonly #targets = new Map<string, { target: Target; endpoint: ExternalEndpoint | undefined }>();
 
@@ -110,11 +112,12 @@ class AppInvoker implements Invoker {
       sendMethod: (callee, call, aim) => this.#sendMethod(callee, call, aim),
     });
     const resolveTarget = (id: string): Target => this.#target(id);
-    this.#proxy = createGrpcProxy({
+    this.#proxyOptions = {
       ...{ ...this.#forward, telemetry, resolveTarget, links: this.#links },
       routes: options.routes,
       random: options.random ?? realRandom,
-    });
+    };
+    this.#proxy = createGrpcProxy(this.#proxyOptions);
   }
 
   invokeHttp({ id, target, request, span }: InvokeHttpRequest): Promise<HttpReply> {
@@ -141,6 +144,10 @@ class AppInvoker implements Invoker {
     } catch (error) {
       throw asFault(id, error);
     }
+  }
+
+  routeGrpc(table: () => GrpcTable): GrpcProxyTarget {
+    return createRoutedProxy(table, this.#proxyOptions);
   }
 
   async invokeUnary(request: InvokeUnaryRequest): Promise<InvokeUnaryReply> {

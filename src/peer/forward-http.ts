@@ -133,7 +133,11 @@ export async function forwardOutside(
   const response = await options.httpClient.request(target.address, {
     method: request.method,
     target: externalPath(target, call.target),
-    headers: externalHeaders(outgoingHeaders(request).concat(hostLine(call, "Host")), target, call.trace),
+    headers: externalHeaders(
+      outgoingHeaders(request).concat(call.forwarded ?? [], hostLine(call, "Host")),
+      target,
+      call.trace,
+    ),
     body: call.body,
     ...departureOf(request),
   });

@@ -22,6 +22,7 @@ import { appField, peerFields } from "./peer-link.ts";
 import type { PeerLinks } from "./peer-links.ts";
 import { forwardedMetadata, traceMetadata } from "./proxy-metadata.ts";
 import { callPeer, UnknownApp } from "./retry.ts";
+import type { GrpcTable } from "./routes/grpc-table.ts";
 import { changeHeaderObject } from "./routes/header-change.ts";
 import { type GrpcAim, type RoutedGrpc, routeGrpc } from "./routes/route-grpc.ts";
 import type { Routes } from "./routes/routes.ts";
@@ -46,6 +47,16 @@ const missingTarget =
 /** Proxies calls of any service to the app their metadata names. */
 export function createGrpcProxy(options: GrpcProxyOptions): GrpcProxyTarget {
   return { kind: "proxy", connect: (context) => connect(context, options) };
+}
+
+/** Proxies calls by the routes of a gateway. */
+export function createRoutedProxy(table: () => GrpcTable, options: GrpcProxyOptions): GrpcProxyTarget {
+  const connectRouted = async (context: GrpcContext): Promise<ProxyConnection> =>
+    routedConnection(
+      routeGrpc(table(), context, () => options.random.next()),
+      options,
+    );
+  return { kind: "proxy", connect: connectRouted };
 }
 
 async function connect(context: GrpcContext, options: GrpcProxyOptions): Promise<ProxyConnection> {

@@ -1,6 +1,7 @@
 import type { GrpcContext, GrpcProxyTarget } from "../net/grpc/types.ts";
 import type { HttpReply, HttpRequest } from "../net/http1/types.ts";
 import type { Span } from "../telemetry/telemetry.ts";
+import type { GrpcTable } from "./routes/grpc-table.ts";
 import type { HttpTable } from "./routes/http-table.ts";
 
 /** Service invocation from one app: finds the target (own app, another app, HTTPEndpoint, URL) and calls it. */
@@ -9,6 +10,8 @@ export interface Invoker {
   invokeHttp(request: InvokeHttpRequest): Promise<HttpReply>;
   /** A request that came in by a gateway. */
   routeHttp(request: RouteHttpRequest): Promise<HttpReply>;
+  /** The same for gRPC calls, by the routes as they are at each call. */
+  routeGrpc(table: () => GrpcTable): GrpcProxyTarget;
   /** gRPC InvokeService (legacy unary). */
   invokeUnary(request: InvokeUnaryRequest): Promise<InvokeUnaryReply>;
   /** Proxying of any gRPC service by `dapr-app-id` metadata. */

@@ -5,7 +5,6 @@ const listenersMax = 64;
 
 /** Gateway API's Gateway: the ports by which requests come in from outside. */
 export function readGateway(spec: FieldReader): GatewaySpec {
-  spec.warn("Gateway is not implemented yet and has no effect");
   // mecha is the one class there is.
   spec.text("gatewayClassName");
   for (const name of ["infrastructure", "backendTLS", "allowedListeners", "defaultScope", "tls"])

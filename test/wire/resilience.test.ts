@@ -211,6 +211,10 @@ describe("resilience of invocation", () => {
         return { data, contentType: "", headers: [], trailers: [] };
       },
       routeHttp: () => Promise.reject(new Error("no gateway in this test")),
+      routeGrpc: () => ({
+        kind: "proxy",
+        connect: () => Promise.reject(new Error("no gateway in this test")),
+      }),
       proxy: () => ({ kind: "proxy", connect: () => Promise.reject(new Error("unused")) }),
       close: async () => {},
     };

@@ -109,6 +109,10 @@ export class ServerCall implements GrpcContext, StreamReceiver {
     return this.#controller.signal;
   }
 
+  get authority(): string | undefined {
+    return this.head.authority;
+  }
+
   get(lowerName: string): string | undefined {
     for (const entry of this.metadata) if (entry[0] === lowerName) return entry[1];
     return undefined;

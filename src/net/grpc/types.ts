@@ -9,6 +9,8 @@ export interface GrpcContext {
   /** `/package.Service/Method`. */
   readonly path: string;
   readonly metadata: Metadata;
+  /** The host that was called, as the client named it. */
+  readonly authority?: string | undefined;
   /** First value by lower-case name. */
   get(lowerName: string): string | undefined;
   /** Absolute, from grpc-timeout. */

@@ -39,7 +39,7 @@ export function routeGrpc(table: GrpcTable, context: GrpcContext, next: () => nu
 function route(table: GrpcTable, context: GrpcContext, next: () => number): RoutedGrpc {
   const rule = table.find({
     path: context.path,
-    hostname: hostParts(context.get(":authority") ?? "").hostname,
+    hostname: hostParts(context.authority ?? "").hostname,
     header: (lowerName) => context.get(lowerName),
   });
   if (rule === undefined) throw noRule(context.path);

@@ -3,14 +3,17 @@ import { GrpcError } from "../net/grpc/types.ts";
 import type { HttpReply, HttpRequest } from "../net/http1/types.ts";
 import type { InvokeHttpRequest } from "../peer/invoker.ts";
 import { canonicalTarget } from "../peer/method-path.ts";
-import type { RequestCache } from "../policy/cache/http-caches.ts";
+import type { HttpCaches, RequestCache } from "../policy/cache/http-caches.ts";
 import type { CacheReply, CacheRequest, Send } from "../policy/cache/reply.ts";
+
+/** A call whose span is made only when it is sent. */
+export type CachedInvocation = Omit<InvokeHttpRequest, "span">;
 
 /** A call through the cache of its target. */
 export function invokeCached(
   cache: RequestCache,
-  invocation: InvokeHttpRequest,
-  next: (invocation: InvokeHttpRequest) => Promise<HttpReply>,
+  invocation: CachedInvocation,
+  next: (invocation: CachedInvocation) => Promise<HttpReply>,
 ): HttpReply | Promise<HttpReply> {
   let request: CacheRequest;
   try {
@@ -23,6 +26,14 @@ export function invokeCached(
     next(change === undefined ? invocation : { ...invocation, request: changed(invocation.request, change) });
   const reply = cache.handle(request, send);
   return reply instanceof Promise ? reply.then(undefined, (error) => failed(invocation.id, error)) : reply;
+}
+
+/** What is kept for a call that would end with an error. */
+export async function staleAnswer(
+  caches: HttpCaches | undefined,
+  { id, target, request }: CachedInvocation,
+): Promise<HttpReply | undefined> {
+  return caches?.lastResort(id, new CachedCall(request, canonicalTarget(target)));
 }
 
 /** What the cache looks at; the signal, which is dear, only when it is asked for. */

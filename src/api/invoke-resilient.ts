@@ -2,21 +2,27 @@ import { errors, Fault } from "../errors.ts";
 import { GrpcError } from "../net/grpc/types.ts";
 import type { Body, HttpReply, HttpRequest } from "../net/http1/types.ts";
 import type { InvokeHttpRequest, InvokeUnaryReply, InvokeUnaryRequest } from "../peer/invoker.ts";
+import { notToKeep } from "../policy/cache/reply.ts";
 import type { FailureCode } from "../policy/resilience/codes.ts";
 import type { ResiliencePolicy } from "../policy/resilience/policy.ts";
 import type { GivenAnswer } from "../policy/use/layer.ts";
 import { type PlacedLayers, runPlaced } from "../policy/use/use-policies.ts";
+import type { Span } from "../telemetry/telemetry.ts";
 import type { AppScope } from "./call.ts";
-import { invokeCached } from "./invoke-cache.ts";
+import { type CachedInvocation, invokeCached, staleAnswer } from "./invoke-cache.ts";
 import { resilienceOf } from "./resilience.ts";
 import { slowedReply } from "./slowed-body.ts";
 
 /** Calls an app inside the policies that target it, if there are any; what is kept of earlier answers comes first. */
-export function invokeHttp(app: AppScope, request: InvokeHttpRequest): HttpReply | Promise<HttpReply> {
-  const cache = app.policies.caches?.at(request.id);
-  return cache === undefined
-    ? invokeUncached(app, request)
-    : invokeCached(cache, request, (changed) => invokeUncached(app, changed));
+export function invokeHttp(
+  app: AppScope,
+  call: CachedInvocation,
+  spanOf: () => Span,
+): HttpReply | Promise<HttpReply> {
+  const send = ({ id, target, request }: CachedInvocation) =>
+    invokeUncached(app, { id, target, request, span: spanOf() });
+  const cache = app.policies.caches?.at(call.id);
+  return cache === undefined ? send(call) : invokeCached(cache, call, send);
 }
 
 function invokeUncached(app: AppScope, request: InvokeHttpRequest): Promise<HttpReply> {
@@ -88,11 +94,12 @@ async function attemptHttp(
   const elsewhere = (other: string, path: string, signal = request.signal) => {
     const target = path === "" ? invocation.target : path;
     const sent = attemptOf(request, signal, body?.());
-    return app.invoker.invokeHttp({ ...invocation, id: other, target, request: sent });
+    return app.invoker.invokeHttp({ ...invocation, id: other, target, request: sent }).then(notToKeep);
   };
   const options = {
     ...{ signal: request.signal, isRepeatable: body !== undefined, dispose, elsewhere },
     ...{ codeOf: codeOfReply, codeOfError, answer: answerOf, good: answerOf },
+    stale: () => staleAnswer(app.policies.caches, invocation),
     ...{ headerOf: headerOfReply, slowed: slowedReply },
   };
   const header = (lowerName: string) => request.header(lowerName);
@@ -103,9 +110,12 @@ async function attemptHttp(
 /** As the fault would be told, or with the body that a policy gives. */
 function answerOf({ fault, headers = [], body }: GivenAnswer): HttpReply {
   const { code, http, message } = fault;
-  if (body !== undefined) return { status: http, headers: [...headers], body };
+  if (body !== undefined) return notToKeep({ status: http, headers: [...headers], body });
   const lines = [...headers, "Content-Type", "application/json"];
-  return { status: http, headers: lines, body: JSON.stringify({ errorCode: code, message }) };
+  return notToKeep({
+    ...{ status: http, headers: lines },
+    body: JSON.stringify({ errorCode: code, message }),
+  });
 }
 
 /** A body that can be sent again; `undefined` when its length is not known: streams are sent once. */

@@ -1,5 +1,6 @@
 import { errors } from "../errors.ts";
 import type { HttpReply } from "../net/http1/types.ts";
+import { isTraced } from "../policy/trace.ts";
 import type { Span } from "../telemetry/telemetry.ts";
 import { Dapr } from "../wire/dapr/proto/runtime/v1/dapr_pb.js";
 import type { HttpCall } from "./call.ts";
@@ -70,11 +71,13 @@ export const invokeService = operation(Dapr.method.invokeService, {
 });
 
 function forward(http: HttpCall): HttpReply | Promise<HttpReply> {
-  const { request, app, span } = http;
+  const { app, request } = http;
   const { id, target } = invocationOf(request.target, (name) => http.header(name));
   if (id === "") throw errors.INVOKE_NO_APP_ID();
-  if (span.isRecorded) describe(span, id, target.split("?", 1)[0] as string);
-  return invokeHttp(app, { id, target, request, span });
+  if (isTraced(app.configuration.tracing) && http.span.isRecorded) {
+    describe(http.span, id, target.split("?", 1)[0] as string);
+  }
+  return invokeHttp(app, { id, target, request }, () => http.span);
 }
 
 /** Invocations are named by what they call, whatever path or protocol they came by (dapr-api.md §16.2). */
@@ -108,6 +111,7 @@ function invokedPath(rawTarget: string): string {
 }
 
 function decodeId(raw: string): string {
+  if (!raw.includes("%") && !raw.includes("+")) return raw;
   try {
     return decodeURIComponent(raw.replaceAll("+", " "));
   } catch {

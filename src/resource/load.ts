@@ -17,6 +17,7 @@ import type {
   SubscriptionResource,
   WorkflowAccessPolicyResource,
 } from "./resource.ts";
+import { checkCacheTags } from "./traffic-cache.ts";
 
 export interface LoadOptions {
   /** `mecha daprd`: what Dapr passes over is passed over with a warning, elsewhere it is an error. */
@@ -96,6 +97,7 @@ export async function inspectResources(
   for (const file of files) resources.push(...(await parseResources(file, options, problems)));
   refuseDuplicates(resources, problems);
   problems.push(...(await checkTrips(resources, options.isStrict)));
+  problems.push(...(await checkCacheTags(resources)));
   return { problems, set: sorted(resources, print) };
 }
 

@@ -1,6 +1,8 @@
 import { parseQuantity } from "../kit/quantity.ts";
 import type { FieldReader } from "./field-reader.ts";
-import type { CacheSpec, CollapseSpec, TrafficTarget } from "./traffic.ts";
+import type { Problem } from "./problem.ts";
+import type { Resource } from "./resource.ts";
+import type { CacheSpec, CollapseSpec, TrafficPolicyResource, TrafficTarget } from "./traffic.ts";
 
 const kib = 1024;
 const bodyDefault = 1024 * kib;
@@ -12,6 +14,7 @@ const staleMaxMs = 30 * dayMs;
 const storeTimeoutDefaultMs = 250;
 const storeTimeoutMaxMs = 10_000;
 const listMax = 64;
+const expressionLengthMax = 4096;
 
 /** Targets whose answers are HTTP and come by an id. */
 const cachedKinds: readonly TrafficTarget["kind"][] = ["App", "HTTPEndpoint"];
@@ -49,6 +52,31 @@ export function readCollapse(spec: FieldReader, targets: readonly TrafficTarget[
   checkTargets(spec, "collapse", targets);
   collapse.refused("batch", () => false);
   return { singleFlight: collapse.flag("singleFlight", true) };
+}
+
+/** Checks the expressions of tags. Apart from the reading, because CEL is loaded only where there is some. */
+export async function checkCacheTags(resources: readonly Resource[]): Promise<Problem[]> {
+  const problems: Problem[] = [];
+  for (const resource of resources) {
+    if (resource.kind !== "TrafficPolicy") continue;
+    const { tags = "" } = (resource as TrafficPolicyResource).spec.cache ?? {};
+    const why = tags === "" ? undefined : await whyNoExpression(tags);
+    if (why === undefined) continue;
+    const message = `tags must be a CEL expression over request and response: ${why}`;
+    problems.push({ severity: "error", message, source: resource.at("spec", "cache", "tags") });
+  }
+  return problems;
+}
+
+async function whyNoExpression(expression: string): Promise<string | undefined> {
+  if (expression.length > expressionLengthMax) return `longer than ${expressionLengthMax} characters`;
+  const { parse } = await import("@bufbuild/cel");
+  try {
+    parse(expression);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
 }
 
 function checkTargets(spec: FieldReader, block: string, targets: readonly TrafficTarget[]): void {

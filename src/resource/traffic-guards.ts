@@ -26,19 +26,23 @@ export function readCircuitBreaker(spec: FieldReader): CircuitBreakerSpec | unde
 export function readFallback(spec: FieldReader): FallbackSpec | undefined {
   const fallback = spec.object("fallback");
   if (fallback === undefined) return undefined;
-  fallback.refused("staleCache", (value) => value === false);
+  const staleCache = fallback.flag("staleCache", false);
   const direct = fallback.object("directResponse");
   const directResponse = direct && readDirectResponse(direct);
   const to = readDestination(fallback, "to");
   if (to !== undefined && to.kind !== "app")
     fallback.fail("spec.fallback.to must be like app://id/path", "to");
-  if ((directResponse === undefined) === !fallback.has("to"))
-    spec.fail("spec.fallback takes one of directResponse and to", "fallback");
+  const others = Number(directResponse !== undefined) + Number(fallback.has("to"));
+  if (others > 1 || (others === 0 && !staleCache))
+    spec.fail(
+      "spec.fallback takes one of directResponse and to, or staleCache and perhaps one of them",
+      "fallback",
+    );
   return {
     on: readReasons(fallback),
     directResponse,
     to: to?.kind === "app" ? { id: to.id, path: to.path } : undefined,
-    staleCache: false,
+    staleCache,
   };
 }
 

@@ -37,6 +37,19 @@ test("blocks have Istio's and Envoy's defaults", async () => {
   });
 });
 
+test("a cache has defaults, and sizes and times as they are written", async () => {
+  const memory = { store: "memory", maxBodyBytes: 1 << 20, maxBytes: 64 << 20, methods: ["GET", "HEAD"] };
+  expect(await read("  cache: {}\n  collapse: {}\n")).toMatchObject({
+    cache: { ...memory, tags: "", staleIfErrorMs: 0 },
+    collapse: { singleFlight: true },
+  });
+  expect(
+    await read("  cache: { ttl: 1m, vary: [Accept], staleIfError: 1h, maxBytes: 1Mi, tags: '[\"a\"]' }\n"),
+  ).toMatchObject({
+    cache: { ttlMs: 60_000, vary: ["accept"], staleIfErrorMs: 3_600_000, maxBytes: 1 << 20, tags: '["a"]' },
+  });
+});
+
 test("percentages are Istio's objects or numbers, statuses of retryOn are codes", async () => {
   const spec = await read(
     "  fault: { delay: { percentage: { value: 0.5 }, fixedDelay: 2s }, abort: { percentage: 5, grpcStatus: NOT_FOUND } }\n  retries: { retryOn: '5xx, 429' }\n",
@@ -60,7 +73,16 @@ test.each([
   ["  hedging: { delay: 1s, onPerTryTimeout: true }\n", "spec.hedging.onPerTryTimeout is not implemented"],
   ["  circuitBreaker: { trip: 'requests + 1' }\n", "trip must be a CEL condition"],
   ["  fallback: {}\n", "one of directResponse and to"],
-  ["  fallback: { staleCache: true, directResponse: {} }\n", "spec.fallback.staleCache is not implemented"],
+  ["  fallback: { to: app://a/b, directResponse: {} }\n", "one of directResponse and to"],
+  ["  cache: { methods: [POST] }\n", "methods may hold GET and HEAD"],
+  ["  cache: { cookies: [a] }\n", "cookies needs a ttl"],
+  ["  cache: { ttl: 0s }\n", "ttl must be longer than 0"],
+  ["  cache: { maxBodyBytes: 1Gi }\n", "maxBodyBytes must be from 1 to"],
+  ["  cache: { key: { query: { include: [a], exclude: [b] } } }\n", "include or exclude, not both"],
+  ["  cache: { tags: 'request.' }\n", "tags must be a CEL expression"],
+  ["  cache: { etags: true }\n", "unknown field spec.cache.etags"],
+  ["  cache: {}\n  targetRefs: [ { kind: Component, name: a } ]\n", "cache is for targets of kind App"],
+  ["  collapse: { batch: {} }\n", "spec.collapse.batch is not implemented"],
   ["  fallback: { to: topic://a/b }\n", "app://id/path"],
   ["  mirror: []\n", "spec.mirror is not implemented"],
   ["  targetRefs: [ { kind: AppVersion, name: a } ]\n", "AppVersion is not implemented"],

@@ -116,6 +116,34 @@ test("with the app gone a stale answer is served, and without one the error", as
   expect((await get("/y")).status).toBe(500);
 });
 
+test("a fallback takes what is kept, however old, and what it writes itself is not kept", async () => {
+  let isDown = false;
+  const fallback = { on: ["5xx"], staleCache: true, directResponse: { status: 200, body: "written" } };
+  pair = await startPair({ cache: { ttl: "50ms" }, fallback }, () =>
+    isDown ? { status: 500 } : { body: "one" },
+  );
+  const { get } = pair;
+  await get("/x");
+  isDown = true;
+  const stale = await untilReply(
+    () => get("/x"),
+    (reply) => reply.header("cache-status")?.includes("detail=fallback"),
+  );
+  expect([stale.status, stale.text]).toEqual([200, "one"]);
+  const written = await get("/y");
+  expect([written.text, (await get("/y")).header("cache-status")]).toEqual([
+    "written",
+    "mecha; fwd=uri-miss",
+  ]);
+});
+
+test("memory stays within its bound, and the metrics tell what became of requests", async () => {
+  pair = await startPair({ cache: { ttl: "1m", maxBytes: "64Ki" } }, () => ({ body: "x".repeat(8192) }));
+  for (let i = 0; i < 20; i++) await pair.get(`/${i}`);
+  expect((await pair.get("/19")).header("cache-status")).toContain("hit");
+  expect((await pair.get("/0")).header("cache-status")).toContain("uri-miss");
+});
+
 test("only-if-cached is answered with 504 when nothing is kept", async () => {
   pair = await startPair({ cache: { ttl: "1m" } }, () => ({ body: "one" }));
   const refused = await pair.get("/x", { "Cache-Control": "only-if-cached" });

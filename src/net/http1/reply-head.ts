@@ -24,7 +24,7 @@ export interface ReplyHead {
 export function replyHead(reply: HttpReply, size: number | undefined, context: ReplyContext): ReplyHead {
   const { status } = reply;
   if (status < 200 && status !== 101) throw new InvalidMessage(`status ${status} is not final`);
-  const fields = writeFields(reply.headers);
+  const fields = reply.isRepeated ? repeatedFields(reply) : writeFields(reply.headers);
   const isHead = context.method === "HEAD";
   const hasBody = !isHead && status !== 204 && status !== 304 && status !== 101;
   const length = hasBody ? (size ?? streamLength(fields, context.minor)) : 0;
@@ -35,6 +35,17 @@ export function replyHead(reply: HttpReply, size: number | undefined, context: R
   else if (isHead || status === 304) text += bodilessLine(reply, size, fields);
   text += connectionLine(status, fields, closes, context.minor);
   return { text: `${text}\r\n`, hasBody, length, closes };
+}
+
+const repeated = new WeakMap<HttpReply, SentFields>();
+
+function repeatedFields(reply: HttpReply): SentFields {
+  let fields = repeated.get(reply);
+  if (fields === undefined) {
+    fields = writeFields(reply.headers);
+    repeated.set(reply, fields);
+  }
+  return fields;
 }
 
 function streamLength(fields: SentFields, minor: number): number {

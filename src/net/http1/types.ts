@@ -43,6 +43,8 @@ export interface HttpReply {
   headers: RawHeaders;
   /** Bytes and text get a Content-Length; a stream is chunked unless the headers carry Content-Length. */
   body?: Uint8Array | string | AsyncIterable<Uint8Array> | undefined;
+  /** Sent many times as it is: what is worked out of its headers is kept with it. */
+  isRepeated?: boolean | undefined;
   /** Only with 101: called with the raw socket after the head has been written (WebSocket pass-through). */
   takeOver?: ((socket: Duplex, head: Uint8Array) => void) | undefined;
 }

@@ -11,6 +11,7 @@ import {
   type CacheRequest,
   dispose,
   forCaller,
+  notToKeep,
   type Send,
   StoredReplies,
   storedReply,
@@ -96,7 +97,8 @@ export class HttpCache {
     if (!Number.isFinite(age)) return undefined;
     meter.count("stale");
     const ttl = Math.floor((stored.lifetimeMs - age) / 1000);
-    return forCaller(storedReply(stored, age, `hit; ttl=${ttl}; detail=fallback`), stored, request, signs);
+    // Whole: the conditions of the request may be those of a cache that asks.
+    return notToKeep(storedReply(stored, age, `hit; ttl=${ttl}; detail=fallback`));
   }
 
   async purge(purge: Purge): Promise<number | undefined> {

@@ -9,6 +9,8 @@ const wordOverheadBytes = 16;
 interface Entry {
   found: Found;
   bytes: number;
+  /** How much had been put when it was last asked for. */
+  usedAt: number;
 }
 
 /** Answers in memory, within a number of bytes; the ones that were not asked for longest go first. */
@@ -18,6 +20,7 @@ export class MemoryStore implements AnswerStore {
   readonly #entries = new Map<string, Entry>();
   readonly #tagged = new Map<string, Set<string>>();
   #bytes = 0;
+  #puts = 0;
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
@@ -26,8 +29,12 @@ export class MemoryStore implements AnswerStore {
   get(key: string): Found | undefined {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
-    this.#entries.delete(key);
-    this.#entries.set(key, entry);
+    // Only what comes in pushes others out: between two puts the order of use does not matter.
+    if (entry.usedAt !== this.#puts) {
+      entry.usedAt = this.#puts;
+      this.#entries.delete(key);
+      this.#entries.set(key, entry);
+    }
     return entry.found;
   }
 
@@ -35,7 +42,7 @@ export class MemoryStore implements AnswerStore {
     this.delete(key);
     const bytes = bytesOf(key, found);
     if (bytes > this.#bytesMax) return;
-    this.#entries.set(key, { found, bytes });
+    this.#entries.set(key, { found, bytes, usedAt: ++this.#puts });
     this.#bytes += bytes;
     if (!isVariants(found)) for (const tag of found.tags) this.#keysOf(tag).add(key);
     for (const oldest of this.#entries.keys()) {

@@ -21,6 +21,8 @@ export interface CacheReply {
   reason?: string | undefined;
   headers: string[];
   body?: Uint8Array | string | AsyncIterable<Uint8Array> | undefined;
+  /** The same object is sent many times. */
+  isRepeated?: boolean | undefined;
 }
 
 /** Sends the request on, as it is or changed. */
@@ -41,7 +43,7 @@ export class StoredReplies {
     const ttl = Math.floor(ttlMs / 1000);
     const known = this.#made.get(stored);
     if (known !== undefined && known.age === age && known.ttl === ttl) return known.reply;
-    const reply = storedReply(stored, ageMs, `hit; ttl=${ttl}`);
+    const reply = { ...storedReply(stored, ageMs, `hit; ttl=${ttl}`), isRepeated: true };
     this.#made.set(stored, { age, ttl, reply });
     return reply;
   }
@@ -73,6 +75,18 @@ export function forCaller(
 
 export function withStatus(reply: CacheReply, status: string): CacheReply {
   return { ...reply, headers: [...reply.headers, "Cache-Status", `mecha; ${status}`] };
+}
+
+const standIns = new WeakSet<CacheReply>();
+
+/** Of a reply that did not come from the target itself: it is given to this caller, and not kept. */
+export function notToKeep<R extends CacheReply>(reply: R): R {
+  standIns.add(reply);
+  return reply;
+}
+
+export function isStandIn(reply: CacheReply): boolean {
+  return standIns.has(reply);
 }
 
 /** Ends a body that nobody will read, so that its connection is free again. */

@@ -5,7 +5,7 @@ import { forget, givenBack, type Outcome, outcomeOf, reasonsOf } from "./outcome
 import { refusal } from "./refused.ts";
 import type { Site } from "./site.ts";
 
-/** Another answer when there is none, or a failure: one that is written down, or one of another app. */
+/** Another answer when there is none, or a failure: one that was kept, one that is written down, or one of another app. */
 export function openFallback(spec: FallbackSpec, { meterOf }: Site): UseLayer {
   const meter = meterOf("fallback");
   const on = new Set<string>(spec.on);
@@ -17,9 +17,16 @@ export function openFallback(spec: FallbackSpec, { meterOf }: Site): UseLayer {
       const outcome = await outcomeOf(() => work(signal), shape);
       const isWanted = [...reasonsOf(outcome, shape)].some((reason) => on.has(reason));
       if (!isWanted || signal?.aborted) return givenBack(outcome);
-      return spec.to === undefined
-        ? written(spec, outcome, shape, meter)
-        : elsewhere(spec, outcome, shape, meter);
+      const stale = spec.staleCache ? await shape.stale?.() : undefined;
+      if (stale !== undefined) {
+        forget(outcome, shape);
+        meter.did("stale-cache");
+        return stale;
+      }
+      if (spec.to !== undefined) return elsewhere(spec, outcome, shape, meter);
+      return spec.directResponse === undefined
+        ? unable(outcome, meter)
+        : written(spec, outcome, shape, meter);
     },
   };
 }

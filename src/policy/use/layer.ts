@@ -61,6 +61,8 @@ export interface Shape<T> extends RunOptions<T> {
   good?(given: GivenAnswer): T;
   /** The same use, of a path of another app; the path may be empty: that of the use. Absent: there is no such thing. */
   elsewhere?(id: string, path: string, signal: AbortSignal | undefined): Promise<T>;
+  /** What a cache has of an earlier answer, however old. Absent: there is no cache. */
+  stale?(): Promise<T | undefined>;
   /** A header of the answer, by lower-case name. */
   headerOf?(result: T, lowerName: string): string | undefined;
   /** The same answer, its body not faster than that; it waits by `pause`. */

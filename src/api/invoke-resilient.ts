@@ -89,8 +89,10 @@ async function attemptHttp(
   const { resilience, placed } = policies;
   const isKept = resilience?.hasRetries || placed?.repeats;
   const body = isKept ? await keptBody(request.body, app.settings.maxBodyBytes, id) : undefined;
+  // A retry goes to an instance that the call has not had yet, where a policy chooses among them.
+  const avoid = new Set<string>();
   const work = (signal = request.signal) =>
-    app.invoker.invokeHttp({ ...invocation, request: attemptOf(request, signal, body?.()) });
+    app.invoker.invokeHttp({ ...invocation, avoid, request: attemptOf(request, signal, body?.()) });
   const elsewhere = (other: string, path: string, signal = request.signal) => {
     const target = path === "" ? invocation.target : path;
     const sent = attemptOf(request, signal, body?.());

@@ -4,7 +4,10 @@ const subscriptionTypes = ["UNKNOWN", "DECLARATIVE", "PROGRAMMATIC", "STREAMING"
 const actorStatuses = ["INITIALIZING", "DISABLED", "RUNNING"];
 
 /** The reply as HTTP has it (dapr-api.md §3.6): other names than in the message, and empty things left out. */
-export function metadataJson(reply: MetadataReply, resiliencies: readonly { name: string }[]): object {
+export function metadataJson(
+  reply: MetadataReply,
+  { resiliencies, upstreams }: { resiliencies: readonly { name: string }[]; upstreams: readonly object[] },
+): object {
   return filled({
     id: reply.id,
     runtimeVersion: reply.runtimeVersion,
@@ -19,6 +22,8 @@ export function metadataJson(reply: MetadataReply, resiliencies: readonly { name
     scheduler: reply.scheduler && { connected_addresses: reply.scheduler.connectedAddresses },
     workflows: filled({ connectedWorkers: reply.workflows?.connectedWorkers }),
     resiliencies,
+    // Not Dapr's.
+    mecha: filled({ upstreams }),
   });
 }
 

@@ -22,7 +22,13 @@ export const getMetadata = operation(Dapr.method.getMetadata, {
     verbs: ["GET"],
     path: "/v1.0/metadata",
     request: () => ({}),
-    reply: (response, http) => jsonReply(metadataJson(response, named(http.app, "Resiliency"))),
+    reply: (response, http) =>
+      jsonReply(
+        metadataJson(response, {
+          resiliencies: named(http.app, "Resiliency"),
+          upstreams: http.app.invoker.upstreams(),
+        }),
+      ),
     docs: {
       summary: "What this runtime has loaded and is connected to",
       replies: {

@@ -21,6 +21,7 @@ import { createHttpApi } from "../transport/http/api.ts";
 import { openAccessControl } from "./access-control.ts";
 import { openActors, type PeerAddress } from "./actors.ts";
 import { announcedAddress } from "./announced-address.ts";
+import { openBalancing } from "./balancing.ts";
 import { openGateways } from "./gateway.ts";
 import { apiAddresses, guardOf, metricsHandler } from "./guard.ts";
 import { createHealthTargets } from "./health-targets.ts";
@@ -245,8 +246,8 @@ class Runtime implements AppRuntime {
       httpClient: host.httpClient,
       httpEndpoint: (name) => resources.endpoint(name),
       clock: host.clock,
-      ...{ sockets: host.edges.sockets, random: host.edges.random },
-      routes: this.routes,
+      ...{ sockets: host.edges.sockets, random: host.edges.random, labels: options.labels },
+      ...{ routes: this.routes, balancing: openBalancing({ principal, resources, log: this.log }) },
       ...this.policies.peer,
       trustDomain: () => resources.configuration.accessControl?.trustDomain ?? trustDomainDefault,
     });

@@ -6,6 +6,9 @@ import { Code, Fault } from "../errors.ts";
 import { GrpcError, type GrpcProxyTarget } from "../net/grpc/types.ts";
 import type { HttpClient, HttpReply } from "../net/http1/types.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
+import { Balancers, type Balancing } from "./balance/balancers.ts";
+import type { UpstreamStatus } from "./balance/policy.ts";
+import { createProbe } from "./balance/probe.ts";
 import { invokeFault } from "./failure.ts";
 import {
   type ForwardOptions,
@@ -65,6 +68,10 @@ export interface InvokerOptions {
   proxyPolicy?: ForwardOptions["proxyPolicy"];
   /** The app's routes as they are now; `undefined`: there are none. */
   routes?(): Routes | undefined;
+  /** How instances of an app are chosen where a policy says it; absent: none does. */
+  balancing?: Balancing;
+  /** Of the own mecha. */
+  labels?: Readonly<Record<string, string>>;
   /** What routes draw. Default: the system's. */
   random?: Random;
 }
@@ -84,6 +91,7 @@ class AppInvoker implements Invoker {
   readonly #proxy: GrpcProxyTarget;
   readonly #proxyOptions: GrpcProxyOptions;
   readonly #router: Router;
+  readonly #balancers: Balancers | undefined;
   readonly #targets = new Map<string, { target: Target; endpoint: ExternalEndpoint | undefined }>();
 
   constructor(options: InvokerOptions) {
@@ -103,6 +111,8 @@ class AppInvoker implements Invoker {
       connectRetry: (id) => options.connectRetry?.(id) ?? builtInServiceRetries,
       proxyPolicy: options.proxyPolicy,
     };
+    this.#balancers = this.#openBalancers(options.balancing);
+    this.#forward.balancerOf = this.#balancers && ((name) => this.#balancers?.of(name));
     this.#router = new Router({
       clock,
       random: options.random ?? realRandom,
@@ -120,13 +130,13 @@ class AppInvoker implements Invoker {
     this.#proxy = createGrpcProxy(this.#proxyOptions);
   }
 
-  invokeHttp({ id, target, request, span }: InvokeHttpRequest): Promise<HttpReply> {
+  invokeHttp({ id, target, request, span, avoid }: InvokeHttpRequest): Promise<HttpReply> {
     const fail = (error: unknown): never => {
       throw asFault(id, error);
     };
     try {
       const body = limitBody(request.body, this.#options.settings.maxBodyBytes);
-      const call = { request, body, target: canonicalPath(target), trace: span.context };
+      const call = { request, body, target: canonicalPath(target), trace: span.context, avoid };
       return this.#callHttp(id, call).then(undefined, fail);
     } catch (error) {
       return Promise.reject(asFault(id, error));
@@ -164,8 +174,24 @@ class AppInvoker implements Invoker {
     return this.#proxy;
   }
 
+  upstreams(): UpstreamStatus[] {
+    return this.#balancers?.status() ?? [];
+  }
+
   async close(): Promise<void> {
+    this.#balancers?.close();
     this.#links.close();
+  }
+
+  #openBalancers(balancing: Balancing | undefined): Balancers | undefined {
+    if (balancing === undefined) return undefined;
+    const { principal, labels = {}, registry, clock, random = realRandom, telemetry } = this.#options;
+    const { httpClient, sockets } = this.#options;
+    const probe = createProbe({ principal, httpClient, links: this.#links, sockets });
+    const { metrics, log } = telemetry;
+    return new Balancers(balancing, {
+      ...{ appId: principal.appId, labels, registry, clock, random, metrics, log, probe },
+    });
   }
 
   #callHttp(id: string, call: OutgoingCall): Promise<HttpReply> {

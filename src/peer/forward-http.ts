@@ -14,6 +14,8 @@ import type {
 import { spliceSockets } from "../net/splice.ts";
 import { formatTraceparent } from "../telemetry/propagation.ts";
 import type { SpanContext } from "../telemetry/telemetry.ts";
+import { balancedHttp } from "./balance/calls.ts";
+import type { TargetBalancer } from "./balance/target-balancer.ts";
 import { deliverHttp, type HttpDelivery, RequestDelivery } from "./deliver.ts";
 import { appCallFailure, noOwnChannel, noRemoteChannel } from "./failure.ts";
 import { callerRules, upgradeOf, withoutNamed } from "./header-rules.ts";
@@ -40,6 +42,8 @@ export interface OutgoingCall {
   forwarded?: readonly string[] | undefined;
   /** What a route asks of the instance. */
   aim?: Aim | undefined;
+  /** Ids of instances that attempts before this one had; it adds its own. */
+  avoid?: Set<string> | undefined;
 }
 
 export interface ForwardOptions {
@@ -54,6 +58,8 @@ export interface ForwardOptions {
   /** Lines of `forwardedLines`. */
   forwarded: readonly string[];
   connectRetry(id: string): ConnectRetry;
+  /** Chooses among the instances of an app, where a policy says how. */
+  balancerOf?: ((name: AppName) => TargetBalancer | undefined) | undefined;
   /** Round gRPC calls of any service to another app. */
   proxyPolicy?: ((id: string, path: string) => ProxyPolicy | undefined) | undefined;
 }
@@ -107,8 +113,11 @@ export function forwardToPeer(
   headers.push(...trustDomainLines(options.trustDomain()));
   // Bytes that are here already can be sent to one instance after the other.
   const body = readyBytes(call.body) ?? call.body;
+  const balancer = options.balancerOf?.(name);
+  const limits = balancer?.connection;
   const send = async (instance: Instance): Promise<HttpReply> => {
     const response = await options.httpClient.request(instance.address, {
+      ...(limits !== undefined && { limits }),
       method: request.method,
       target: call.target,
       headers: headers.concat(peerFields.token, instance.token),
@@ -120,7 +129,9 @@ export function forwardToPeer(
     return passAnswer(withTakeOver(response), request.method);
   };
   const retry = options.connectRetry(id);
-  return callPeer({ registry, clock, retry, name, id, request, aim: call.aim }, send);
+  const attempt = { registry, clock, retry, name, id, request, aim: call.aim };
+  if (balancer === undefined) return callPeer(attempt, send);
+  return balancer.call(attempt, balancedHttp(request, call.target, call.avoid), send);
 }
 
 /** To an HTTPEndpoint or URL: the outside world learns nothing of apps and tokens. */

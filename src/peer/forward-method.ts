@@ -1,6 +1,7 @@
 import type { AppChannel } from "../app/channel.ts";
 import { Code } from "../errors.ts";
 import { GrpcError, type Metadata } from "../net/grpc/types.ts";
+import { balancedMethod } from "./balance/calls.ts";
 import { deliverMethod } from "./deliver.ts";
 import { appCallFailure, noOwnChannel, noRemoteChannel } from "./failure.ts";
 import { externalHeaders, externalPath, type ForwardOptions, traceLines } from "./forward-http.ts";
@@ -73,6 +74,7 @@ export function methodToPeer(
     ...trustDomainLines(options.trustDomain()),
     ...traceLines(call.trace),
   ];
+  const balancer = options.balancerOf?.(name);
   const send = async (instance: Instance): Promise<MethodAnswer> => {
     const response = await httpClient.request(instance.address, {
       method: "POST",
@@ -80,13 +82,17 @@ export function methodToPeer(
       headers: headers.concat(peerFields.token, instance.token),
       body,
       signal: call.signal,
+      limits: balancer?.connection,
     });
     const failure = errorOfAnswer((lowerName) => response.header(lowerName));
     if (failure) throw failure;
     return decodeMethodAnswer(await response.body.bytes(bodyBytesMax + answerOverheadBytes));
   };
   const retry = options.connectRetry(id);
-  return callPeer({ registry, clock, retry, name, id, request: call, aim }, send);
+  const attempt = { registry, clock, retry, name, id, request: call, aim };
+  return balancer === undefined
+    ? callPeer(attempt, send)
+    : balancer.call(attempt, balancedMethod(call), send);
 }
 
 /** To an HTTPEndpoint or URL. */

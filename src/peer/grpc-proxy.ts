@@ -14,6 +14,7 @@ import {
 } from "../net/grpc/types.ts";
 import { extractGrpcContext } from "../telemetry/propagation.ts";
 import type { Span, Telemetry } from "../telemetry/telemetry.ts";
+import { BalancedStreams } from "./balance/calls.ts";
 import { failureText, noOwnChannel, noRemoteChannel, unhealthy } from "./failure.ts";
 import type { ForwardOptions } from "./forward-http.ts";
 import { trustDomainDefault } from "./identity.ts";
@@ -21,6 +22,7 @@ import { onceProxied } from "./once-proxied.ts";
 import { appField, peerFields } from "./peer-link.ts";
 import type { PeerLinks } from "./peer-links.ts";
 import { forwardedMetadata, traceMetadata } from "./proxy-metadata.ts";
+import type { Instance } from "./registry.ts";
 import { callPeer, UnknownApp } from "./retry.ts";
 import type { GrpcTable } from "./routes/grpc-table.ts";
 import { changeHeaderObject } from "./routes/header-change.ts";
@@ -197,19 +199,28 @@ function peer(context: GrpcContext, callee: GrpcAim, options: GrpcProxyOptions, 
   // What a route sends nowhere is unavailable, whatever daprd says of an app that nobody knows.
   const { isRouted = false } = callee;
   const attempt = { registry, clock, retry: options.connectRetry(id), name, id, aim: { subset } };
+  const balancer = options.balancerOf?.(name);
+  const balanced = balancer && new BalancedStreams(context.path, (lowerName) => context.get(lowerName));
   const client: GrpcClient = {
     unary: unproxied,
     stream: unproxied,
     // A stream that could not be opened has carried nothing: the next instance may have it.
-    open: (headers, ended = signal) =>
-      callPeer({ ...attempt, request: { signal: ended } }, (instance) =>
-        links.open(instance, { ...headers, [peerFields.token]: instance.token }, ended),
-      ).catch((error) => {
+    open: (headers, ended = signal) => {
+      const one = { ...attempt, request: { signal: ended } };
+      const send = (instance: Instance) =>
+        links.open(instance, { ...headers, [peerFields.token]: instance.token }, ended);
+      const opened = balancer && balanced ? balancer.call(one, balanced, send) : callPeer(one, send);
+      return opened.catch((error) => {
         throw error instanceof GrpcError ? error : proxyFailure(error, isRouted);
-      }),
+      });
+    },
     close: () => {},
   };
-  return { client, metadata, done: (code) => endSpan(span, code) };
+  const done = (code: number): void => {
+    balanced?.done(code);
+    endSpan(span, code);
+  };
+  return { client, metadata, done };
 }
 
 function unproxied(): never {

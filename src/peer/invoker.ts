@@ -1,6 +1,7 @@
 import type { GrpcContext, GrpcProxyTarget } from "../net/grpc/types.ts";
 import type { HttpReply, HttpRequest } from "../net/http1/types.ts";
 import type { Span } from "../telemetry/telemetry.ts";
+import type { UpstreamStatus } from "./balance/policy.ts";
 import type { GrpcTable } from "./routes/grpc-table.ts";
 import type { HttpTable } from "./routes/http-table.ts";
 
@@ -16,6 +17,8 @@ export interface Invoker {
   invokeUnary(request: InvokeUnaryRequest): Promise<InvokeUnaryReply>;
   /** Proxying of any gRPC service by `dapr-app-id` metadata. */
   proxy(): GrpcProxyTarget;
+  /** The instances that policies choose among. */
+  upstreams(): UpstreamStatus[];
   close(): Promise<void>;
 }
 
@@ -25,6 +28,8 @@ export interface InvokeHttpRequest {
   target: string;
   request: HttpRequest;
   span: Span;
+  /** Ids of instances that attempts before this one had, which are chosen last; it adds its own. */
+  avoid?: Set<string> | undefined;
 }
 
 export interface RouteHttpRequest {

@@ -2,7 +2,7 @@ import type { Clock } from "../edges/clock.ts";
 import type { Sockets } from "../edges/sockets.ts";
 import { Code } from "../errors.ts";
 import { createGrpcClient } from "../net/grpc/client.ts";
-import { type GrpcClient, GrpcError } from "../net/grpc/types.ts";
+import { type GrpcCallOptions, type GrpcClient, GrpcError } from "../net/grpc/types.ts";
 import { ConnectError } from "../net/http1/errors.ts";
 import type { Instance } from "./registry.ts";
 
@@ -53,12 +53,28 @@ export class PeerLinks {
     }
   }
 
+  /** One whole call, such as a health check. */
+  async unary(
+    { host, port }: Instance,
+    { path, request, options }: { path: string; request: Uint8Array; options: GrpcCallOptions },
+  ): Promise<Uint8Array> {
+    const key = `${host}:${port}`;
+    const link = this.#links.get(key) ?? this.#add(key, { host, port });
+    link.streams++;
+    try {
+      return await link.client.unary(path, request, options);
+    } finally {
+      link.streams--;
+      link.idleSinceMs = this.#clock.monotonicMs();
+    }
+  }
+
   close(): void {
     for (const { client } of this.#links.values()) client.close();
     this.#links.clear();
   }
 
-  #add(key: string, { host, port }: Instance): Link {
+  #add(key: string, { host, port }: Pick<Instance, "host" | "port">): Link {
     const nowMs = this.#clock.monotonicMs();
     // Peers come and go, each on a port of its own.
     for (const [other, link] of this.#links) {

@@ -26,6 +26,14 @@ export interface PeerAttempt {
   request: { readonly signal: AbortSignal };
   /** What a route asks of the instance. */
   aim?: Aim | undefined;
+  /** Present: a policy chooses, and hears how calls go. */
+  choice?: Choice | undefined;
+}
+
+export interface Choice {
+  /** `undefined`: there is none that may be tried. */
+  pick(instances: readonly Instance[], tried?: ReadonlySet<Instance>): Instance | undefined;
+  run<T>(instance: Instance, call: (instance: Instance) => Promise<T>): Promise<T>;
 }
 
 /**
@@ -36,7 +44,8 @@ export async function callPeer<T>(
   attempt: PeerAttempt,
   call: (instance: Instance) => Promise<T>,
 ): Promise<T> {
-  const { registry, clock, retry, name, id, request, aim } = attempt;
+  const { registry, clock, retry, name, id, request, aim, choice } = attempt;
+  const chooser = choice ?? registry;
   let failure: unknown;
   for (let round = 0; ; round++) {
     const known = registry.resolve(name, request);
@@ -44,10 +53,10 @@ export async function callPeer<T>(
     if (instances.length === 0) throw failure ? unreachable(id, round, failure) : new UnknownApp(id);
     const tried = new Set<Instance>();
     const first = aim?.stick === undefined ? undefined : stuck(instances, aim.stick, clock);
-    for (let next = first ?? registry.pick(instances); next; next = registry.pick(instances, tried)) {
+    for (let next = first ?? chooser.pick(instances); next; next = chooser.pick(instances, tried)) {
       try {
         aim?.stick?.chosen(next.instanceId);
-        return await counted(next, call);
+        return await (choice === undefined ? counted(next, call) : choice.run(next, call));
       } catch (error) {
         if (!isUnreached(error)) throw error;
         tried.add(next);

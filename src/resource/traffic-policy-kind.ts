@@ -1,5 +1,6 @@
 import type { FieldReader } from "./field-reader.ts";
 import type { TrafficPolicySpec, TrafficTarget } from "./traffic.ts";
+import { readBalancing } from "./traffic-balancing.ts";
 import { readCache, readCollapse } from "./traffic-cache.ts";
 import { readFault } from "./traffic-faults.ts";
 import {
@@ -22,10 +23,7 @@ const targetKinds = [
 ] as const;
 
 /** Each block is taken off this list by whoever builds it. */
-const later = [
-  ...["loadBalancer", "connectionPool", "outlierDetection", "healthCheck"],
-  ...["mirror", "headers"],
-];
+const later = [...["mirror", "headers"]];
 
 /** Targets that no policy reaches yet. */
 const laterKinds: readonly TrafficTarget["kind"][] = ["AppVersion", "HTTPRoute", "GRPCRoute"];
@@ -38,6 +36,7 @@ export function readTrafficPolicy(spec: FieldReader): TrafficPolicySpec {
   return {
     targets,
     from,
+    ...readBalancing(spec, targets),
     fault: readFault(spec),
     retries: readRetries(spec),
     retryBudget: readRetryBudget(spec),

@@ -48,7 +48,7 @@ export interface LoadBalancerSpec {
 export interface ConsistentHashSpec {
   key:
     | { kind: "header"; name: string }
-    | { kind: "cookie"; name: string; path: string; ttlMs: number }
+    | { kind: "cookie"; name: string; path: string; ttlMs: number | undefined }
     | { kind: "query"; name: string }
     | { kind: "sourceIp" };
   table: { kind: "ring"; minimumRingSize: number } | { kind: "maglev"; tableSize: number };
@@ -66,7 +66,8 @@ export interface LocalitySpec {
 export interface ConnectionPoolSpec {
   maxConnections: number;
   connectTimeoutMs: number;
-  idleTimeoutMs: number;
+  /** `undefined`: the client's own. */
+  idleTimeoutMs: number | undefined;
   http1MaxPendingRequests: number;
   http2MaxRequests: number;
   /** 0: no limit. */

@@ -170,6 +170,7 @@ export function testHealth(): HealthTargets & { targets: Map<string, boolean>; i
 const noInvoker: Invoker = {
   invokeHttp: () => Promise.reject(new Error("no invoker in this test")),
   invokeUnary: () => Promise.reject(new Error("no invoker in this test")),
+  upstreams: () => [],
   routeHttp: () => Promise.reject(new Error("no gateway in this test")),
   routeGrpc: () => ({ kind: "proxy", connect: () => Promise.reject(new Error("no gateway in this test")) }),
   proxy: () => ({ kind: "proxy", connect: () => Promise.reject(new Error("no invoker in this test")) }),

@@ -210,6 +210,7 @@ describe("resilience of invocation", () => {
         if (bodies.length <= statuses.length) throw new Error("try again");
         return { data, contentType: "", headers: [], trailers: [] };
       },
+      upstreams: () => [],
       routeHttp: () => Promise.reject(new Error("no gateway in this test")),
       routeGrpc: () => ({
         kind: "proxy",

@@ -1,7 +1,13 @@
 import type { ClientConnection } from "./client-connection.ts";
 import { RequestAborted, ResponseTimeout } from "./errors.ts";
 import { type PreparedRequest, prepareRequest } from "./request-head.ts";
-import type { Cancellation, HttpAddress, HttpClientRequest, HttpResponse } from "./types.ts";
+import type {
+  Cancellation,
+  ConnectionLimits,
+  HttpAddress,
+  HttpClientRequest,
+  HttpResponse,
+} from "./types.ts";
 
 /** Where a call waits for a connection. */
 export interface CallQueue {
@@ -17,6 +23,7 @@ export class ClientCall {
   /** Where it is sent; `undefined` while it waits. */
   connection: ClientConnection | undefined = undefined;
   isSettled = false;
+  readonly limits: ConnectionLimits | undefined;
   private readonly resolve: (response: HttpResponse) => void;
   private readonly reject: (error: Error) => void;
   private readonly signal: AbortSignal | undefined;
@@ -34,6 +41,7 @@ export class ClientCall {
     queue: CallQueue,
   ) {
     this.method = request.method;
+    this.limits = request.limits;
     this.prepared = prepareRequest(address, request);
     this.isReplayable = this.prepared.bytes !== undefined && mayReplay(request);
     this.resolve = settle.resolve;

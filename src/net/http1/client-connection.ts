@@ -11,6 +11,7 @@ import { writeMessage } from "./message-writer.ts";
 import { Outlet } from "./outlet.ts";
 import { readOn, type SocketOwner, tapSocket } from "./socket-tap.ts";
 import { parseStatusLine, type StatusLine } from "./start-line.ts";
+import type { ConnectionLimits } from "./types.ts";
 
 /** The pool as its connections see it. */
 export interface ConnectionPool {
@@ -28,6 +29,9 @@ const interimMax = 32;
 export class ClientConnection implements SocketOwner, BodySource {
   /** When it became idle, on the pool's clock. */
   idleSince = 0;
+  requests = 0;
+  /** What the last request asked for. */
+  limits: ConnectionLimits | undefined = undefined;
   readonly socket: Socket;
   private readonly out: Outlet;
   private readonly pool: ConnectionPool;
@@ -64,6 +68,8 @@ export class ClientConnection implements SocketOwner, BodySource {
   send(call: ClientCall): void {
     const { prepared } = call;
     this.call = call;
+    this.requests++;
+    this.limits = call.limits;
     call.connection = this;
     this.hasAnswered = false;
     this.interims = 0;

@@ -57,6 +57,10 @@ export class ClientPool implements ConnectionPool {
   }
 
   release(connection: ClientConnection): void {
+    if (isWornOut(connection)) {
+      connection.socket.destroy();
+      return;
+    }
     const next = this.nextWaiting();
     if (next) {
       connection.send(next);
@@ -80,8 +84,10 @@ export class ClientPool implements ConnectionPool {
 
   /** Ends connections that have been idle too long. */
   sweep(now: number): void {
-    const oldest = now - this.settings.idleTimeoutMs;
-    while ((this.idle[0]?.idleSince ?? now) < oldest) this.idle.shift()?.socket.destroy();
+    const { idleTimeoutMs } = this.settings;
+    const isOld = ({ idleSince, limits }: ClientConnection): boolean =>
+      idleSince < now - (limits?.idleTimeoutMs ?? idleTimeoutMs);
+    for (const connection of this.idle.filter(isOld)) connection.socket.destroy();
   }
 
   /** Ends calls whose time is over; answers whether any other has a deadline. */
@@ -117,7 +123,8 @@ export class ClientPool implements ConnectionPool {
   }
 
   private open(call: ClientCall): void {
-    const { connectTimeoutMs, sockets } = this.settings;
+    const { sockets } = this.settings;
+    const connectTimeoutMs = call.limits?.connectTimeoutMs ?? this.settings.connectTimeoutMs;
     const socket = openSocket(sockets, this.address);
     this.connecting.add(call);
     const settle = (error: Error | undefined): void => {
@@ -154,6 +161,11 @@ export class ClientPool implements ConnectionPool {
     const next = this.nextWaiting();
     if (next) this.open(next);
   }
+}
+
+/** It has carried as many requests as it may. */
+function isWornOut({ limits, requests }: ClientConnection): boolean {
+  return limits !== undefined && limits.maxRequests > 0 && requests >= limits.maxRequests;
 }
 
 function timedOut(timeoutMs: number): Error {

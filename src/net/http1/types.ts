@@ -94,6 +94,17 @@ export interface HttpClientRequest {
    * one (never with a streamed body). Default: for idempotent methods, so not for POST and PATCH.
    */
   isReplayable?: boolean | undefined;
+  /** Instead of the client's own. */
+  limits?: ConnectionLimits | undefined;
+}
+
+/** Of the connection that a request opens or uses. */
+export interface ConnectionLimits {
+  connectTimeoutMs: number;
+  /** `undefined`: the client's own. */
+  idleTimeoutMs: number | undefined;
+  /** 0: no limit. */
+  maxRequests: number;
 }
 
 /** A pooled HTTP/1.1 client: keep-alive connections per address, bounded, no redirects, no proxies, no decoding. */

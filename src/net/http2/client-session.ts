@@ -232,6 +232,7 @@ export class ClientSession implements SocketOwner, StreamOwner, FrameReceiver {
     }
     if (isInterim) return;
     stream.isAnswered = true;
+    stream.onAnswer?.();
     stream.receiver.onHead?.(lines, isEnd);
     if (isEnd && !stream.isClosed) stream.remoteEnd();
   }

@@ -62,6 +62,8 @@ export class Http2Stream {
   isAnswered = false;
   /** Frees what the stream held; called once, before `onClose`. */
   onRelease: (() => void) | undefined;
+  /** The head of the answer is here; called before its receiver hears of it. */
+  onAnswer: (() => void) | undefined;
 
   // ---- for the connection
   sendWindow: number;

@@ -49,6 +49,8 @@ export interface BalancedCall<T> {
 /** After one of these an instance is as good as this slow: who fails fast must not get more. */
 const failurePenaltyMs = 5000;
 const busyMs = 60_000;
+/** A process that is killed closes its connections a moment before it is gone. */
+const deathCheckMs = 500;
 
 /** Chooses among the instances of one app for one caller, and remembers how they do. */
 export class TargetBalancer {
@@ -151,10 +153,7 @@ export class TargetBalancer {
     try {
       result = await call(instance);
     } catch (error) {
-      const verdict = verdictOfError(error);
-      // Who is left out would not be called, and found dead, for a while.
-      if (verdict.origin === "local" && isGone(instance)) this.#parts.registry.suspect(instance);
-      listener.ended(verdict);
+      listener.ended(verdictOfError(error));
       listener.released();
       throw error;
     }
@@ -209,10 +208,16 @@ export class TargetBalancer {
     this.#metrics.healthy(upstream, false);
     const { instanceId } = upstream.instance;
     const forMs = ejectedUntilMs - nowMs;
+    // Who is left out is not called, and so would not be found dead for that time.
+    this.#parts.clock.setTimer(deathCheckMs, () => this.#findDead(upstream), { background: true });
     this.#parts.log.warn(
       { app: this.#id, instanceId, forMs, timesEjected },
       "an instance that fails is left out",
     );
+  }
+
+  #findDead({ instance }: Upstream): void {
+    if (isGone(instance)) this.#parts.registry.suspect(instance);
   }
 
   #checked(upstream: Upstream, hasChanged: boolean): void {

@@ -61,3 +61,22 @@ test("a rolling restart of five instances fails no call", async () => {
   expect(await running.stop()).toEqual([]);
   await fleet.known(5);
 }, 120_000);
+
+test("the same over gRPC: a killed instance fails no call that is tried again", async () => {
+  const fleet = new Fleet(
+    cleanup,
+    `  retries: { attempts: 3, retryOn: "unavailable" }\n  loadBalancer: {}\n`,
+  );
+  await fleet.startCaller();
+  const instances = [];
+  for (let i = 0; i < 3; i++) instances.push(await fleet.startGrpc(() => Buffer.from("ok")));
+  const call = fleet.grpc();
+  await fleet.known(3, call);
+  const running = load(async () => ((await call()) === "ok" ? undefined : "another answer"));
+  await more(running, 200);
+  instances[0]?.child.kill("SIGKILL");
+  await instances[0]?.ended;
+  await more(running, 300);
+  expect(await running.stop()).toEqual([]);
+  await fleet.known(2, call);
+}, 60_000);

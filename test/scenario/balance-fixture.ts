@@ -31,6 +31,11 @@ export class Fleet {
     this.#empty = join(folder, "empty");
     mkdirSync(this.#resources);
     mkdirSync(this.#empty);
+    this.write(blocks);
+  }
+
+  /** Replaces the policy of the caller. */
+  write(blocks: string): void {
     const head =
       "apiVersion: mecha.run/v1alpha1\nkind: TrafficPolicy\nmetadata: { name: p }\nspec:\n" +
       "  targetRefs: [ { kind: App, name: orders } ]\n";

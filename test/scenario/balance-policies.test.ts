@@ -128,3 +128,22 @@ test("what is too much for the pool is answered with 503 at once", async () => {
   const statuses = await Promise.all(others.map(async (one) => (await one).status));
   expect(statuses.sort()).toEqual([200, 503, 503]);
 }, 60_000);
+
+test("an edit of the policy counts at once, and without one nothing is watched", async () => {
+  const fleet = new Fleet(cleanup, "  retries: {}\n");
+  await fleet.startCaller();
+  await fleet.startHttp(() => ({ body: "one" }));
+  await fleet.startHttp(() => ({ body: "two" }));
+  await eventually(async () => {
+    const answers = await Promise.all(Array.from({ length: 8 }, async () => (await fleet.get("/x")).text()));
+    expect(new Set(answers)).toEqual(new Set(["one", "two"]));
+  });
+  expect(await fleet.upstreams()).toEqual([]);
+  fleet.write("  loadBalancer: { consistentHash: { httpHeaderName: x-user } }\n");
+  await fleet.known(2);
+  const homes = new Set<string>();
+  for (let i = 0; i < 10; i++) homes.add(await (await fleet.get("/x", { "x-user": "tom" })).text());
+  expect(homes.size).toBe(1);
+  fleet.write("  retries: {}\n");
+  await fleet.known(0);
+}, 60_000);

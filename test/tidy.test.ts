@@ -6,6 +6,7 @@ import manifest from "../package.json";
 import { currentCatalog, renderCatalog } from "../scripts/catalog.ts";
 import { cliPath, renderCliReference } from "../scripts/cli-reference.ts";
 import { errorsPath, renderErrorReference } from "../scripts/error-reference.ts";
+import { policiesPath, renderPolicyReference } from "../scripts/policy-reference.ts";
 import { errors } from "../src/errors.ts";
 import { brokenLinks, changelogFaults, commandsIn, documentPaths, read } from "./tidy/documents.ts";
 import { areaOf, layerBreaks, moduleBreaks } from "./tidy/layers.ts";
@@ -105,6 +106,7 @@ describe("documents", () => {
   test("show the commands and errors as they are", async () => {
     expect(readFileSync(cliPath, "utf8"), "run `npm run docs`").toBe(await renderCliReference());
     expect(readFileSync(errorsPath, "utf8"), "run `npm run docs`").toBe(renderErrorReference());
+    expect(readFileSync(policiesPath, "utf8"), "run `npm run docs`").toBe(renderPolicyReference());
   });
   test("keep the changelog's form", () => none(changelogFaults(read("CHANGELOG.md"))));
 });

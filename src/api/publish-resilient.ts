@@ -55,7 +55,7 @@ function shapeOf<T>(call: Call): Shape<T> {
   // Everything but the broker's own failure, and a policy's that stands for it, is the publisher's mistake.
   const mendable: string[] = [errors.PUBSUB_PUBLISH.reason, errors.POLICY.reason];
   const isPermanent = (error: unknown) => error instanceof Fault && !mendable.includes(error.reason);
-  return { signal, isPermanent, answer: (given) => throwAnswer(call, given) };
+  return { signal, canOverlap: false, isPermanent, answer: (given) => throwAnswer(call, given) };
 }
 
 function withId<E extends { contentType: string; metadata: Record<string, string> }>(event: E): E {

@@ -68,7 +68,7 @@ function createInboundPolicy(app: () => AppScope): InboundPolicy {
     if (resilience === undefined && placed === undefined) return attempt(signal);
     const use = { operation: "deliver", names: [topic], header: noHeader };
     return runPlaced({ resilience, placed }, use, (ended) => attempt(ended ?? signal), {
-      signal,
+      ...{ signal, canOverlap: false },
       codeOf: codeOfOutcome,
       answer: ({ fault }): Outcome => ({ kind: "retry", reason: fault.message, code: fault.http }),
     });
@@ -84,7 +84,7 @@ function createBindingPolicy(app: () => AppScope): BindingPolicy {
     if (resilience === undefined && placed === undefined) return attempt(signal);
     const use = { operation: isInput ? "read" : "create", names: [], header: noHeader };
     return runPlaced({ resilience, placed }, use, (ended) => attempt(ended ?? signal), {
-      signal,
+      ...{ signal, canOverlap: !isInput },
       codeOfError: codeOfDelivery,
       answer({ fault }) {
         throw isInput ? new BindingRefused(fault.http) : fault;
@@ -107,7 +107,7 @@ function createActorPolicy(app: () => AppScope): ActorPolicy {
       if (resilience === undefined && placed === undefined) return attempt(signal);
       const use = { operation: "invoke", names: [actor.id], header: noHeader };
       return runPlaced({ resilience, placed }, use, (ended) => attempt(ended ?? signal), {
-        signal,
+        ...{ signal, canOverlap: false },
         codeOfError: codeOfActor,
         isPermanent: isCallersMistake,
         answer({ fault }) {
@@ -127,7 +127,7 @@ function createActivityPolicy(app: () => AppScope): ActivityPolicy {
     if (placed === undefined) return attempt();
     const use = { operation: "schedule", names: [name], header: noHeader };
     return runPlaced({ placed, resilience: undefined }, use, attempt, {
-      signal,
+      ...{ signal, canOverlap: false },
       codeOf: (result) => (isFailed(result) ? { http: 500 } : undefined),
       // Without a worker there is nothing to be tried again here: the step waits for the next one.
       isPermanent: (error) => error instanceof WorkerLost,

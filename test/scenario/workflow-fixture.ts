@@ -81,14 +81,22 @@ export class ScriptedWorker {
 
   async #activity(request: ActivityRequest, completionToken: string): Promise<void> {
     this.activities.push(request);
-    const result = await this.#script.activity?.(request);
     const response = create(ActivityResponseSchema, {
       instanceId: request.workflowInstance?.instanceId ?? "",
       taskId: request.taskId,
       completionToken,
-      ...(result === undefined ? {} : { result }),
+      ...(await this.#ending(request)),
     });
     await this.#complete("CompleteActivityTask", toBinary(ActivityResponseSchema, response));
+  }
+
+  async #ending(request: ActivityRequest): Promise<MessageInitShape<typeof ActivityResponseSchema>> {
+    try {
+      const result = await this.#script.activity?.(request);
+      return result === undefined ? {} : { result };
+    } catch (error) {
+      return { failureDetails: { errorType: "Error", errorMessage: (error as Error).message } };
+    }
   }
 
   async #complete(method: string, message: Uint8Array): Promise<void> {

@@ -1,0 +1,96 @@
+// What policies are proved on what building blocks: the table behind docs/reference/policies.md and the matrix test.
+
+export const blockNames = [
+  "invoke HTTP",
+  "invoke gRPC",
+  "gRPC proxied",
+  "state",
+  "publish",
+  "deliver",
+  "binding out",
+  "binding in",
+  "actor",
+  "workflow step",
+] as const;
+export type BlockName = (typeof blockNames)[number];
+
+export interface PolicyRow {
+  name: string;
+  /** In the guide. */
+  link: string;
+  /** What is proved. */
+  claim: string;
+  /** Where it does not apply, and why. */
+  notFor: Partial<Record<BlockName, string>>;
+}
+
+const event = "an event is handed over once at a time";
+
+/** A row for each policy; its proof is in proofs.ts under the same name. */
+export const policyRows = [
+  {
+    name: "fault.delay",
+    link: "traffic.md#fault",
+    claim: "the use takes longer, and is good",
+    notFor: {},
+  },
+  {
+    name: "fault.abort",
+    link: "traffic.md#fault",
+    claim: "the use fails, and the target hears nothing of it",
+    notFor: {},
+  },
+  {
+    name: "retries",
+    link: "traffic.md#retries-and-retrybudget",
+    claim: "two failures and a success are a success of three tries",
+    notFor: {},
+  },
+  {
+    name: "retryBudget",
+    link: "traffic.md#retries-and-retrybudget",
+    claim: "without a budget left the failure is given back after one try",
+    notFor: {},
+  },
+  {
+    name: "circuitBreaker",
+    link: "traffic.md#circuitbreaker",
+    claim: "after six failures nothing reaches the target",
+    notFor: {},
+  },
+  {
+    name: "hedging",
+    link: "traffic.md#hedging",
+    claim: "a try that hangs is overtaken by a second one",
+    notFor: {
+      "gRPC proxied": "the answer is passed on while it comes, so there can be only one",
+      publish: "a second try is a second event",
+      deliver: event,
+      "binding in": event,
+      actor: "an actor takes one turn at a time, so the second try would wait for the first",
+      "workflow step": "a step is with one worker at a time",
+    },
+  },
+  {
+    name: "fallback",
+    link: "traffic.md#fallback",
+    claim: "a failure is answered by what is written down",
+    notFor: {
+      deliver: "nobody reads the answer to an event; one that was not taken is delivered again",
+      "binding in": "nobody reads the answer to an event; its source hears that it was not taken",
+    },
+  },
+  {
+    name: "adaptiveConcurrency",
+    link: "traffic.md#adaptiveconcurrency-and-admissioncontrol",
+    claim: "a use over the limit is refused",
+    notFor: {},
+  },
+  {
+    name: "admissionControl",
+    link: "traffic.md#adaptiveconcurrency-and-admissioncontrol",
+    claim: "while nothing succeeds a share is refused",
+    notFor: {},
+  },
+] as const satisfies readonly PolicyRow[];
+export type PolicyName = (typeof policyRows)[number]["name"];

@@ -19,6 +19,8 @@ export const errors = {
     Code.ResourceExhausted,
     (callsMax: string) => `more than ${callsMax} calls at once`,
   ),
+  /** Not Dapr's: an AuthorizationPolicy said no; which one is told in the log alone. */
+  ACCESS_DENIED: fault("ERR_ACCESS_DENIED", 403, PermissionDenied, () => "RBAC: access denied"),
   /** Not Dapr's: what a policy of mecha's answers in the place of a target. */
   POLICY: fault("ERR_POLICY", 503, Code.Unavailable, (why: string) => why),
   /** Not Dapr's, as the next: what keeps web pages away from an API without token. */

@@ -118,7 +118,9 @@ export class FenceRow {
   async read(): Promise<(FenceValue & { etag: string }) | undefined> {
     const request: GetRequest = { key: this.#key, metadata: this.#metadata };
     const target = this.#target;
-    const entry = await target.run("get", () => target.store.get(request), this.#call);
+    const entry = await target.run("get", () => target.store.get(request), this.#call, {
+      names: [this.#key],
+    });
     if (entry === undefined) return undefined;
     return { ...(JSON.parse(Buffer.from(entry.value).toString("utf8")) as FenceValue), etag: entry.etag };
   }
@@ -135,6 +137,7 @@ export class FenceRow {
     const all: StateOperation[] = [{ kind: "upsert", request }, ...operations];
     const transact = requireTransactions(this.#target);
     requireRoom(this.#target, all.length);
-    await this.#target.run("transaction", () => transact(all, this.#metadata), this.#call);
+    const names = all.map((operation) => operation.request.key);
+    await this.#target.run("transaction", () => transact(all, this.#metadata), this.#call, { names });
   }
 }

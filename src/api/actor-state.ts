@@ -143,8 +143,11 @@ async function commit(
   { actor, list, prefix, fence }: ActorCommit,
 ): Promise<void> {
   const { store } = target;
+  const names = list.map(({ request }) => request.key);
   if (store.transactFenced) {
-    await target.run("transaction", () => store.transactFenced?.(list, fence) ?? Promise.resolve(), call);
+    await target.run("transaction", () => store.transactFenced?.(list, fence) ?? Promise.resolve(), call, {
+      names,
+    });
     return;
   }
   if (hasRow(call.app, target))
@@ -153,7 +156,7 @@ async function commit(
   requireRoom(target, list.length);
   if (!(await call.app.actors.isHeld(fence))) throw new NotOwner();
   const metadata = { partitionKey: prefix.slice(0, -separator.length) };
-  await target.run("transaction", () => transact(list, metadata), call);
+  await target.run("transaction", () => transact(list, metadata), call, { names });
 }
 
 /** Under `mecha daprd` nothing is beside the values that daprd would not write: the lease is looked at before. */

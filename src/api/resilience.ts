@@ -105,7 +105,7 @@ function createActorPolicy(app: () => AppScope): ActorPolicy {
       const resilience = resilienceOf(app())?.actor(actor.type, actor.id);
       const placed = app().policies.at("actor", actor.type);
       if (resilience === undefined && placed === undefined) return attempt(signal);
-      const use = { operation: "invoke", names: [actor.id], header: noHeader };
+      const use = { operation: "invoke", names: [actor.id], method: actor.method, header: noHeader };
       return runPlaced({ resilience, placed }, use, (ended) => attempt(ended ?? signal), {
         ...{ signal, canOverlap: false },
         codeOfError: codeOfActor,

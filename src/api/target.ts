@@ -118,7 +118,7 @@ function governed<T>(
   { operation, work, call, names = nameless, dispose }: Governed<T>,
 ): Promise<T> {
   const header = (lowerName: string): string | undefined => call.header?.(lowerName);
-  return runPlaced(policies, { operation, names, header }, work, {
+  return runPlaced(policies, { operation, names, header, isRuntimes: call.header === undefined }, work, {
     signal: call.signal,
     isPermanent: isPermanentFailure,
     answer: (given) => throwAnswer(call, given),

@@ -1,6 +1,6 @@
 import { Code } from "../errors.ts";
 import { GrpcError } from "../net/grpc/types.ts";
-import type { InboundCall, LocalTarget } from "../peer/local-targets.ts";
+import type { InboundCall } from "../peer/local-targets.ts";
 import { AccessList } from "../policy/access-control.ts";
 import type { Configuration } from "../resource/resource.ts";
 import type { Metrics } from "../telemetry/telemetry.ts";
@@ -14,7 +14,7 @@ export interface AccessControlRequest {
 }
 
 /** The check of calls that come in for an app; follows its Configuration. */
-export function openAccessControl(request: AccessControlRequest): NonNullable<LocalTarget["authorize"]> {
+export function openAccessControl(request: AccessControlRequest): (call: InboundCall) => void {
   const { options, resources, metrics } = request;
   const protocol = options.appProtocol.startsWith("grpc") ? "grpc" : "http";
   const listOf = ({ accessControl }: Configuration): AccessList | undefined =>
@@ -24,7 +24,7 @@ export function openAccessControl(request: AccessControlRequest): NonNullable<Lo
     list = listOf(configuration);
   });
   return (call) => {
-    if (list === undefined) return;
+    if (list === undefined || call.isSelf) return;
     const { caller: name, trustDomain, operation, verb } = call;
     // Only mTLS names a caller in Dapr, and daprd's flags turn it off here; mecha's peers show each other a token.
     const caller = options.isStrict ? undefined : { ...name, trustDomain };

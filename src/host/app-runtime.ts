@@ -18,8 +18,8 @@ import type { Configuration } from "../resource/resource.ts";
 import type { Log, Telemetry } from "../telemetry/telemetry.ts";
 import { createGrpcApi } from "../transport/grpc/api.ts";
 import { createHttpApi } from "../transport/http/api.ts";
-import { openAccessControl } from "./access-control.ts";
 import { openActors, type PeerAddress } from "./actors.ts";
+import { openAdmission } from "./admission.ts";
 import { announcedAddress } from "./announced-address.ts";
 import { openBalancing } from "./balancing.ts";
 import { openGateways } from "./gateway.ts";
@@ -219,7 +219,7 @@ class Runtime implements AppRuntime {
       policy: this.policies.actors,
       address: () => this.peerAddress,
     });
-    const authorize = openAccessControl({ options, resources, metrics: telemetry.metrics });
+    const authorize = openAdmission({ options, resources, telemetry });
     const target = { channel, authorize, actors: actors.peer, labels: options.labels };
     this.closers.push(host.registry.local.register(principal, target));
     const shared = { principal, settings, channel, telemetry, components: resources.components };

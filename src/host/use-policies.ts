@@ -1,4 +1,5 @@
 import { openHttpCaches } from "../api/cache.ts";
+import { trustDomainDefault } from "../peer/identity.ts";
 import { UsePolicies } from "../policy/use/use-policies.ts";
 import type { TrafficPolicyResource } from "../resource/traffic.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
@@ -8,14 +9,17 @@ import type { RuntimeResources } from "./resources.ts";
 export interface UsePoliciesRequest {
   host: Host;
   principal: { namespace: string; appId: string };
-  resources: Pick<RuntimeResources, "policies" | "onPolicies" | "components" | "isKnown">;
+  resources: Pick<RuntimeResources, "policies" | "onPolicies" | "components" | "isKnown" | "configuration">;
   telemetry: Telemetry;
 }
 
 /** The policies round what an app uses; they follow its resources. */
 export function openUsePolicies({ host, principal, resources, telemetry }: UsePoliciesRequest): UsePolicies {
   const { clock, random } = host.edges;
-  const policies = new UsePolicies({ principal, telemetry, clock, random });
+  const policies = new UsePolicies({
+    ...{ principal, telemetry, clock, random },
+    trustDomain: () => resources.configuration.accessControl?.trustDomain ?? trustDomainDefault,
+  });
   const caches = openHttpCaches({ principal, telemetry, clock, random, components: resources.components });
   policies.caches = caches;
   const log = telemetry.log.scope("mecha.traffic");

@@ -21,8 +21,10 @@ import { appCallFailure, noOwnChannel, noRemoteChannel } from "./failure.ts";
 import { callerRules, upgradeOf, withoutNamed } from "./header-rules.ts";
 import { passAnswer } from "./http-answer.ts";
 import { type AppName, identityLines } from "./identity.ts";
-import type { LocalTarget } from "./local-targets.ts";
+import { admitted, inboundHttp, type Said } from "./inbound.ts";
+import type { Admission, LocalTarget } from "./local-targets.ts";
 import { appField, errorOfAnswer, peerFields, trustDomainLines } from "./peer-link.ts";
+import { refusedReply } from "./refusal.ts";
 import type { Instance, Registry } from "./registry.ts";
 import { type ConnectRetry, callPeer } from "./retry.ts";
 import type { Aim } from "./subset.ts";
@@ -72,31 +74,55 @@ export function forwardToSelf(call: OutgoingCall, options: ForwardOptions): Prom
   const { appId, namespace } = principal;
   headers.push("dapr-caller-app-id", appId, "dapr-caller-namespace", namespace, "dapr-callee-app-id", appId);
   headers.push(...(call.forwarded ?? []), ...hostLine(call, "Host"));
-  return deliverHttp(channel, deliveryOf(call, headers), bodyBytesMax);
+  const authorize = options.registry.local.get(principal)?.authorize;
+  if (authorize === undefined) return deliverHttp(channel, deliveryOf(call, headers), bodyBytesMax);
+  const said = { caller: principal, trustDomain: options.trustDomain(), isSelf: true };
+  return admitHttp(authorize, said, { call, headers }, (passed) =>
+    deliverHttp(channel, deliveryOf(call, passed), bodyBytesMax),
+  );
+}
+
+type Authorize = NonNullable<LocalTarget["authorize"]>;
+
+/** Lets a call in, with the headers it goes on with, or answers as the callee's policies say. */
+async function admitHttp(
+  authorize: Authorize,
+  said: Said,
+  { call, headers }: { call: OutgoingCall; headers: RawHeaders },
+  deliver: (headers: RawHeaders) => Promise<HttpReply>,
+): Promise<HttpReply> {
+  let admission: Admission | Promise<Admission>;
+  try {
+    admission = authorize(inboundHttp(said, call.request, { target: call.target, headers }));
+    if (admission instanceof Promise) admission = await admission;
+  } catch (error) {
+    return refusedReply(error);
+  }
+  return deliver(admitted(headers, admission));
 }
 
 /** To an app of the same process. */
-export async function forwardToLocal(
+export function forwardToLocal(
   call: OutgoingCall,
   callee: LocalTarget,
   options: ForwardOptions,
 ): Promise<HttpReply> {
   const { principal, bodyBytesMax, forwarded } = options;
-  if (!callee.channel) throw new GrpcError(Code.Internal, noRemoteChannel);
-  const operation = call.target.split("?", 1)[0] as string;
-  const trustDomain = options.trustDomain();
-  const header = (lowerName: string): string | undefined => call.request.header(lowerName);
-  const { method: verb } = call.request;
-  const admission = callee.authorize?.({ caller: principal, trustDomain, operation, verb, header });
-  if (admission) await admission;
+  const { channel, authorize } = callee;
+  if (!channel) throw new GrpcError(Code.Internal, noRemoteChannel);
   const headers = outgoingHeaders(call.request);
   headers.push(...(call.forwarded ?? forwarded), ...identityLines(principal, callee.name.appId));
   headers.push(...hostLine(call, "Host"));
-  try {
-    return await deliverHttp(callee.channel, deliveryOf(call, headers), bodyBytesMax);
-  } catch (error) {
-    throw appCallFailure(error);
-  }
+  const deliver = async (passed: RawHeaders): Promise<HttpReply> => {
+    try {
+      return await deliverHttp(channel, deliveryOf(call, passed), bodyBytesMax);
+    } catch (error) {
+      throw appCallFailure(error);
+    }
+  };
+  if (authorize === undefined) return deliver(headers);
+  const said = { caller: principal, trustDomain: options.trustDomain(), isSelf: false };
+  return admitHttp(authorize, said, { call, headers }, deliver);
 }
 
 /** To an app that another mecha on this machine runs. */

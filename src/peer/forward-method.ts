@@ -6,8 +6,8 @@ import { deliverMethod } from "./deliver.ts";
 import { appCallFailure, noOwnChannel, noRemoteChannel } from "./failure.ts";
 import { externalHeaders, externalPath, type ForwardOptions, traceLines } from "./forward-http.ts";
 import { identityLines } from "./identity.ts";
+import { admittedMetadata, inboundMethod, type Said } from "./inbound.ts";
 import type { LocalTarget } from "./local-targets.ts";
-import { headerOf } from "./metadata-header.ts";
 import { methodOverHttp } from "./method-over-http.ts";
 import type { MethodAnswer, MethodCall } from "./on-invoke.ts";
 import {
@@ -27,14 +27,27 @@ import type { Target } from "./target.ts";
 /** Room for metadata and framing of an answer beside its data. */
 const answerOverheadBytes = 256 * 1024;
 
-export function methodToSelf(call: MethodCall, options: ForwardOptions): Promise<MethodAnswer> {
+export async function methodToSelf(call: MethodCall, options: ForwardOptions): Promise<MethodAnswer> {
   const { channel, principal, bodyBytesMax } = options;
   if (!channel) throw new Error(noOwnChannel);
   const stamped = {
     ...call,
     metadata: [...call.metadata, ...pairs(identityLines(principal, principal.appId))],
   };
-  return deliverMethod(channel, stamped, bodyBytesMax);
+  const authorize = options.registry.local.get(principal)?.authorize;
+  const said = { caller: principal, trustDomain: options.trustDomain(), isSelf: true };
+  return deliverMethod(channel, await admitMethod(authorize, said, stamped), bodyBytesMax);
+}
+
+/** The call as the callee's policies let it in. */
+async function admitMethod(
+  authorize: LocalTarget["authorize"],
+  said: Said,
+  call: MethodCall,
+): Promise<MethodCall> {
+  // Who called is not known by an address here: it is this process.
+  const admission = await authorize?.(inboundMethod(said, call, ""));
+  return admission === undefined ? call : { ...call, metadata: admittedMetadata(call.metadata, admission) };
 }
 
 export async function methodToLocal(
@@ -44,17 +57,10 @@ export async function methodToLocal(
 ): Promise<MethodAnswer> {
   if (!callee.channel) throw new GrpcError(Code.Internal, noRemoteChannel);
   const { principal: caller } = options;
-  const inbound = {
-    caller,
-    trustDomain: options.trustDomain(),
-    operation: `/${call.method}`,
-    verb: call.verb,
-    header: headerOf(call.metadata),
-  };
-  const admission = callee.authorize?.(inbound);
-  if (admission) await admission;
+  const said = { caller, trustDomain: options.trustDomain(), isSelf: false };
+  const stamped = await admitMethod(callee.authorize, said, stamp(call, callee.name.appId, options));
   try {
-    return await deliverMethod(callee.channel, stamp(call, callee.name.appId, options), options.bodyBytesMax);
+    return await deliverMethod(callee.channel, stamped, options.bodyBytesMax);
   } catch (error) {
     throw appCallFailure(error);
   }

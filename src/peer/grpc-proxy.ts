@@ -18,6 +18,7 @@ import { BalancedStreams } from "./balance/calls.ts";
 import { failureText, noOwnChannel, noRemoteChannel, unhealthy } from "./failure.ts";
 import type { ForwardOptions } from "./forward-http.ts";
 import { trustDomainDefault } from "./identity.ts";
+import { admittedMetadata, inboundGrpc } from "./inbound.ts";
 import { onceProxied } from "./once-proxied.ts";
 import { appField, peerFields } from "./peer-link.ts";
 import type { PeerLinks } from "./peer-links.ts";
@@ -105,12 +106,11 @@ async function connectTo(
     if (!local) return governed(peer(context, callee, options, span), policy, context);
     const callMetadata = forwardedMetadata(context, principal, name.appId);
     const trustDomain = options.trustDomain();
-    const header = (lowerName: string): string | undefined => context.get(lowerName);
-    const inbound = { caller: principal, trustDomain, operation: context.path, verb: "", header };
-    const admission = local.authorize?.(inbound);
-    if (admission) await admission;
+    const said = { caller: principal, trustDomain, isSelf: false };
+    const admission = local.authorize?.(inboundGrpc(said, context, callMetadata));
+    const passed = admittedMetadata(callMetadata, admission instanceof Promise ? await admission : admission);
     if (!local.channel) throw new GrpcError(Code.Internal, noRemoteChannel);
-    const connection = await connectToApp(local.channel, callMetadata, { context, span, bodyBytesMax });
+    const connection = await connectToApp(local.channel, passed, { context, span, bodyBytesMax });
     return governed(connection, policy, context);
   } catch (error) {
     span.end({ code: Code.Internal, message: failureText(error) });
@@ -146,11 +146,14 @@ function isTruthy(value: string | undefined): boolean {
   return /^(y|yes|true|t|on|1)$/i.test(value ?? "");
 }
 
-function ownApp(context: GrpcContext, options: GrpcProxyOptions, span: Span): Promise<ProxyConnection> {
+async function ownApp(context: GrpcContext, options: GrpcProxyOptions, span: Span): Promise<ProxyConnection> {
   const { channel, principal, bodyBytesMax } = options;
   if (!channel) throw new GrpcError(Code.Internal, noOwnChannel);
   const metadata = forwardedMetadata(context, principal, principal.appId);
-  return connectToApp(channel, metadata, { context, span, bodyBytesMax });
+  const said = { caller: principal, trustDomain: options.trustDomain(), isSelf: true };
+  const authorize = options.registry.local.get(principal)?.authorize;
+  const admission = await authorize?.(inboundGrpc(said, context, metadata));
+  return connectToApp(channel, admittedMetadata(metadata, admission), { context, span, bodyBytesMax });
 }
 
 export interface LastHop {

@@ -1,4 +1,5 @@
 import type { AppChannel } from "../app/channel.ts";
+import type { RawHeaders } from "../net/http1/types.ts";
 import type { ActorPeer } from "./actor-link.ts";
 import type { AppName } from "./identity.ts";
 
@@ -11,21 +12,34 @@ export interface LocalTarget {
   readonly channel: AppChannel | undefined;
   /** Present when the app hosts actors. */
   readonly actors?: ActorPeer | undefined;
-  /** What the callee lets in (dapr-api.md §13.3): throws, or rejects with, a GrpcError PERMISSION_DENIED. */
-  readonly authorize?: ((call: InboundCall) => void | Promise<void>) | undefined;
+  /** What the callee lets in (dapr-api.md §13.3): throws, or rejects with, a GrpcError, often a Refusal. */
+  readonly authorize?: ((call: InboundCall) => Admission | Promise<Admission>) | undefined;
 }
+
+/** What is changed of the headers before the app gets them. */
+export type Admission = { remove: ReadonlySet<string>; add: RawHeaders } | undefined;
 
 /** Who wants what of an app. */
 export interface InboundCall {
   caller: AppName;
   /** Of the caller (dapr-api.md §13.2). */
   trustDomain: string;
+  /** The app calls itself: Dapr's access control is not for that. */
+  isSelf: boolean;
+  /** Of `http` the operation is percent-encoded, of a legacy `method` and of `grpc` it is literal. */
+  form: "http" | "method" | "grpc";
   /** `/method/path` or `/package.Service/Method`. */
   operation: string;
+  /** Without its question mark. */
+  query: string;
   /** The HTTP verb; empty for gRPC. */
   verb: string;
   /** Of the call, by lower-case name. */
   header(lowerName: string): string | undefined;
+  /** Names and values as the app would get them. */
+  lines(): RawHeaders;
+  /** Whom the call came from, as an IP address; empty when it came by a socket file. */
+  address: string;
 }
 
 /** The apps of this process by name: one in sidecar mode, many in node mode. */

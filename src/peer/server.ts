@@ -10,9 +10,9 @@ import { appCallFailure, failureText, noRemoteChannel } from "./failure.ts";
 import { connectToApp } from "./grpc-proxy.ts";
 import { peerRules, upgradeOf } from "./header-rules.ts";
 import { type AppName, trustDomainDefault } from "./identity.ts";
+import { admitted, admittedMetadata, inboundGrpc, inboundHttp, inboundMethod, type Said } from "./inbound.ts";
 import { InvocationMetrics } from "./invocation-metrics.ts";
-import type { InboundCall, LocalTarget, LocalTargets } from "./local-targets.ts";
-import { headerOf } from "./metadata-header.ts";
+import type { LocalTarget, LocalTargets } from "./local-targets.ts";
 import { canonicalTarget } from "./method-path.ts";
 import {
   appField,
@@ -24,6 +24,7 @@ import {
   peerFields,
 } from "./peer-link.ts";
 import { peerMetadata } from "./proxy-metadata.ts";
+import { refusedReply } from "./refusal.ts";
 
 export interface PeerHandlersOptions {
   apps: LocalTargets;
@@ -138,16 +139,16 @@ async function servePlain(
 ): Promise<HttpReply> {
   // The caller's mecha has done this; what a policy judges is made here all the same.
   const target = canonicalTarget(request.target);
-  const admission = admit(callee, {
-    ...said(caller),
-    operation: target.split("?", 1)[0] as string,
-    verb: request.method,
-    header: (lowerName) => request.header(lowerName),
-  });
-  const channel = admission instanceof Promise ? await admission : admission;
-  const headers = peerRules.copy(request.rawHeaders);
+  let headers = peerRules.copy(request.rawHeaders);
   const host = request.header(peerFields.host);
   if (host !== undefined) headers.push("Host", host);
+  try {
+    const admission = callee.authorize?.(inboundHttp(said(caller), request, { target, headers }));
+    headers = admitted(headers, admission instanceof Promise ? await admission : admission);
+  } catch (error) {
+    return refusedReply(error);
+  }
+  const channel = channelOf(callee);
   const protocol = upgradeOf((lowerName) => request.header(lowerName));
   if (protocol !== undefined) headers.push("Connection", "Upgrade", "Upgrade", protocol);
   const delivery = new RequestDelivery(request, { target, headers, body: request.body, trace: span.context });
@@ -180,13 +181,9 @@ async function serveMethod(
   const call = decodeMethodCall(bytes, span.context, request.signal);
   span.rename(spanName(callee, call.method));
   describe(span, call.method);
-  const channel = await admit(callee, {
-    ...said(caller),
-    operation: `/${call.method}`,
-    verb: call.verb,
-    header: headerOf(call.metadata),
-  });
-  const answer = await deliverMethod(channel, call, maxBodyBytes).catch(rethrowAppFailure);
+  const admission = await callee.authorize?.(inboundMethod(said(caller), call, request.remoteAddress));
+  const passed = { ...call, metadata: admittedMetadata(call.metadata, admission) };
+  const answer = await deliverMethod(channelOf(callee), passed, maxBodyBytes).catch(rethrowAppFailure);
   return {
     status: 200,
     headers: ["Content-Type", "application/x-protobuf"],
@@ -194,20 +191,14 @@ async function serveMethod(
   };
 }
 
-function said({ appId, namespace, trustDomain }: PeerCaller): Pick<InboundCall, "caller" | "trustDomain"> {
-  return { caller: { appId, namespace }, trustDomain };
+function said({ appId, namespace, trustDomain }: PeerCaller): Said {
+  return { caller: { appId, namespace }, trustDomain, isSelf: false };
 }
 
 /** Room for metadata and framing beside the data. */
 const methodOverheadBytes = 256 * 1024;
 
 type Channel = NonNullable<LocalTarget["channel"]>;
-
-/** Waits only when what decides has to. */
-function admit(callee: LocalTarget, call: InboundCall): Channel | Promise<Channel> {
-  const admission = callee.authorize?.(call);
-  return admission === undefined ? channelOf(callee) : admission.then(() => channelOf(callee));
-}
 
 function channelOf({ channel }: LocalTarget): Channel {
   if (!channel) throw new GrpcError(Code.Internal, noRemoteChannel);
@@ -231,9 +222,11 @@ function serveGrpc(
     async connect(context) {
       const span = telemetry.tracer.start(path, "server", extractGrpcContext(field));
       try {
-        const channel = await admit(callee, { ...said(caller), operation: path, verb: "", header: field });
+        const sent = peerMetadata(context);
+        const admission = await callee.authorize?.(inboundGrpc(said(caller), context, sent));
         const { maxBodyBytes: bodyBytesMax } = settings;
-        return await connectToApp(channel, peerMetadata(context), { context, span, bodyBytesMax });
+        const passed = admittedMetadata(sent, admission);
+        return await connectToApp(channelOf(callee), passed, { context, span, bodyBytesMax });
       } catch (error) {
         span.end({ code: Code.Internal, message: failureText(error) });
         throw error;

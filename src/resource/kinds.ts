@@ -1,3 +1,4 @@
+import { readAuthorizationPolicy } from "./authorization-policy-kind.ts";
 import { readComponent } from "./component-kind.ts";
 import { readConfigurationKind } from "./configuration-kind.ts";
 import type { FieldReader } from "./field-reader.ts";
@@ -15,7 +16,7 @@ import { readWorkflowAccessPolicy } from "./workflow-access-policy-kind.ts";
 export interface KindReader {
   versions: readonly string[];
   /** Reports what is wrong to the reader; what it returns counts only when nothing was. */
-  read(spec: FieldReader, apiVersion: string): unknown;
+  read(spec: FieldReader, apiVersion: string, annotations: Readonly<Record<string, string>>): unknown;
 }
 
 /** Dapr's kinds that mecha takes. */
@@ -31,6 +32,7 @@ export const kinds: Readonly<Record<string, KindReader>> = {
 
 /** mecha's own kinds, of the group `mecha.run`. */
 export const ownKinds: Readonly<Record<string, KindReader>> = {
+  AuthorizationPolicy: { versions: ["v1alpha1"], read: readAuthorizationPolicy },
   Idempotency: { versions: ["v1alpha1"], read: readIdempotency },
   Schedule: { versions: ["v1alpha1"], read: readSchedule },
   TrafficPolicy: { versions: ["v1alpha1"], read: readTrafficPolicy },
@@ -44,6 +46,11 @@ export const gatewayKinds: Readonly<Record<string, KindReader>> = {
   Gateway: { versions: ["v1", "v1beta1"], read: readGateway },
   // mecha is the one class there is: nothing is looked up in it.
   GatewayClass: { versions: ["v1", "v1beta1"], read: (spec) => spec.takeAll() },
+};
+
+/** Of Istio (group `security.istio.io`), with its schema. */
+export const istioKinds: Readonly<Record<string, KindReader>> = {
+  AuthorizationPolicy: { versions: ["v1", "v1beta1"], read: readAuthorizationPolicy },
 };
 
 /** Accepted so that existing folders load, and said aloud. */

@@ -1,6 +1,6 @@
 import { nearest } from "../kit/nearest.ts";
 import { FieldReader } from "./field-reader.ts";
-import { gatewayKinds, type KindReader, kinds, ownKinds } from "./kinds.ts";
+import { gatewayKinds, istioKinds, type KindReader, kinds, ownKinds } from "./kinds.ts";
 import type { Problem } from "./problem.ts";
 import type { Resource, SourcePosition } from "./resource.ts";
 import type { YamlDocument } from "./yaml-document.ts";
@@ -48,7 +48,8 @@ function kindReader(
     problems.push({ severity: "error", message, source: document.at(["apiVersion"]) });
     return undefined;
   }
-  const isOurs = table === ownKinds || (tables[group] !== undefined && !isStrict);
+  // A policy that nobody enforces is never passed over.
+  const isOurs = table === ownKinds || table === istioKinds || (tables[group] !== undefined && !isStrict);
   if (!isOurs || table === undefined) {
     onForeign(kind, document.at([]));
     return undefined;
@@ -65,6 +66,7 @@ const tables: Readonly<Record<string, Readonly<Record<string, KindReader>>>> = {
   "dapr.io": kinds,
   "mecha.run": ownKinds,
   "gateway.networking.k8s.io": gatewayKinds,
+  "security.istio.io": istioKinds,
 };
 
 interface KnownDocument {
@@ -90,14 +92,15 @@ function readKnown({
   if (!metadata) reader.fail("metadata.name is missing", "metadata");
   const namespace = metadata?.text("namespace") ?? "";
   const created = Date.parse(metadata?.text("creationTimestamp") ?? "");
-  // Labels, annotations and what else Kubernetes keeps there.
+  const annotations = metadata?.has("annotations") ? metadata.textMap("annotations") : {};
+  // Labels and what else Kubernetes keeps there.
   metadata?.takeAll();
   const scopes = reader.texts("scopes");
   const secretStore = reader.object("auth")?.text("secretStore");
   reader.raw("status");
   const spec =
     reader.object("spec") ?? new FieldReader({}, ["spec"], { document, isStrict: false, problems });
-  const content = read.read(spec, apiVersion);
+  const content = read.read(spec, apiVersion, annotations);
   reader.end();
   if (countErrors(problems) > errorsBefore) return undefined;
   return {

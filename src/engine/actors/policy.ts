@@ -9,7 +9,11 @@ export interface SearchPlan {
 /** The seam for Resiliency. */
 export interface ActorPolicy {
   /** Runs attempts of a call until one is good or the policy gives up. */
-  call<T>(actor: ActorRef, attempt: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T>;
+  call<T>(
+    actor: ActorRef & { method?: string },
+    attempt: (signal: AbortSignal) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T>;
   /** How long a turn may take; 0: as long as it likes. */
   turnTimeoutMs(type: string): number;
   /** What takes the place of the built-in search; `undefined`: nothing. */

@@ -38,6 +38,10 @@ export interface Use {
   operation: string;
   /** Keys in the store, topics, the actor's id; of calls the raw method path without its query, of gRPC calls the path. */
   names: readonly string[];
+  /** Of actors. */
+  method?: string | undefined;
+  /** mecha's own doing, for no call of the app. */
+  isRuntimes?: boolean | undefined;
   /** Of the caller, by lower-case name. */
   header(lowerName: string): string | undefined;
 }
@@ -80,6 +84,8 @@ export interface UseLayer {
 
 export interface UseContext {
   principal: { namespace: string; appId: string };
+  /** Of the app; absent: `public`. */
+  trustDomain?(): string;
   telemetry: Telemetry;
   clock: Clock;
   random: Random;

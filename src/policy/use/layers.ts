@@ -1,8 +1,12 @@
+import { authorizationPolicies } from "../authorization/authorization-policies.ts";
 import { trafficPolicies } from "../traffic/traffic-policies.ts";
 import type { UseLayerKind } from "./layer.ts";
 
 /** Round all tries of the Resiliency policies, in request order. */
-export const outerLayers: readonly UseLayerKind[] = [];
+export const outerLayers: readonly UseLayerKind[] = [
+  // Before anything is done for who may not.
+  authorizationPolicies,
+];
 
 /** Round each try, in request order. */
 export const innerLayers: readonly UseLayerKind[] = [

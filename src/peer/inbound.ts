@@ -1,0 +1,93 @@
+import type { GrpcContext, Metadata } from "../net/grpc/types.ts";
+import type { RawHeaders } from "../net/http1/types.ts";
+import { withoutNamed } from "./header-rules.ts";
+import type { AppName } from "./identity.ts";
+import type { Admission, InboundCall } from "./local-targets.ts";
+import { headerOf } from "./metadata-header.ts";
+import type { MethodCall } from "./on-invoke.ts";
+
+/** Who calls. */
+export interface Said {
+  caller: AppName;
+  trustDomain: string;
+  isSelf: boolean;
+}
+
+/** `headers` as the app would get them. */
+export function inboundHttp(
+  said: Said,
+  request: { method: string; remoteAddress: string },
+  { target, headers }: { target: string; headers: RawHeaders },
+): InboundCall {
+  const queryAt = target.indexOf("?");
+  return {
+    ...said,
+    form: "http",
+    operation: queryAt < 0 ? target : target.slice(0, queryAt),
+    query: queryAt < 0 ? "" : target.slice(queryAt + 1),
+    verb: request.method,
+    header: (lowerName) => joined(headers, lowerName),
+    lines: () => headers,
+    address: request.remoteAddress,
+  };
+}
+
+export function inboundMethod(said: Said, call: MethodCall, address: string): InboundCall {
+  return {
+    ...said,
+    form: "method",
+    operation: `/${call.method}`,
+    query: call.querystring,
+    verb: call.verb,
+    header: headerOf(call.metadata),
+    lines: () => call.metadata.flat(),
+    address,
+  };
+}
+
+export function inboundGrpc(
+  said: Said,
+  context: Pick<GrpcContext, "path" | "peer">,
+  metadata: Metadata,
+): InboundCall {
+  return {
+    ...said,
+    form: "grpc",
+    operation: context.path,
+    query: "",
+    verb: "",
+    header: headerOf(metadata),
+    lines: () => metadata.flat(),
+    address: addressOf(context.peer),
+  };
+}
+
+/** `127.0.0.1:1234` and `[::1]:1234` without their ports. */
+function addressOf(peer: string): string {
+  return peer.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
+}
+
+/** Several lines are joined, as a server's request has them. */
+function joined(headers: RawHeaders, lowerName: string): string | undefined {
+  let value: string | undefined;
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    if ((headers[i] as string).toLowerCase() !== lowerName) continue;
+    value = value === undefined ? headers[i + 1] : `${value}, ${headers[i + 1]}`;
+  }
+  return value;
+}
+
+/** What the app gets. */
+export function admitted(headers: RawHeaders, admission: Admission): RawHeaders {
+  if (admission === undefined) return headers;
+  return withoutNamed(headers, admission.remove).concat(admission.add);
+}
+
+export function admittedMetadata(metadata: Metadata, admission: Admission): Metadata {
+  if (admission === undefined) return metadata;
+  const kept = metadata.filter(([name]) => !admission.remove.has(name));
+  for (let i = 0; i + 1 < admission.add.length; i += 2) {
+    kept.push([(admission.add[i] as string).toLowerCase(), admission.add[i + 1] as string]);
+  }
+  return kept;
+}

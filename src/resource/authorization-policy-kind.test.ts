@@ -1,0 +1,128 @@
+import { expect, test } from "bun:test";
+import { checkResources } from "./load.ts";
+import { ResourceErrors } from "./problem.ts";
+
+const nothing = () => undefined;
+const log = {
+  ...{ debug: nothing, info: nothing, warn: nothing, error: nothing, fatal: nothing },
+  scope: () => log,
+};
+
+async function read(spec: string, { apiVersion = "mecha.run/v1alpha1", metadata = "{ name: x }" } = {}) {
+  const text = `apiVersion: ${apiVersion}\nkind: AuthorizationPolicy\nmetadata: ${metadata}\nspec: ${spec}\n`;
+  const files = [{ path: "a.yaml", bytes: Buffer.from(text) }];
+  const { others } = await checkResources({ files, print: "" }, { isStrict: false, env: {}, log });
+  return others[0]?.spec;
+}
+
+async function errorsOf(spec: string): Promise<string> {
+  const error = await read(spec).then(nothing, (caught: Error) => caught);
+  expect(error).toBeInstanceOf(ResourceErrors);
+  return (error as Error).message;
+}
+
+test("a policy of Istio's is read as it is", async () => {
+  const spec = `
+  selector: { matchLabels: { app: httpbin } }
+  action: DENY
+  rules:
+  - from: [{ source: { principals: ["*/ns/default/sleep"], notNamespaces: [dev] } }]
+    to: [{ operation: { methods: [GET], paths: ["/info*", "/a/{*}/b/{**}"] } }]
+    when: [{ key: "request.auth.claims[realm_access][roles]", values: [admin] }]`;
+  const metadata = '{ name: x, annotations: { "istio.io/dry-run": "true" } }';
+  for (const apiVersion of ["security.istio.io/v1", "security.istio.io/v1beta1"]) {
+    const read_ = await read(spec, { apiVersion, metadata });
+    expect(read_).toEqual({
+      targets: [{ kind: "App", name: "httpbin" }],
+      action: "DENY",
+      isDryRun: true,
+      rules: [
+        {
+          from: [
+            {
+              matches: [
+                { field: "principals", values: ["*/ns/default/sleep"], notValues: [] },
+                { field: "namespaces", values: [], notValues: ["dev"] },
+              ],
+            },
+          ],
+          to: [
+            {
+              subject: "call",
+              matches: [
+                { field: "paths", values: ["/info*", "/a/{*}/b/{**}"], notValues: [] },
+                { field: "methods", values: ["GET"], notValues: [] },
+              ],
+            },
+          ],
+          when: [{ key: "request.auth.claims[realm_access][roles]", values: ["admin"], notValues: [] }],
+        },
+      ],
+    } as never);
+    // Change detection compares JSON.
+    expect(JSON.parse(JSON.stringify(read_))).toEqual(read_ as never);
+  }
+});
+
+test.each([
+  ["{ topics: [a], verbs: [publish] }", "pubsub"],
+  ["{ pubsubs: [a] }", "pubsub"],
+  ["{ stateStores: [s], keys: [k], verbs: [get] }", "state"],
+  ["{ configurationStores: [s], keys: [k] }", "configuration"],
+  ["{ bindings: [b], operations: [create] }", "bindings"],
+  ["{ actors: [Cat], methods: [feed] }", "actors"],
+  ["{ secrets: [db] }", "secrets"],
+  ["{ locks: [l] }", "locks"],
+  ["{ methods: [GET] }", "call"],
+])("the operation %s speaks of %s", async (operation, subject) => {
+  const spec = (await read(`{ rules: [{ to: [{ operation: ${operation} }] }] }`)) as {
+    rules: { to: { subject: string }[] }[];
+  };
+  expect(spec.rules[0]?.to[0]?.subject).toBe(subject);
+});
+
+test("with a component named, its operations are said without it", async () => {
+  const spec = await read(
+    "{ targetRefs: [{ kind: Component, name: s }], rules: [{ to: [{ operation: { keys: [a], verbs: [get] } }] }] }",
+  );
+  expect(spec).toMatchObject({ rules: [{ to: [{ subject: "component" }] }] });
+});
+
+test.each([
+  ["{ action: CUSTOM }", "spec.action CUSTOM is not implemented"],
+  ["{ action: allow it }", "must be one of ALLOW, DENY, AUDIT, CUSTOM"],
+  ["{ provider: { name: x } }", "spec.provider is not implemented"],
+  ["{ selector: { matchLabels: { tier: web } } }", "must be one label of app"],
+  ["{ selector: { matchLabels: { app: a } }, targetRefs: [{ kind: App, name: a }] }", "both selector and"],
+  ["{ targetRefs: [{ kind: Gateway, name: a }] }", "kind must be App, Component, ActorType"],
+  ["{ rules: [{ from: [{ source: {} }] }] }", "from.source is empty"],
+  ["{ rules: [{ from: [{ source: { serviceAccounts: [a] } }] }] }", "serviceAccounts is not implemented"],
+  ["{ rules: [{ from: [{ source: { ipBlocks: [10.0.0.0/33] } }] }] }", "addresses or CIDR blocks"],
+  ["{ rules: [{ from: [{ source: { ipBlocks: [10.0.0.999] } }] }] }", "addresses or CIDR blocks"],
+  ["{ rules: [{ from: [{ source: { principals: [td/ns/a/sa/b] } }] }] }", "names a service account"],
+  ['{ rules: [{ from: [{ source: { principals: ["spiffe://a/ns/b/c"] } }] }] }', "without their scheme"],
+  ["{ rules: [{ from: [{ source: { principals: [] } }] }] }", "principals is empty"],
+  ["{ rules: [{ from: [{ source: { princpals: [a] } }] }] }", 'did you mean "principals"'],
+  ["{ rules: [{ to: [{ operation: { keys: [a] } }] }] }", "do not speak of one thing"],
+  ["{ rules: [{ to: [{ operation: { paths: [/a], topics: [b] } }] }] }", "do not speak of one thing"],
+  ["{ rules: [{ to: [{ operation: { workflows: [a] } }] }] }", "workflows is not implemented"],
+  ["{ rules: [{ to: [{ operation: { stateStores: [a], verbs: [read] } }] }] }", "verbs must be of get"],
+  ["{ rules: [{ to: [{ operation: { ports: [http] } }] }] }", "ports must hold numbers"],
+  ['{ rules: [{ to: [{ operation: { paths: ["/a/*/b"] } }] }] }', "a star goes first or last"],
+  ['{ rules: [{ to: [{ operation: { paths: ["*a*"] } }] }] }', "a star goes first or last"],
+  ['{ rules: [{ to: [{ operation: { paths: ["/a{*}"] } }] }] }', "stand for whole segments"],
+  ['{ rules: [{ to: [{ operation: { paths: ["/{**}/{*}"] } }] }] }', "the last of its operators"],
+  ["{ rules: [{ when: [{ key: request.time, values: [a] }] }] }", "is not known"],
+  ["{ rules: [{ when: [{ key: source.ip, values: [nowhere] }] }] }", "addresses or CIDR blocks"],
+  ["{ rules: [{ when: [{ key: source.ip }] }] }", "needs values or notValues"],
+  ["{ rules: [{ when: [{ cel: 'true' }] }] }", "cel is not implemented"],
+])("%s is refused", async (spec, message) => {
+  expect(await errorsOf(spec)).toContain(message);
+});
+
+test("kinds of Istio's that nothing enforces are refused", async () => {
+  const text = "apiVersion: security.istio.io/v1\nkind: Sidecar\nmetadata: { name: x }\nspec: {}\n";
+  const files = [{ path: "a.yaml", bytes: Buffer.from(text) }];
+  const checked = checkResources({ files, print: "" }, { isStrict: false, env: {}, log });
+  expect(await checked.catch((error: Error) => error.message)).toContain('kind "Sidecar"');
+});

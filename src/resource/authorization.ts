@@ -1,0 +1,66 @@
+import type { Resource } from "./resource.ts";
+
+/** What a rule's operation speaks of. `component`: whatever the component of `targetRefs` is. */
+export const operationSubjects = [
+  "call",
+  "state",
+  "pubsub",
+  "bindings",
+  "actors",
+  "secrets",
+  "configuration",
+  "locks",
+  "component",
+] as const;
+export type OperationSubject = (typeof operationSubjects)[number];
+
+/** One attribute of a request: one of the values, if there are any, and none of `notValues`. */
+export interface AttributeMatch {
+  field: string;
+  values: string[];
+  notValues: string[];
+}
+
+/** All of the matches. */
+export interface SourceSpec {
+  matches: AttributeMatch[];
+}
+
+/** All of the matches. */
+export interface OperationSpec {
+  subject: OperationSubject;
+  matches: AttributeMatch[];
+}
+
+export interface ConditionSpec {
+  key: string;
+  values: string[];
+  notValues: string[];
+}
+
+/** One of `from`, one of `to` and all of `when`; an empty list is no question. */
+export interface AuthorizationRule {
+  from: SourceSpec[];
+  to: OperationSpec[];
+  when: ConditionSpec[];
+}
+
+export interface AuthorizationTarget {
+  kind: "App" | "Component" | "ActorType";
+  name: string;
+}
+
+export const authorizationActions = ["ALLOW", "DENY", "AUDIT", "CUSTOM"] as const;
+export type AuthorizationAction = (typeof authorizationActions)[number];
+
+export interface AuthorizationPolicySpec {
+  /** Empty: the app of each runtime that sees it. */
+  targets: AuthorizationTarget[];
+  action: AuthorizationAction;
+  /** No rule: nothing matches. */
+  rules: AuthorizationRule[];
+  /** It is judged and told, and decides nothing. */
+  isDryRun: boolean;
+}
+
+export type AuthorizationPolicyResource = Resource<"AuthorizationPolicy", AuthorizationPolicySpec>;

@@ -219,7 +219,7 @@ class Runtime implements AppRuntime {
       policy: this.policies.actors,
       address: () => this.peerAddress,
     });
-    const authorize = openAdmission({ options, resources, telemetry });
+    const authorize = openAdmission({ options, resources, telemetry, clock: host.clock });
     const target = { channel, authorize, actors: actors.peer, labels: options.labels };
     this.closers.push(host.registry.local.register(principal, target));
     const shared = { principal, settings, channel, telemetry, components: resources.components };

@@ -1,12 +1,23 @@
-import type { InboundCall, LocalTarget } from "../peer/local-targets.ts";
+import { fetchJson } from "../components/clients/fetch-json.ts";
+import type { Clock } from "../edges/clock.ts";
+import type { RawHeaders } from "../net/http1/types.ts";
+import type { Admission, InboundCall, LocalTarget } from "../peer/local-targets.ts";
 import { canonicalMethod } from "../peer/method-path.ts";
-import { accessDenied } from "../peer/refusal.ts";
+import { accessDenied, tokenRefused } from "../peer/refusal.ts";
+import {
+  type Authenticator,
+  authenticatorOf,
+  claimValues,
+  type Identity,
+} from "../policy/authentication/authenticator.ts";
 import { principalText } from "../policy/authorization/authorization-policies.ts";
 import type { Judge } from "../policy/authorization/judge.ts";
 import { DecisionNotes } from "../policy/authorization/notes.ts";
 import { readingsOf } from "../policy/authorization/path-readings.ts";
 import { judgeOf } from "../policy/authorization/policies.ts";
 import type { AuthorizationRequest } from "../policy/authorization/request.ts";
+import { isSameResources } from "../resource/diff.ts";
+import type { Resource } from "../resource/resource.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { RuntimeResources } from "./resources.ts";
 
@@ -15,6 +26,7 @@ export interface AuthorizationRequestOptions {
   appPort: number;
   resources: Pick<RuntimeResources, "policies" | "onPolicies">;
   telemetry: Telemetry;
+  clock: Clock;
 }
 
 /** The check of calls that come in for an app by AuthorizationPolicies; follows its resources. */
@@ -25,19 +37,58 @@ export function openAuthorization(
   const place = { subject: "call", appId: principal.appId, name: "", isOfComponent: false } as const;
   const notes = new DecisionNotes(telemetry, "call");
   let judge: Judge | undefined;
+  const authentication = new FollowedAuthentication(options);
   const follow = (): void => {
     judge = judgeOf(resources.policies, place);
+    authentication.follow();
   };
   follow();
   resources.onPolicies(follow);
-  return (call) => {
-    if (judge === undefined) return undefined;
-    const request = callRequest(call, options);
-    const verdict = judge.judge(request);
-    notes.take(verdict, () => fieldsOf(call));
-    if (!verdict.isAllowed) throw accessDenied();
-    return undefined;
+  const decide = (call: InboundCall, identity: Identity | undefined): Admission => {
+    if (judge !== undefined) {
+      const verdict = judge.judge(callRequest(call, identity, options));
+      notes.take(verdict, () => fieldsOf(call));
+      if (!verdict.isAllowed) throw accessDenied();
+    }
+    const isChanged = identity !== undefined && identity.remove.size + identity.add.length > 0;
+    return isChanged ? identity : undefined;
   };
+  return (call) => {
+    const identity = authentication.identify(call);
+    return identity instanceof Promise
+      ? identity.then((known) => decide(call, known))
+      : decide(call, identity);
+  };
+}
+
+/** Who callers show to be; opened anew only when a RequestAuthentication has changed, for the keys' sake. */
+class FollowedAuthentication {
+  readonly #options: AuthorizationRequestOptions;
+  #from: readonly Resource[] = [];
+  #authenticator: Authenticator | undefined;
+
+  constructor(options: AuthorizationRequestOptions) {
+    this.#options = options;
+  }
+
+  follow(): void {
+    const { principal, resources, clock } = this.#options;
+    const from = resources.policies.filter(({ kind }) => kind === "RequestAuthentication");
+    if (isSameResources(this.#from, from)) return;
+    this.#from = from;
+    this.#authenticator = authenticatorOf(from, principal.appId, { ask: fetchJson, clock });
+  }
+
+  identify(call: InboundCall): Identity | Promise<Identity> | undefined {
+    if (this.#authenticator === undefined) return undefined;
+    const bearer = { query: call.query, headers: (lowerName: string) => linesOf(call.lines(), lowerName) };
+    const identity = this.#authenticator.authenticate(bearer);
+    if (!(identity instanceof Promise)) return identity;
+    return identity.catch((error: Error) => {
+      this.#options.telemetry.log.warn({ ...fieldsOf(call), error }, "authentication: a token was refused");
+      throw tokenRefused();
+    });
+  }
 }
 
 function fieldsOf(call: InboundCall): Record<string, string> {
@@ -49,7 +100,11 @@ function callerOf({ caller, trustDomain }: InboundCall): string {
 }
 
 /** What rules may ask of a call: as it goes to the app, its path decoded once. */
-function callRequest(call: InboundCall, options: AuthorizationRequestOptions): AuthorizationRequest {
+function callRequest(
+  call: InboundCall,
+  identity: Identity | undefined,
+  options: AuthorizationRequestOptions,
+): AuthorizationRequest {
   const { principal, appPort } = options;
   const paths = readingsOf(pathOf(call));
   const host = [principal.appId, `${principal.appId}.${principal.namespace}`].map((one) => one.toLowerCase());
@@ -74,12 +129,27 @@ function callRequest(call: InboundCall, options: AuthorizationRequestOptions): A
         return methodsOf(call, purpose);
     }
     if (field.startsWith("header:")) {
-      lines ??= call.lines();
+      lines ??= passing(call.lines(), identity);
       return linesOf(lines, field.slice("header:".length));
     }
-    return [];
+    return identity === undefined ? [] : identityValues(identity, field);
   };
   return { subject: "call", isOfComponent: false, values };
+}
+
+/** A header that only tokens may write is judged as the app gets it. */
+function passing(lines: RawHeaders, identity: Identity | undefined): RawHeaders {
+  if (identity === undefined) return lines;
+  const kept = lines.filter((_, i) => !identity.remove.has((lines[i - (i % 2)] as string).toLowerCase()));
+  return [...kept, ...identity.add];
+}
+
+function identityValues({ claims }: Identity, field: string): readonly string[] {
+  const { iss, sub } = claims;
+  if (field === "requestPrincipals") return iss === undefined || sub === undefined ? [] : [`${iss}/${sub}`];
+  if (field === "audiences") return claimValues(claims, ["aud"]);
+  if (field === "presenter") return claimValues(claims, ["azp"]);
+  return field.startsWith("claim:") ? claimValues(claims, JSON.parse(field.slice("claim:".length))) : [];
 }
 
 function present(value: string): readonly string[] {

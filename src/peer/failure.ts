@@ -2,6 +2,7 @@ import { Code, errors, type Fault } from "../errors.ts";
 import { grpcCodeGoName } from "../net/grpc/status.ts";
 import { GrpcError } from "../net/grpc/types.ts";
 import { BodyTooLarge } from "../net/http1/errors.ts";
+import { Refusal } from "./refusal.ts";
 
 /** Texts that callers and tests of Dapr compare (dapr-api.md §12). */
 export const appUnhealthy = "app is not in a healthy state";
@@ -28,9 +29,11 @@ function isTooLarge(error: unknown): boolean {
 /** What the caller of `/v1.0/invoke` sees when its call did not get to an answer of the app. */
 export function invokeFault(id: string, error: unknown): Fault {
   const isDenied = error instanceof GrpcError && error.code === Code.PermissionDenied;
+  const isUnknown = error instanceof Refusal && error.code === Code.Unauthenticated;
   return errors.INVOKE(id, failureText(error), {
     cause: error,
     ...(isDenied && { http: 403, grpc: Code.PermissionDenied }),
+    ...(isUnknown && { http: 401, grpc: Code.Unauthenticated }),
   });
 }
 

@@ -21,6 +21,14 @@ export function accessDenied(): Refusal {
   return new Refusal(Code.PermissionDenied, { status: 403, headers, body: denialText }, denialText);
 }
 
+/** A token is not good; why is told in the log alone. */
+export function tokenRefused(): Refusal {
+  const text = "the token is not valid";
+  const challenge = ["WWW-Authenticate", 'Bearer realm="mecha", error="invalid_token"'];
+  const headers = [...challenge, "Content-Type", "text/plain"];
+  return new Refusal(Code.Unauthenticated, { status: 401, headers, body: text }, text);
+}
+
 /** The reply of a refusal; other errors go on. */
 export function refusedReply(error: unknown): HttpReply {
   if (error instanceof Refusal) return error.reply;

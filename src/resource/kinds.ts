@@ -5,6 +5,7 @@ import type { FieldReader } from "./field-reader.ts";
 import { readGateway } from "./gateway-kind.ts";
 import { readHttpEndpoint } from "./http-endpoint-kind.ts";
 import { readIdempotency } from "./idempotency-kind.ts";
+import { readRequestAuthentication } from "./request-authentication-kind.ts";
 import { readResiliency } from "./resiliency-kind.ts";
 import { readGrpcRoute, readHttpRoute } from "./route-kinds.ts";
 import { readSchedule } from "./schedule-kind.ts";
@@ -34,6 +35,7 @@ export const kinds: Readonly<Record<string, KindReader>> = {
 export const ownKinds: Readonly<Record<string, KindReader>> = {
   AuthorizationPolicy: { versions: ["v1alpha1"], read: readAuthorizationPolicy },
   Idempotency: { versions: ["v1alpha1"], read: readIdempotency },
+  RequestAuthentication: { versions: ["v1alpha1"], read: readRequestAuthentication },
   Schedule: { versions: ["v1alpha1"], read: readSchedule },
   TrafficPolicy: { versions: ["v1alpha1"], read: readTrafficPolicy },
   Singleton: { versions: ["v1alpha1"], read: readSingleton },
@@ -51,6 +53,7 @@ export const gatewayKinds: Readonly<Record<string, KindReader>> = {
 /** Of Istio (group `security.istio.io`), with its schema. */
 export const istioKinds: Readonly<Record<string, KindReader>> = {
   AuthorizationPolicy: { versions: ["v1", "v1beta1"], read: readAuthorizationPolicy },
+  RequestAuthentication: { versions: ["v1", "v1beta1"], read: readRequestAuthentication },
 };
 
 /** Accepted so that existing folders load, and said aloud. */

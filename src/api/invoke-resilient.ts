@@ -105,7 +105,10 @@ async function attemptHttp(
     ...{ headerOf: headerOfReply, slowed: slowedReply },
   };
   const header = (lowerName: string) => request.header(lowerName);
-  const use = { operation: request.method, names: [pathOf(invocation.target)], header };
+  const use = {
+    ...{ operation: request.method, names: [pathOf(invocation.target)], header },
+    previousHosts: avoid,
+  };
   return named(id, runPlaced(policies, use, work, options));
 }
 

@@ -68,7 +68,7 @@ test.each([
   ["  fault: { delay: { fixedDelay: 6m } }\n", "at most 5m"],
   ["  fault: { abort: { httpStatus: 500, grpcStatus: 14 } }\n", "not both"],
   ["  retries: { retryOn: sometimes }\n", "got sometimes"],
-  ["  retries: { ignorePreviousHosts: true }\n", "spec.retries.ignorePreviousHosts is not implemented"],
+  ["  retries: { ignorePreviousHosts: 7 }\n", "ignorePreviousHosts must be true or false"],
   ["  hedging: {}\n", "spec.hedging.delay"],
   ["  hedging: { delay: 1s, onPerTryTimeout: true }\n", "spec.hedging.onPerTryTimeout is not implemented"],
   ["  circuitBreaker: { trip: 'requests + 1' }\n", "trip must be a CEL condition"],

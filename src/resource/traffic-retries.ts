@@ -19,7 +19,6 @@ const retryReasons = [
 export function readRetries(spec: FieldReader): RetriesSpec | undefined {
   const retries = spec.object("retries");
   if (retries === undefined) return undefined;
-  retries.refused("ignorePreviousHosts", (value) => value === false);
   const backoffMs = retries.duration("backoff", backoffDefaultMs);
   const backoffMaxMs = retries.duration("maxBackoff", backoffMs * backoffFactor);
   if (backoffMaxMs < backoffMs)
@@ -30,7 +29,7 @@ export function readRetries(spec: FieldReader): RetriesSpec | undefined {
     ...readRetryOn(retries),
     backoffMs,
     backoffMaxMs,
-    ignorePreviousHosts: false,
+    ignorePreviousHosts: retries.flag("ignorePreviousHosts", true),
     retryAfterMaxMs: retries.duration("retryAfterMax", retryAfterDefaultMs),
   };
 }

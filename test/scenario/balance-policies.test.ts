@@ -147,3 +147,27 @@ test("an edit of the policy counts at once, and without one nothing is watched",
   fleet.write("  retries: {}\n");
   await fleet.known(0);
 }, 60_000);
+
+test("a retry goes to an instance that the call has not had, unless the policy says otherwise", async () => {
+  const hash = "  loadBalancer: { consistentHash: { httpHeaderName: x-user } }\n";
+  const fleet = new Fleet(cleanup, `  retries: { attempts: 1, retryOn: "5xx" }\n${hash}`);
+  const asked: string[] = [];
+  const failing = (name: string) => () => {
+    asked.push(name);
+    return { status: 500, body: name };
+  };
+  await fleet.startCaller();
+  await fleet.startHttp(failing("one"));
+  await fleet.startHttp(failing("two"));
+  await fleet.known(2);
+  asked.length = 0;
+  await fleet.get("/x", { "x-user": "tom" });
+  expect(asked.toSorted()).toEqual(["one", "two"]);
+  fleet.write(`  retries: { attempts: 1, retryOn: "5xx", ignorePreviousHosts: false }\n${hash}`);
+  await eventually(async () => {
+    asked.length = 0;
+    await fleet.get("/x", { "x-user": "tom" });
+    expect(asked).toHaveLength(2);
+    expect(new Set(asked).size).toBe(1);
+  });
+}, 60_000);

@@ -82,6 +82,7 @@ export class Picker {
       ? all.filter(({ check }) => !check.isFailing)
       : all;
     if (outliers === undefined) return passing;
+    if (!passing.some((upstream) => outliers.isEjected(upstream, nowMs))) return passing;
     const kept = passing.filter((upstream) => !outliers.isEjected(upstream, nowMs));
     const minPercent = policy.outlierDetection?.minHealthPercent ?? 0;
     return kept.length * 100 < all.length * minPercent ? passing : kept;

@@ -15,7 +15,7 @@ export function openRetries(spec: RetriesSpec, { context, meterOf, budget }: Sit
   const wanted = wantedBy(spec);
   return {
     repeats: spec.attempts > 0,
-    async run<T>(_use: Use, work: Work<T>, shape: Shape<T>) {
+    async run<T>(use: Use, work: Work<T>, shape: Shape<T>) {
       let release: (() => void) | undefined;
       try {
         for (let attempt = 1; ; attempt++) {
@@ -30,6 +30,7 @@ export function openRetries(spec: RetriesSpec, { context, meterOf, budget }: Sit
           meter.did("retry");
           const pauseMs = toldPauseMs(spec, outcome, shape, { nowMs: clock.now(), random: random.next() });
           forget(outcome, shape);
+          if (!spec.ignorePreviousHosts) use.previousHosts?.clear();
           await sleep(clock, pauseMs ?? backoffMs(spec, attempt, random.next()), shape.signal);
           if (shape.signal?.aborted) throw shape.signal.reason;
         }

@@ -44,6 +44,8 @@ export interface Use {
   isRuntimes?: boolean | undefined;
   /** Of the caller, by lower-case name. */
   header(lowerName: string): string | undefined;
+  /** Of a call: ids of the instances that tries before had. A policy that chooses prefers others. */
+  previousHosts?: Set<string>;
 }
 
 export type Work<T> = (signal: AbortSignal | undefined) => Promise<T>;

@@ -6,7 +6,7 @@ const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
 
 test("an instance that fails is left out over HTTP, tried by one call, and comes back", async () => {
-  const detection = "consecutive5xxErrors: 3, baseEjectionTime: 1s, interval: 1s, probe: single";
+  const detection = "consecutive5xxErrors: 3, baseEjectionTime: 2s, interval: 1s, probe: single";
   const fleet = new Fleet(cleanup, `  outlierDetection: { ${detection} }\n`);
   let isBad = false;
   let bad = 0;

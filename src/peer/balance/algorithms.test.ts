@@ -107,6 +107,19 @@ test("requests and retries have limits of their own", async () => {
   await second;
 });
 
+test("a stream has its place until its end", async () => {
+  const fixture = new Balanced({ connectionPool: { ...poolDefaults, http2MaxRequests: 2 } }, [
+    instanceOf("a"),
+  ]);
+  const [end] = [await fixture.stream(), await fixture.stream()];
+  const error = await fixture.stream().catch((caught) => caught);
+  expect(error).toMatchObject({ http: 503, grpc: 14 });
+  end?.();
+  end?.();
+  expect(await fixture.stream()).toBeFunction();
+  expect(fixture.balancer.status()).toMatchObject([{ active: 2, calls: 3 }]);
+});
+
 test("an instance that the call had before is chosen last", async () => {
   const fixture = new Balanced({ loadBalancer: balancerDefaults }, [instanceOf("a"), instanceOf("b")]);
   const avoid = new Set<string>();

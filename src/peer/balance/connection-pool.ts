@@ -44,9 +44,11 @@ export class ConnectionPool {
 
   /** A stream goes on after it was opened; answers how to give its place back. */
   hold(): () => void {
+    let isHeld = true;
     this.#active++;
     return () => {
-      this.#active--;
+      if (isHeld) this.#active--;
+      isHeld = false;
     };
   }
 

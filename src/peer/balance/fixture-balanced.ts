@@ -2,10 +2,11 @@ import { SimulatedClock, seededRandom } from "../../edges/simulated.ts";
 import { createMetrics } from "../../telemetry/metrics.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import type { Instance } from "../instance.ts";
+import type { PeerAttempt } from "../retry.ts";
 import type { Probe } from "./health-checks.ts";
 import { answered, type Verdict } from "./outcome.ts";
 import type { BalancingPolicy } from "./policy.ts";
-import { TargetBalancer } from "./target-balancer.ts";
+import { type Listener, TargetBalancer } from "./target-balancer.ts";
 import type { CallFacts } from "./upstream.ts";
 
 const nothing = (): void => {};
@@ -72,17 +73,9 @@ export class Balanced {
     work: (instance: Instance) => Promise<number> | number,
     facts: Partial<CallFacts> = {},
   ): Promise<{ status: number; instance: string }> {
-    const attempt = {
-      registry: this.registry as never,
-      clock: this.clock,
-      retry: { retries: 0, pauseMs: () => 0 },
-      name: { appId: "orders", namespace: "default" },
-      id: "orders",
-      request: { signal: new AbortController().signal },
-    };
     const whole = { header: () => undefined, target: "/", remoteAddress: "", ...facts };
     return this.balancer.call(
-      attempt,
+      this.#attempt(),
       {
         facts: whole,
         isHttp1: true,
@@ -94,6 +87,31 @@ export class Balanced {
       },
       async (instance) => ({ status: await work(instance), instance: instance.instanceId }),
     );
+  }
+
+  #attempt(): PeerAttempt {
+    return {
+      registry: this.registry as never,
+      clock: this.clock,
+      retry: { retries: 0, pauseMs: () => 0 },
+      name: { appId: "orders", namespace: "default" },
+      id: "orders",
+      request: { signal: new AbortController().signal },
+    };
+  }
+
+  /** Opens a stream; answers how to end it. */
+  stream(): Promise<() => void> {
+    let end = (): void => {};
+    const follow = (_result: number, listener: Listener): void => {
+      end = () => {
+        listener.ended(answered(200));
+        listener.released();
+      };
+    };
+    const facts = { header: () => undefined, target: "/", remoteAddress: "" };
+    const call = { facts, isHttp1: false, follow };
+    return this.balancer.call(this.#attempt(), call, async () => 0).then(() => end);
   }
 
   health(): Record<string, string> {

@@ -143,7 +143,7 @@ export class TargetBalancer {
 
   async #run<T>(
     instance: Instance,
-    { facts, follow }: BalancedCall<T>,
+    { facts, follow, isHttp1 }: BalancedCall<T>,
     call: (instance: Instance) => Promise<T>,
   ): Promise<T> {
     const upstream = this.#upstreamOf(instance, false);
@@ -157,8 +157,22 @@ export class TargetBalancer {
       listener.released();
       throw error;
     }
-    follow(result, listener);
+    follow(result, isHttp1 ? listener : this.#held(listener));
     return result;
+  }
+
+  /** A stream has its place in the pool until its end. */
+  #held(listener: Listener): Listener {
+    const giveBack = this.#pool?.hold();
+    if (giveBack === undefined) return listener;
+    return {
+      answered: () => listener.answered(),
+      ended: (verdict) => listener.ended(verdict),
+      released: () => {
+        giveBack();
+        listener.released();
+      },
+    };
   }
 
   #begin(upstream: Upstream): Listener {

@@ -26,13 +26,15 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
+type Made = (readonly Mutation[])[];
+
 /** An engine, a worker of three activities in a chain, and what is committed to the store. */
-async function start(thinkMs: number) {
+async function start(thinkMs: number, hold?: (mutations: readonly Mutation[], made: Made) => Promise<void>) {
   const folder = mkdtempSync(join(tmpdir(), "mecha-at-once-"));
   closers.push(() => rmSync(folder, { recursive: true }));
   const store = await openStore({ address: testStore(folder), folder });
   closers.push(() => store.close());
-  const commits: (readonly Mutation[])[] = [];
+  const commits: Made = [];
   const counted = new Proxy(store, {
     get(target, name) {
       if (name !== "commit") {
@@ -40,6 +42,7 @@ async function start(thinkMs: number) {
         return typeof value === "function" ? value.bind(target) : value;
       }
       return async (mutations: readonly Mutation[]) => {
+        await hold?.(mutations, commits);
         const outcomes = await target.commit(mutations);
         commits.push(mutations);
         return outcomes;
@@ -90,6 +93,11 @@ async function serve(engine: WorkflowEngine, item: object, thinkMs: number, runs
 }
 
 function next({ pastEvents, newEvents }: WorkflowRequest) {
+  const begun = newEvents.find(({ eventType }) => eventType.case === "executionStarted")?.eventType;
+  if (begun?.case === "executionStarted" && begun.value.name === "spin" && begun.value.input !== "2") {
+    const value = { workflowStatus: OrchestrationStatus.CONTINUED_AS_NEW, result: "2" };
+    return [{ id: 1, workflowActionType: { case: "completeWorkflow" as const, value } }];
+  }
   const done = count([...pastEvents, ...newEvents], "taskCompleted");
   return [done === 3 ? complete(done, '"end"') : schedule(done, "step")];
 }
@@ -119,4 +127,16 @@ test("a turn that takes its time lets the result be stored before it, and no ste
   expect(stored).toHaveLength(7);
   const history = await engine.instances.history("one");
   expect(history.length).toBeGreaterThan(8);
+});
+
+test("a start whose turn was stored after all, and has gone on as a new execution, is no second start", async () => {
+  let asked = 0;
+  // The turn takes longer than its patience, so the start alone is the first to be asked for; the turn's commit overtakes it.
+  const { engine } = await start(120, async (_, made) => {
+    if (asked++ === 0) await until(() => made.length > 0, "the turn's commit");
+  });
+  const signal = AbortSignal.timeout(20_000);
+  expect(await engine.instances.start({ ...request, name: "spin", input: "1" }, signal)).toBe("one");
+  const { record } = await engine.instances.waitForEnd("one", false, signal);
+  expect(record.status).toBe(OrchestrationStatus.COMPLETED);
 });

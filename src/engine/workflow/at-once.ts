@@ -68,11 +68,14 @@ export class AtOnce {
     });
   }
 
-  /** Resolves soon: true when the instance is stored and has begun, false when the caller has to store its start. */
-  start(start: FreshStart): Promise<boolean> {
-    return this.#soon((settle) => {
-      void this.#turns.alone(start.instanceId, async () => settle(await this.#turns.takeStart(start)));
-    });
+  /**
+   * `soon`: true when the instance is stored and has begun, false when the caller has to store its start. `late`: whether
+   * it was stored in the end, however long the turn took.
+   */
+  start(start: FreshStart): { soon: Promise<boolean>; late: Promise<boolean> } {
+    const late = this.#turns.alone(start.instanceId, () => this.#turns.takeStart(start));
+    const soon = this.#soon((settle) => void late.then(settle));
+    return { soon, late };
   }
 
   async #takeResults(instanceId: string): Promise<void> {

@@ -4,6 +4,7 @@ import { formatTraceparent } from "../../telemetry/propagation.ts";
 import { OrchestrationStatus as Status } from "../../wire/orchestrator_service_pb.js";
 import type { Mutation } from "../store/store.ts";
 import { StoreConflict } from "../store/store.ts";
+import type { AtOnce } from "./at-once.ts";
 import { childrenOf } from "./children.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import { type EncodedEvent, makeEvent } from "./events.ts";
@@ -44,6 +45,8 @@ interface Creation {
 
 type EventType = Parameters<typeof makeEvent>[1];
 
+/** How long the end of a turn whose commit has been made is waited for. */
+const turnEndMs = 1000;
 const startTriesMax = 5;
 
 /** What clients do with the instances of one app. Throws Faults. */
@@ -158,6 +161,7 @@ export class Instances {
     const { home, commits, changes, edges } = this.#parts;
     const { instanceId } = request;
     let executionId = request.executionId || edges.random.uuid();
+    let begun: Promise<boolean> | undefined;
     for (let tries = 1; ; tries++) {
       const before = await home.settle(instanceId);
       // The turn that was given up has been made all the same.
@@ -166,7 +170,9 @@ export class Instances {
       if (tries > 1) executionId = request.executionId || edges.random.uuid();
       if (before !== undefined) await this.#checkReuse(instanceId, before);
       const creation = this.#creation({ ...request, executionId }, before);
-      if (tries === 1 && (await this.#beginsAtOnce(instanceId, creation))) return "begun";
+      const turn = tries === 1 ? this.#beginAtOnce(instanceId, creation) : undefined;
+      if (turn !== undefined && (await turn.soon)) return "begun";
+      begun = turn?.late;
       try {
         await commits.commit(creation.mutations);
         changes.notify(instanceId);
@@ -174,16 +180,30 @@ export class Instances {
       } catch (error) {
         // Somebody else was faster: what they made decides.
         if (!(error instanceof StoreConflict) || tries === startTriesMax) throw error;
+        // That may be the turn that was given up, which may even have gone on as a new execution since.
+        if (begun !== undefined && (await this.#isSoon(begun))) return "begun";
       }
     }
   }
 
   /** With a worker at hand the start is stored with the first turn. */
-  async #beginsAtOnce(instanceId: string, creation: Creation): Promise<boolean> {
+  #beginAtOnce(instanceId: string, creation: Creation): ReturnType<AtOnce["start"]> | undefined {
     const { atOnce, workers } = this.#parts;
     const { event, record, etag, isScheduled } = creation;
-    if (atOnce === undefined || isScheduled || workers.count === 0) return false;
+    if (atOnce === undefined || isScheduled || workers.count === 0) return undefined;
     return atOnce.start({ instanceId, event, record, etag });
+  }
+
+  /** Its commit was before ours, so its end is near; a turn that lost as well may still wait for its worker. */
+  async #isSoon(begun: Promise<boolean>): Promise<boolean> {
+    const { clock } = this.#parts.edges;
+    const late = Promise.withResolvers<boolean>();
+    const timer = clock.setTimer(turnEndMs, () => late.resolve(false));
+    try {
+      return await Promise.race([begun, late.promise]);
+    } finally {
+      timer.cancel();
+    }
   }
 
   async #checkReuse(instanceId: string, { record }: StoredRecord): Promise<void> {

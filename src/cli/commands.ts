@@ -16,6 +16,7 @@ export const commands: Record<string, () => Promise<{ default: Command }>> = {
   jobs: () => import("./commands/jobs.ts"),
   schedule: () => import("./commands/schedule.ts"),
   store: () => import("./commands/store.ts"),
+  identity: () => import("./commands/identity.ts"),
   configuration: () => import("./commands/configuration.ts"),
   check: () => import("./commands/check.ts"),
   doctor: () => import("./commands/doctor.ts"),

@@ -238,6 +238,25 @@ export const runtimeFlags: readonly Flag[] = [
     default: "0.0.0.0",
     description: "bind address of the metrics",
   },
+  {
+    name: "enable-mtls",
+    type: "boolean",
+    description:
+      "mTLS between runtimes; overrides the Configuration (default: on when machines share the store)",
+  },
+  {
+    name: "tls-ca-file",
+    type: "text",
+    default: "",
+    description: "trust bundle of an authority of your own, PEM (or DAPR_TRUST_ANCHORS as text)",
+  },
+  {
+    name: "tls-cert-file",
+    type: "text",
+    default: "",
+    description: "this app's certificate of that authority, with intermediates, PEM (or DAPR_CERT_CHAIN)",
+  },
+  { name: "tls-key-file", type: "text", default: "", description: "its key, PEM (or DAPR_CERT_KEY)" },
   { name: "enable-profiling", type: "boolean", default: false, description: "accepted for compatibility" },
   { name: "profile-port", type: "number", default: 7777, description: "accepted for compatibility" },
 ];
@@ -314,8 +333,32 @@ export function runtimeOptions(values: FlagValues, env: Record<string, string | 
     metricsListenAddress: values.text("metrics-listen-address"),
     apiLimit: apiLimit(values),
     labels: labels(values.text("app-version"), values.list("labels")),
+    enableMtls: values.isGiven("enable-mtls") ? values.boolean("enable-mtls") : undefined,
+    certificates: certificates(values, env),
     ...tokens(env),
   };
+}
+
+/** All three or none: an authority without a certificate of it would be of no use. */
+function certificates(
+  values: FlagValues,
+  env: Record<string, string | undefined>,
+): RuntimeOptions["certificates"] {
+  const one = (flag: string, variable: string) => {
+    const file = values.text(flag);
+    const text = env[variable] ?? "";
+    if (file !== "") return { file };
+    return text === "" ? undefined : { text };
+  };
+  const ca = one("tls-ca-file", "DAPR_TRUST_ANCHORS");
+  const cert = one("tls-cert-file", "DAPR_CERT_CHAIN");
+  const key = one("tls-key-file", "DAPR_CERT_KEY");
+  if (ca && cert && key) return { ca, cert, key };
+  if (!ca && !cert && !key) return undefined;
+  throw new UsageError(
+    "a trust bundle, a certificate and its key belong together",
+    "give --tls-ca-file, --tls-cert-file and --tls-key-file",
+  );
 }
 
 function tokens(env: Record<string, string | undefined>) {

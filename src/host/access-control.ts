@@ -25,9 +25,9 @@ export function openAccessControl(request: AccessControlRequest): (call: Inbound
   });
   return (call) => {
     if (list === undefined || call.isSelf) return;
-    const { caller: name, trustDomain, operation, verb } = call;
-    // Only mTLS names a caller in Dapr, and daprd's flags turn it off here; mecha's peers show each other a token.
-    const caller = options.isStrict ? undefined : { ...name, trustDomain };
+    const { caller: name, trustDomain, operation, verb, isProven = false } = call;
+    // Only mTLS names a caller in Dapr; mecha's peers without it show each other a token.
+    const caller = options.isStrict && !isProven ? undefined : { ...name, trustDomain };
     const { isAllowed, decidedBy } = list.judge({ caller, operation, verb });
     const verdict = isAllowed ? "allowed" : "blocked";
     const labels = { app_id: name.appId, trustDomain, namespace: name.namespace };

@@ -4,6 +4,7 @@ import { createActors, defaultLeaseMs, disabledActors } from "../engine/actors/a
 import type { ActorsEngine } from "../engine/actors/engine.ts";
 import type { ActorPolicy } from "../engine/actors/policy.ts";
 import type { ActorPeer } from "../peer/actor-link.ts";
+import type { PeerSecurity, PeerTls } from "../peer/security.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { Host } from "./host.ts";
 import type { RuntimeOptions } from "./options.ts";
@@ -14,6 +15,7 @@ export interface PeerAddress {
   host: string;
   port: number;
   peerToken: string;
+  tls?: PeerTls | undefined;
 }
 
 export interface ActorsRequest {
@@ -24,13 +26,14 @@ export interface ActorsRequest {
   health: HealthTargets;
   policy: ActorPolicy;
   address(): PeerAddress;
+  security: PeerSecurity | undefined;
 }
 
 const healthTarget = "placement";
 
 /** The actors of an app, and what other hosts reach them by. */
 export function openActors(request: ActorsRequest): { engine: ActorsEngine; peer: ActorPeer | undefined } {
-  const { host, options, channel, telemetry, health, policy, address } = request;
+  const { host, options, channel, telemetry, health, policy, address, security } = request;
   if (options.isStrict && options.placementHostAddresses.length === 0) {
     telemetry.log.info({}, "Actor runtime disabled: placement service is not configured");
     return { engine: disabledActors(), peer: undefined };
@@ -43,6 +46,7 @@ export function openActors(request: ActorsRequest): { engine: ActorsEngine; peer
     edges: host.edges,
     telemetry,
     httpClient: host.httpClient,
+    security,
     bodyBytesMax: options.maxBodyBytes,
     cluster: clusterOf(options),
     leaseMs,

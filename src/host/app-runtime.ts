@@ -27,7 +27,8 @@ import { apiAddresses, guardOf, metricsHandler } from "./guard.ts";
 import { createHealthTargets } from "./health-targets.ts";
 import type { Host } from "./host.ts";
 import { openIdempotency } from "./idempotency.ts";
-import { createListener, type Listener } from "./listeners.ts";
+import { openPeerSecurity, type SecurePeers } from "./identity.ts";
+import { createListener, type Listener, type ListenerOptions } from "./listeners.ts";
 import type { MovablePort, RuntimeOptions } from "./options.ts";
 import { openPipeline, type Pipeline, type PipelineRequest } from "./pipelines.ts";
 import { internalPortOf, listenNear } from "./ports.ts";
@@ -116,6 +117,7 @@ class Runtime implements AppRuntime {
   private idempotency: Idempotency | undefined;
   private routes: ReturnType<typeof openRoutes> = () => undefined;
   private peerAddress: PeerAddress = { host: "", port: 0, peerToken: "" };
+  private security: SecurePeers | undefined;
   private isDrained = false;
 
   constructor(host: Host, options: RuntimeOptions, log: Log) {
@@ -135,6 +137,8 @@ class Runtime implements AppRuntime {
     this.resources = await openResources({ host, options, log });
     const { configuration } = this.resources;
     const telemetry = await this.openTelemetry(configuration);
+    this.security = await openPeerSecurity({ host, options, resources: this.resources, log });
+    this.closers.push(() => this.security?.close());
     await this.resources.openComponents(telemetry);
     this.tokens = await openTokens(options, { edges: host.edges, log });
     this.closers.push(() => this.tokens.close());
@@ -218,6 +222,7 @@ class Runtime implements AppRuntime {
       ...{ host, options, channel, telemetry, health: this.health },
       policy: this.policies.actors,
       address: () => this.peerAddress,
+      security: this.security,
     });
     const authorize = openAdmission({ options, resources, telemetry, clock: host.clock });
     const target = { channel, authorize, actors: actors.peer, labels: options.labels };
@@ -242,10 +247,8 @@ class Runtime implements AppRuntime {
     const workflows = this.openWorkflows(telemetry);
     const invoker = createInvoker({
       ...shared,
-      registry: host.registry,
-      httpClient: host.httpClient,
+      ...{ registry: host.registry, httpClient: host.httpClient, clock: host.clock, security: this.security },
       httpEndpoint: (name) => resources.endpoint(name),
-      clock: host.clock,
       ...{ sockets: host.edges.sockets, random: host.edges.random, labels: options.labels },
       ...{ routes: this.routes, balancing: openBalancing({ principal, resources, log: this.log }) },
       ...this.policies.peer,
@@ -270,7 +273,7 @@ class Runtime implements AppRuntime {
       ...singletons,
       policies: this.openUsePolicies(telemetry),
       health: this.health,
-      extendedMetadata: new Map(Object.entries(shownMetadata(options))),
+      extendedMetadata: new Map(Object.entries({ ...shownMetadata(options), ...this.security?.shown })),
       shutdown: (request) => this.requestShutdown(request),
     };
   }
@@ -390,11 +393,12 @@ class Runtime implements AppRuntime {
 
   /** The port other mechas call, and the announcement of it. */
   private async listenPeers(telemetry: Telemetry): Promise<void> {
-    const { host, options } = this;
+    const { host, options, security } = this;
     const token = randomBytes(24).toString("base64url");
     const { settings } = this.scope;
-    const { http, grpc } = createPeerHandlers({ token, apps: host.registry.local, settings, telemetry });
-    const listener = this.listener({ http, grpc });
+    const shared = { token, apps: host.registry.local, settings, telemetry, security };
+    const { http, grpc } = createPeerHandlers(shared);
+    const listener = this.listener({ http, grpc, front: security?.front });
     const address = options.internalGrpcListenAddress || (host.isShared ? "0.0.0.0" : "127.0.0.1");
     this.ports.internal = await this.listenInternal(listener, address);
     this.log.info({}, `internal gRPC server is running on port ${this.ports.internal}`);
@@ -402,13 +406,12 @@ class Runtime implements AppRuntime {
       host: announcedAddress(address, host),
       port: this.ports.internal,
       peerToken: token,
+      tls: security?.tls,
     };
     this.registration = await host.registry.register({
       ...principalOf(options),
       instanceId: `${process.pid}-${randomBytes(6).toString("hex")}`,
-      host: this.peerAddress.host,
-      port: this.ports.internal,
-      token,
+      ...{ host: this.peerAddress.host, port: this.ports.internal, token, tls: security?.tls },
       labels: options.labels,
     });
   }
@@ -425,7 +428,7 @@ class Runtime implements AppRuntime {
     return this.options.movablePorts.includes(name) ? listenNear(port, listen) : listen(port);
   }
 
-  private listener(handlers: { http?: ListenHttp; grpc?: ListenGrpc }): Listener {
+  private listener(handlers: Pick<ListenerOptions, "http" | "grpc" | "front">): Listener {
     const listener = createListener({
       ...handlers,
       sockets: this.host.edges.sockets,

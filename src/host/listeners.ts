@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
+import type { Socket } from "node:net";
 import { join } from "node:path";
-import type { Sockets } from "../edges/sockets.ts";
+import type { SocketAddress, SocketListener, Sockets } from "../edges/sockets.ts";
 import { serveHttp2Request } from "../net/grpc/http2-request.ts";
 import { createGrpcServer, type GrpcLookup, type GrpcServer } from "../net/grpc/index.ts";
 import { createHttpServer, type HttpHandler } from "../net/http1/index.ts";
@@ -15,6 +16,18 @@ export interface ListenerOptions {
   /** DAPR_HTTP_DISABLE_H2C. */
   isH2cOff?: boolean;
   onError: (error: unknown) => void;
+  /** Judges connections before anything of them is read: TLS. */
+  front?: SecureFront | undefined;
+}
+
+/** Takes a connection as it comes, and hands it on when it is clear who is at the other end. */
+export type SecureFront = (socket: Socket, into: FrontTargets) => void;
+
+export interface FrontTargets {
+  http1(socket: Socket): void;
+  http2(socket: Socket): void;
+  /** Without TLS, its first byte not read yet. */
+  plain(socket: Socket): void;
 }
 
 /** Never asked: a port without HTTP has no HTTP server before it. */
@@ -49,7 +62,15 @@ export function createListener(options: ListenerOptions): Listener {
     onHandlerError: options.onError,
   });
   // Where there is no HTTP/1.1 to be told apart, the first bytes need no second look.
-  const front = http === undefined ? grpcServer : httpServer;
+  const plain = http === undefined ? grpcServer : httpServer;
+  const secure =
+    options.front &&
+    secureServer(sockets, options.front, {
+      http1: (socket) => httpServer.accept(socket),
+      http2: (socket) => grpcServer.handleSocket(socket),
+      plain: (socket) => httpServer.accept(socket),
+    });
+  const front = secure ?? plain;
   return {
     async listen(hosts, port) {
       let bound = port;
@@ -63,7 +84,23 @@ export function createListener(options: ListenerOptions): Listener {
       return socketPath;
     },
     async close(graceMs) {
+      await secure?.close();
       await Promise.all([httpServer.close({ graceMs }), grpcServer.close({ graceMs })]);
+    },
+  };
+}
+
+function secureServer(sockets: Sockets, front: SecureFront, into: FrontTargets) {
+  const listeners: SocketListener[] = [];
+  return {
+    async listen(address: SocketAddress): Promise<SocketAddress> {
+      const onConnection = (socket: Socket): void => front(socket, into);
+      const listener = await sockets.listen(address, { onConnection, allowHalfOpen: true });
+      listeners.push(listener);
+      return listener.address;
+    },
+    async close(): Promise<void> {
+      await Promise.all(listeners.map((listener) => listener.close()));
     },
   };
 }

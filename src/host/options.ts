@@ -1,3 +1,4 @@
+import type { ExternalCredentials } from "../control/identity/sources.ts";
 import type { LogLevel } from "../telemetry/log.ts";
 
 /** Everything one app's runtime is started with: what daprd's flags and environment say (dapr-api.md §1). */
@@ -47,6 +48,10 @@ export interface RuntimeOptions {
   /** Those that nobody asked for: when such a port is taken, another one does. */
   movablePorts: readonly MovablePort[];
   metricsListenAddress: string;
+  /** `--enable-mtls`; absent: the Configuration decides. */
+  enableMtls: boolean | undefined;
+  /** Certificates of somebody else's authority: PEM files that may change, or texts. */
+  certificates: ExternalCredentials | undefined;
   /** `mecha daprd`: no extensions, no implicit components. */
   isStrict: boolean;
   /** API calls of this app at once, and how many may wait; absent: no limit. */
@@ -107,6 +112,8 @@ export const runtimeDefaults: RuntimeOptions = {
   metricsPort: 9090,
   movablePorts: [],
   metricsListenAddress: "0.0.0.0",
+  enableMtls: undefined,
+  certificates: undefined,
   isStrict: false,
   apiLimit: undefined,
   apiToken: undefined,

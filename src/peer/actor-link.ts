@@ -3,6 +3,7 @@ import { formatTraceparent } from "../telemetry/propagation.ts";
 import type { SpanContext } from "../telemetry/telemetry.ts";
 import type { AppName } from "./identity.ts";
 import { appField, errorOfAnswer, peerFields } from "./peer-link.ts";
+import { addressTo, type PeerPort, type PeerSecurity } from "./security.ts";
 
 /** What one actor host says to another: a JSON text and the bytes of a body, which nobody parses. */
 export interface ActorMessage {
@@ -19,9 +20,7 @@ export interface ActorPeer {
   ): Promise<ActorMessage>;
 }
 
-export interface ActorHostAddress extends AppName {
-  host: string;
-  port: number;
+export interface ActorHostAddress extends PeerPort {
   peerToken: string;
 }
 
@@ -34,9 +33,15 @@ export async function callActorPeer(
   client: HttpClient,
   callee: ActorHostAddress,
   message: ActorMessage,
-  options: { caller: AppName; trace: SpanContext | undefined; signal: AbortSignal; bodyBytesMax: number },
+  options: {
+    caller: AppName;
+    trace: SpanContext | undefined;
+    signal: AbortSignal;
+    bodyBytesMax: number;
+    security: PeerSecurity | undefined;
+  },
 ): Promise<ActorMessage> {
-  const { caller, trace, signal, bodyBytesMax } = options;
+  const { caller, trace, signal, bodyBytesMax, security } = options;
   const headers = [
     peerFields.token,
     callee.peerToken,
@@ -47,11 +52,8 @@ export async function callActorPeer(
   ];
   headers.push("dapr-caller-app-id", caller.appId, "dapr-caller-namespace", caller.namespace);
   if (trace) headers.push("traceparent", formatTraceparent(trace));
-  const { host, port } = callee;
-  const response = await client.request(
-    { host, port },
-    { method: "POST", target: "/actor", headers, body: encode(message), signal },
-  );
+  const request = { method: "POST", target: "/actor", headers, body: encode(message), signal };
+  const response = await client.request(addressTo(callee, security), request);
   const bytes = await response.body.bytes(bodyBytesMax + textBytesMax);
   const error = errorOfAnswer((name) => response.header(name));
   if (error) throw error;

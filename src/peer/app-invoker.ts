@@ -42,6 +42,7 @@ import type { GrpcTable } from "./routes/grpc-table.ts";
 import type { SignalledCall } from "./routes/route-method.ts";
 import { Router } from "./routes/router.ts";
 import type { Routes } from "./routes/routes.ts";
+import type { PeerSecurity } from "./security.ts";
 import { type Aim, isInSubset, type Subset } from "./subset.ts";
 import { type ExternalEndpoint, parseTarget, type Target } from "./target.ts";
 
@@ -74,6 +75,7 @@ export interface InvokerOptions {
   labels?: Readonly<Record<string, string>>;
   /** What routes draw. Default: the system's. */
   random?: Random;
+  security?: PeerSecurity | undefined;
 }
 
 export function createInvoker(options: InvokerOptions): Invoker {
@@ -97,7 +99,7 @@ class AppInvoker implements Invoker {
   constructor(options: InvokerOptions) {
     const { principal, channel, registry, httpClient, clock, settings, telemetry } = options;
     this.#options = options;
-    this.#links = new PeerLinks(clock, options.sockets);
+    this.#links = new PeerLinks(clock, options.sockets, options.security);
     this.#metrics = new InvocationMetrics(telemetry.metrics, principal.appId, clock);
     this.#forward = {
       principal,
@@ -110,6 +112,7 @@ class AppInvoker implements Invoker {
       forwarded: forwardedLines(options.host ?? thisHost()),
       connectRetry: (id) => options.connectRetry?.(id) ?? builtInServiceRetries,
       proxyPolicy: options.proxyPolicy,
+      security: options.security,
     };
     this.#balancers = this.#openBalancers(options.balancing);
     this.#forward.balancerOf = this.#balancers && ((name) => this.#balancers?.of(name));
@@ -186,8 +189,8 @@ class AppInvoker implements Invoker {
   #openBalancers(balancing: Balancing | undefined): Balancers | undefined {
     if (balancing === undefined) return undefined;
     const { principal, labels = {}, registry, clock, random = realRandom, telemetry } = this.#options;
-    const { httpClient, sockets } = this.#options;
-    const probe = createProbe({ principal, httpClient, links: this.#links, sockets });
+    const { httpClient, sockets, security } = this.#options;
+    const probe = createProbe({ principal, httpClient, links: this.#links, sockets, security });
     const { metrics, log } = telemetry;
     return new Balancers(balancing, {
       ...{ appId: principal.appId, labels, registry, clock, random, metrics, log, probe },

@@ -27,6 +27,7 @@ import { appField, errorOfAnswer, peerFields, trustDomainLines } from "./peer-li
 import { refusedReply } from "./refusal.ts";
 import type { Instance, Registry } from "./registry.ts";
 import { type ConnectRetry, callPeer } from "./retry.ts";
+import { addressTo, type PeerSecurity } from "./security.ts";
 import type { Aim } from "./subset.ts";
 import type { Target } from "./target.ts";
 
@@ -62,6 +63,7 @@ export interface ForwardOptions {
   connectRetry(id: string): ConnectRetry;
   /** Chooses among the instances of an app, where a policy says how. */
   balancerOf?: ((name: AppName) => TargetBalancer | undefined) | undefined;
+  security?: PeerSecurity | undefined;
   /** Round gRPC calls of any service to another app. */
   proxyPolicy?: ((id: string, path: string) => ProxyPolicy | undefined) | undefined;
 }
@@ -142,7 +144,7 @@ export function forwardToPeer(
   const balancer = options.balancerOf?.(name);
   const limits = balancer?.connection;
   const send = async (instance: Instance): Promise<HttpReply> => {
-    const response = await options.httpClient.request(instance.address, {
+    const response = await options.httpClient.request(addressTo(instance, options.security), {
       ...(limits !== undefined && { limits }),
       method: request.method,
       target: call.target,

@@ -21,6 +21,7 @@ import {
 } from "./peer-link.ts";
 import type { Instance } from "./registry.ts";
 import { callPeer } from "./retry.ts";
+import { addressTo } from "./security.ts";
 import type { Aim } from "./subset.ts";
 import type { Target } from "./target.ts";
 
@@ -82,7 +83,7 @@ export function methodToPeer(
   ];
   const balancer = options.balancerOf?.(name);
   const send = async (instance: Instance): Promise<MethodAnswer> => {
-    const response = await httpClient.request(instance.address, {
+    const response = await httpClient.request(addressTo(instance, options.security), {
       method: "POST",
       target: methodCallTarget,
       headers: headers.concat(peerFields.token, instance.token),

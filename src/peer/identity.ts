@@ -7,6 +7,11 @@ export interface AppName {
   appId: string;
 }
 
+/** For messages. */
+export function appText({ namespace, appId }: AppName): string {
+  return `${namespace}/${appId}`;
+}
+
 /** Of apps whose Configuration names none. */
 export const trustDomainDefault = "public";
 

@@ -10,6 +10,8 @@ import type { MethodCall } from "./on-invoke.ts";
 export interface Said {
   caller: AppName;
   trustDomain: string;
+  /** A certificate names the caller. */
+  isProven?: boolean | undefined;
   isSelf: boolean;
 }
 

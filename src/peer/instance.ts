@@ -3,6 +3,7 @@ import os from "node:os";
 import type { KeyEntry } from "../engine/store/store.ts";
 import type { HttpAddress } from "../net/http1/types.ts";
 import type { AppName } from "./identity.ts";
+import type { PeerTls } from "./security.ts";
 
 /** One running copy of an app as its mecha announces it to the others that share the store. */
 export interface InstanceRecord extends AppName {
@@ -13,6 +14,8 @@ export interface InstanceRecord extends AppName {
   /** Random per process: what callers present at the peer port. */
   token: string;
   labels?: Record<string, string>;
+  /** Absent: it speaks no TLS there. */
+  tls?: PeerTls | undefined;
 }
 
 /** A record as found in the registry, with what this process knows of it. */

@@ -28,6 +28,8 @@ export interface InboundCall {
   isSelf: boolean;
   /** Of `http` the operation is percent-encoded, of a legacy `method` and of `grpc` it is literal. */
   form: "http" | "method" | "grpc";
+  /** A certificate names the caller. */
+  isProven?: boolean | undefined;
   /** `/method/path` or `/package.Service/Method`. */
   operation: string;
   /** Without its question mark. */

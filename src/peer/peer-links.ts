@@ -4,7 +4,9 @@ import { Code } from "../errors.ts";
 import { createGrpcClient } from "../net/grpc/client.ts";
 import { type GrpcCallOptions, type GrpcClient, GrpcError } from "../net/grpc/types.ts";
 import { ConnectError } from "../net/http1/errors.ts";
+import type { HttpAddress } from "../net/http1/types.ts";
 import type { Instance } from "./registry.ts";
+import { addressTo, type PeerSecurity } from "./security.ts";
 
 interface Link {
   client: GrpcClient;
@@ -19,10 +21,12 @@ export class PeerLinks {
   readonly #links = new Map<string, Link>();
   readonly #clock: Clock;
   readonly #sockets: Sockets | undefined;
+  readonly #security: PeerSecurity | undefined;
 
-  constructor(clock: Clock, sockets: Sockets | undefined) {
+  constructor(clock: Clock, sockets: Sockets | undefined, security: PeerSecurity | undefined) {
     this.#clock = clock;
     this.#sockets = sockets;
+    this.#security = security;
   }
 
   /** Opens a stream on an instance. Rejects with ConnectError when it cannot be reached: nothing was sent then. */
@@ -31,8 +35,7 @@ export class PeerLinks {
     headers: Parameters<GrpcClient["open"]>[0],
     signal: AbortSignal,
   ): ReturnType<GrpcClient["open"]> {
-    const key = `${instance.host}:${instance.port}`;
-    const link = this.#links.get(key) ?? this.#add(key, instance);
+    const link = this.#linkTo(instance);
     link.streams++;
     const release = (): void => {
       link.streams--;
@@ -55,11 +58,10 @@ export class PeerLinks {
 
   /** One whole call, such as a health check. */
   async unary(
-    { host, port }: Instance,
+    instance: Instance,
     { path, request, options }: { path: string; request: Uint8Array; options: GrpcCallOptions },
   ): Promise<Uint8Array> {
-    const key = `${host}:${port}`;
-    const link = this.#links.get(key) ?? this.#add(key, { host, port });
+    const link = this.#linkTo(instance);
     link.streams++;
     try {
       return await link.client.unary(path, request, options);
@@ -74,7 +76,14 @@ export class PeerLinks {
     this.#links.clear();
   }
 
-  #add(key: string, { host, port }: Pick<Instance, "host" | "port">): Link {
+  #linkTo(instance: Instance): Link {
+    const address = addressTo(instance, this.#security);
+    // Another identity, or another certificate of it, is another connection.
+    const key = `${instance.host}:${instance.port} ${address.tls?.identity ?? ""}`;
+    return this.#links.get(key) ?? this.#add(key, address);
+  }
+
+  #add(key: string, { host, port, tls }: HttpAddress): Link {
     const nowMs = this.#clock.monotonicMs();
     // Peers come and go, each on a port of its own.
     for (const [other, link] of this.#links) {
@@ -82,7 +91,7 @@ export class PeerLinks {
       link.client.close();
       this.#links.delete(other);
     }
-    const client = createGrpcClient({ host, port }, { sockets: this.#sockets });
+    const client = createGrpcClient({ host, port }, { sockets: this.#sockets, tls });
     const link = { client, streams: 0, idleSinceMs: nowMs };
     this.#links.set(key, link);
     return link;

@@ -9,11 +9,12 @@ import { deliverHttp, deliverMethod, RequestDelivery } from "./deliver.ts";
 import { appCallFailure, failureText, noRemoteChannel } from "./failure.ts";
 import { connectToApp } from "./grpc-proxy.ts";
 import { peerRules, upgradeOf } from "./header-rules.ts";
-import { type AppName, trustDomainDefault } from "./identity.ts";
+import { appText, trustDomainDefault } from "./identity.ts";
 import { admitted, admittedMetadata, inboundGrpc, inboundHttp, inboundMethod, type Said } from "./inbound.ts";
 import { InvocationMetrics } from "./invocation-metrics.ts";
 import type { LocalTarget, LocalTargets } from "./local-targets.ts";
 import { canonicalTarget } from "./method-path.ts";
+import type { MethodCall } from "./on-invoke.ts";
 import {
   appField,
   decodeMethodCall,
@@ -25,6 +26,7 @@ import {
 } from "./peer-link.ts";
 import { peerMetadata } from "./proxy-metadata.ts";
 import { refusedReply } from "./refusal.ts";
+import type { PeerCaller, PeerSecurity } from "./security.ts";
 
 export interface PeerHandlersOptions {
   apps: LocalTargets;
@@ -33,6 +35,7 @@ export interface PeerHandlersOptions {
   settings: { maxBodyBytes: number };
   /** Of the process; spans and metrics of a callee are its own in sidecar mode. */
   telemetry: Telemetry;
+  security?: PeerSecurity | undefined;
 }
 
 export interface PeerHandlers {
@@ -45,37 +48,43 @@ export function createPeerHandlers(options: PeerHandlersOptions): PeerHandlers {
   const token = Buffer.from(options.token);
   return {
     http: (request) => serveHttp(request, token, options).catch(errorReply),
-    grpc: (path, metadata) => serveGrpc(path, metadata, token, options),
+    grpc: (path, metadata, connection) => serveGrpc(path, metadata, { token, connection, options }),
   };
-}
-
-interface PeerCaller extends AppName {
-  trustDomain: string;
 }
 
 /** The app a peer asks for. Nothing a caller says is believed before its token was right. */
 function calleeOf(
   field: (lowerName: string) => string | undefined,
-  token: Buffer,
-  apps: LocalTargets,
+  { token, connection, options: { apps, security } }: Arrival,
 ): { callee: LocalTarget; caller: PeerCaller } {
   if (!isToken(field(peerFields.token), token)) {
     throw new GrpcError(Code.Unauthenticated, "this peer token is not mine");
   }
   const name = parseAppField(field(peerFields.app));
-  const callee = name && apps.get(name);
+  const proven = security?.callerOf(connection);
+  // A certificate was shown for one app, whoever else runs in this process.
+  const isReached = proven === undefined || (name && security && appText(name) === appText(security.app));
+  const callee = name && isReached ? apps.get(name) : undefined;
   if (!callee) {
     const text = name ? appField(name) : "an unnamed app";
     throw new GrpcError(Code.NotFound, `${text} does not run here`);
   }
-  return {
-    callee,
-    caller: {
-      appId: field("dapr-caller-app-id") ?? "",
-      namespace: field("dapr-caller-namespace") ?? "",
-      trustDomain: field(peerFields.trustDomain) ?? trustDomainDefault,
-    },
+  const said = {
+    appId: field("dapr-caller-app-id") ?? "",
+    namespace: field("dapr-caller-namespace") ?? "",
+    trustDomain: field(peerFields.trustDomain) ?? trustDomainDefault,
   };
+  if (proven !== undefined && appText(said) !== appText(proven)) {
+    const text = `the caller's certificate is that of ${appText(proven)}, and it says it is ${appText(said)}`;
+    throw new GrpcError(Code.PermissionDenied, text);
+  }
+  return { callee, caller: proven ?? said };
+}
+
+interface Arrival {
+  token: Buffer;
+  connection: object | undefined;
+  options: PeerHandlersOptions;
 }
 
 async function serveHttp(
@@ -84,7 +93,7 @@ async function serveHttp(
   options: PeerHandlersOptions,
 ): Promise<HttpReply> {
   const field = (lowerName: string): string | undefined => request.header(lowerName);
-  const { callee, caller } = calleeOf(field, token, options.apps);
+  const { callee, caller } = calleeOf(field, { token, connection: request.connection, options });
   const path = request.target.split("?", 1)[0] as string;
   const span = options.telemetry.tracer.start(spanName(callee, path), "server", extractContext(field));
   const answered = metricsOf(callee, options).received(caller.appId);
@@ -178,7 +187,7 @@ async function serveMethod(
 ): Promise<HttpReply> {
   const { maxBodyBytes } = options.settings;
   const bytes = await request.body.bytes(maxBodyBytes + methodOverheadBytes);
-  const call = decodeMethodCall(bytes, span.context, request.signal);
+  const call = withCaller(decodeMethodCall(bytes, span.context, request.signal), caller);
   span.rename(spanName(callee, call.method));
   describe(span, call.method);
   const admission = await callee.authorize?.(inboundMethod(said(caller), call, request.remoteAddress));
@@ -191,8 +200,16 @@ async function serveMethod(
   };
 }
 
-function said({ appId, namespace, trustDomain }: PeerCaller): Said {
-  return { caller: { appId, namespace }, trustDomain, isSelf: false };
+/** The names that the app is shown are those of the certificate, where there is one. */
+function withCaller(call: MethodCall, { appId, namespace, isProven }: PeerCaller): MethodCall {
+  if (!isProven) return call;
+  const metadata = call.metadata.filter(([name]) => !/^dapr-caller-(app-id|namespace)$/i.test(name));
+  metadata.push(["dapr-caller-app-id", appId], ["dapr-caller-namespace", namespace]);
+  return { ...call, metadata };
+}
+
+function said({ appId, namespace, trustDomain, isProven }: PeerCaller): Said {
+  return { caller: { appId, namespace }, trustDomain, isProven, isSelf: false };
 }
 
 /** Room for metadata and framing beside the data. */
@@ -209,14 +226,15 @@ function rethrowAppFailure(error: unknown): never {
   throw appCallFailure(error);
 }
 
-function serveGrpc(
-  path: string,
-  metadata: Metadata,
-  token: Buffer,
-  { apps, telemetry, settings }: PeerHandlersOptions,
-): GrpcProxyTarget {
+function serveGrpc(path: string, metadata: Metadata, arrival: Arrival): GrpcProxyTarget {
+  const { telemetry, settings } = arrival.options;
   const field = (wanted: string): string | undefined => metadata.find(([name]) => name === wanted)?.[1];
-  const { callee, caller } = calleeOf(field, token, apps);
+  // Several of one name are told to the app as well: none of them may be another's.
+  const all = (wanted: string): string | undefined => {
+    const values = metadata.filter(([name]) => name === wanted);
+    return values.length === 0 ? undefined : values.map(([, value]) => value).join(", ");
+  };
+  const { callee, caller } = calleeOf(all, arrival);
   return {
     kind: "proxy",
     async connect(context) {

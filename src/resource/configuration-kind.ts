@@ -32,10 +32,12 @@ export function readConfigurationKind(spec: FieldReader): ConfigurationSpec {
 export function readConfiguration(spec: FieldReader): Omit<Configuration, "names"> {
   const logging = spec.object("logging")?.object("apiLogging");
   const api = spec.object("api");
+  const mtls = readMtls(spec.object("mtls"));
   const accessControl = readAccessControl(spec.object("accessControl"));
   reportMissing(spec);
   return {
     ...(accessControl && { accessControl }),
+    ...(mtls && { mtls }),
     tracing: readTracing(spec.object("tracing")),
     metrics: readMetrics(spec),
     secrets: { scopes: (spec.object("secrets")?.list("scopes") ?? []).map(readSecretScope) },
@@ -58,9 +60,27 @@ export function readConfiguration(spec: FieldReader): Omit<Configuration, "names
 
 /** Fields that Dapr has and that have no effect here yet; listed in docs/reference/resources.md. */
 function reportMissing(spec: FieldReader): void {
-  spec.refused("mtls", (value) => isFalse(fieldAt(value, "enabled")));
   spec.missing("nameResolution", isEmpty);
   spec.missing("wasm", (value) => fieldAt(value, "strictSandbox") !== true);
+}
+
+const mtlsModes = ["strict", "permissive", "off"] as const;
+
+/** `mode` is mecha's: Dapr knows on and off. */
+function readMtls(mtls: FieldReader | undefined): Configuration["mtls"] {
+  if (mtls === undefined) return undefined;
+  for (const name of ["sentryAddress", "controlPlaneTrustDomain"])
+    mtls.missing(name, (value) => value === "");
+  mtls.missing("tokenValidators", isEmpty);
+  const enabled = mtls.flag("enabled", undefined);
+  const mode = mtls.has("mode") ? mtls.oneOf("mode", mtlsModes, "strict") : undefined;
+  if (enabled !== undefined && mode !== undefined && enabled !== (mode !== "off"))
+    mtls.fail(`enabled is ${enabled}, and mode is ${mode}: leave one of them out`, "mode");
+  return given({
+    mode: mode ?? (enabled === undefined ? undefined : enabled ? ("strict" as const) : ("off" as const)),
+    certificateLifeMs: mtls.duration("workloadCertTTL", undefined),
+    clockSkewMs: mtls.duration("allowedClockSkew", undefined),
+  });
 }
 
 function readWorkflow(workflow: FieldReader | undefined): Configuration["workflow"] {
@@ -238,10 +258,6 @@ function given<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], un
 
 function fieldAt(value: unknown, name: string): unknown {
   return typeof value === "object" && value !== null ? (value as Record<string, unknown>)[name] : undefined;
-}
-
-function isFalse(value: unknown): boolean {
-  return value === undefined || value === null || value === false || value === "false";
 }
 
 function isEmpty(value: unknown): boolean {

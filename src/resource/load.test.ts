@@ -401,11 +401,16 @@ test("loadResources() reads who may use workflows, and refuses a policy that say
     expect((await errorsOf(policy(rules))).join()).toContain(why);
 });
 
-test("loadResources() refuses protection that it can not give in strict mode too", async () => {
-  const text = configuration("  mtls: { enabled: true }\n");
-  const errors = ["a.yaml:5:3: spec.mtls is not implemented; remove it, nothing would enforce it"];
-  expect(await errorsOf(text)).toEqual(errors);
-  expect(await errorsOf(text, { isStrict: true })).toEqual(errors);
+test("loadResources() reads how runtimes know each other", async () => {
+  const read = async (spec: string) =>
+    mergeConfigurations((await load(configuration(`  mtls: ${spec}\n`))).configurations);
+  const spec = "{ mode: permissive, workloadCertTTL: 1h, allowedClockSkew: 5m }";
+  const mtls = { mode: "permissive", certificateLifeMs: 3_600_000, clockSkewMs: 300_000 };
+  expect(await read(spec)).toMatchObject({ mtls });
+  expect(await read("{ enabled: true }")).toMatchObject({ mtls: { mode: "strict" } });
+  expect(await read("{ enabled: false }")).toMatchObject({ mtls: { mode: "off" } });
+  const both = await errorsOf(configuration("  mtls: { enabled: false, mode: strict }\n"));
+  expect(both.join()).toContain("enabled is false, and mode is strict: leave one of them out");
 });
 
 test("loadResources() reads who may call whom, and names what is wrong in it", async () => {

@@ -172,6 +172,12 @@ export type ResiliencyResource = Resource<"Resiliency", Record<string, unknown>>
 
 /** The merged Configuration of an app (dapr-api.md §14), with defaults filled in. */
 export interface Configuration {
+  mtls?: {
+    /** Absent: on when the store is shared by machines. */
+    mode?: "strict" | "permissive" | "off";
+    certificateLifeMs?: number;
+    clockSkewMs?: number;
+  };
   tracing: {
     samplingRate: number;
     /** The rate stands in a file: environment variables do not change it. */

@@ -13,7 +13,6 @@ const ownFlags: readonly Flag[] = [
     choices: ["standalone", "kubernetes"],
     description: "runtime mode",
   },
-  { name: "enable-mtls", type: "boolean", default: false, description: "mTLS between runtimes" },
   { name: "sentry-address", type: "text", default: "", description: "accepted for compatibility" },
   {
     name: "sentry-request-jwt-audiences",
@@ -81,10 +80,9 @@ export default command({
 });
 
 /** Flags that ask for what is not there: said by name, never ignored in silence. */
-function refusals(values: { text(name: string): string; boolean(name: string): boolean }): string[] {
+function refusals(values: { text(name: string): string }): string[] {
   const found: string[] = [];
   if (values.text("mode") === "kubernetes") found.push("mode kubernetes is not implemented: use standalone");
-  if (values.boolean("enable-mtls")) found.push("enable-mtls is not implemented yet");
   return found;
 }
 

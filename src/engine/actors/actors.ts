@@ -5,6 +5,7 @@ import { errors, Fault } from "../../errors.ts";
 import type { HttpClient } from "../../net/http1/types.ts";
 import type { ActorMessage, ActorPeer } from "../../peer/actor-link.ts";
 import type { AppName } from "../../peer/identity.ts";
+import type { PeerSecurity } from "../../peer/security.ts";
 import type { Log, Telemetry } from "../../telemetry/telemetry.ts";
 import type { Store } from "../store/store.ts";
 import type { ActiveActor } from "./active-actor.ts";
@@ -38,6 +39,7 @@ export interface ActorsOptions {
   edges: Edges;
   telemetry: Telemetry;
   httpClient: HttpClient;
+  security?: PeerSecurity | undefined;
   bodyBytesMax: number;
   /** Hosts of one name find each other. */
   cluster: string;
@@ -84,6 +86,7 @@ class AppActors implements RunningActors {
 
   constructor(options: ActorsOptions) {
     const { store, edges, telemetry, cluster, leaseMs, principal, httpClient, bodyBytesMax, local } = options;
+    const { security } = options;
     const { clock } = edges;
     this.#options = options;
     this.#policy = options.policy ?? noActorPolicy;
@@ -99,7 +102,16 @@ class AppActors implements RunningActors {
     const ownership = new Ownership(store, this.#cluster, cluster);
     this.#host = new ActorHost({ cluster: this.#cluster, ownership, clock, log, meter });
     this.#router = new Router({
-      ...{ cluster: this.#cluster, httpClient, clock, caller: principal, bodyBytesMax, leaseMs, local },
+      ...{
+        cluster: this.#cluster,
+        httpClient,
+        clock,
+        caller: principal,
+        bodyBytesMax,
+        leaseMs,
+        local,
+        security,
+      },
       here: (order, context) => this.#turn(order, context),
       isHere: (order) => this.#host.find(order) !== undefined,
       search: () => this.#policy.search(),

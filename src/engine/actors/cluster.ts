@@ -1,5 +1,6 @@
 import type { Clock, ClockTimer } from "../../edges/clock.ts";
 import { isGone, thisMachine } from "../../peer/instance.ts";
+import type { PeerTls } from "../../peer/security.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import type { Store } from "../store/store.ts";
 import type { Fence } from "./engine.ts";
@@ -15,6 +16,7 @@ export interface HostRecord {
   host: string;
   port: number;
   peerToken: string;
+  tls?: PeerTls | undefined;
   pid: number;
   machine: string;
   /** Of the lease that makes it a live host. */

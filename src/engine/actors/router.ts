@@ -3,6 +3,7 @@ import { errors, Fault } from "../../errors.ts";
 import type { HttpClient } from "../../net/http1/types.ts";
 import { type ActorMessage, type ActorPeer, callActorPeer } from "../../peer/actor-link.ts";
 import type { AppName } from "../../peer/identity.ts";
+import type { PeerSecurity } from "../../peer/security.ts";
 import type { SpanContext } from "../../telemetry/telemetry.ts";
 import type { Cluster, HostRecord } from "./cluster.ts";
 import type { SearchPlan } from "./policy.ts";
@@ -11,6 +12,7 @@ import { type Done, decodeResult, encodeOrder, type Order, type Result } from ".
 export interface RouterOptions {
   cluster: Cluster;
   httpClient: HttpClient;
+  security: PeerSecurity | undefined;
   clock: Clock;
   caller: AppName;
   bodyBytesMax: number;
@@ -84,7 +86,7 @@ export class Router {
   }
 
   async #send(order: Order, target: HostRecord, { trace, signal }: OrderContext): Promise<Result> {
-    const { cluster, httpClient, caller, bodyBytesMax, local } = this.#options;
+    const { cluster, httpClient, caller, bodyBytesMax, local, security } = this.#options;
     const gone = cluster.goneSignal(target);
     const either = AbortSignal.any([signal, gone]);
     const message = encodeOrder(order);
@@ -93,7 +95,9 @@ export class Router {
       const answer: ActorMessage =
         peer?.hostId === target.hostId
           ? await peer.call(message, { trace, signal: either })
-          : await callActorPeer(httpClient, target, message, { caller, trace, signal: either, bodyBytesMax });
+          : await callActorPeer(httpClient, target, message, {
+              ...{ caller, trace, signal: either, bodyBytesMax, security },
+            });
       return decodeResult(answer);
     } catch (error) {
       if (error instanceof Fault || signal.aborted) throw error;

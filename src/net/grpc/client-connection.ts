@@ -74,6 +74,11 @@ export class ClientConnection {
       socket.on("error", onError);
       socket.on("close", onClose);
       socket.once(options.tls === undefined ? "connect" : "secureConnect", () => {
+        try {
+          options.tls?.verify?.(socket as TLSSocket);
+        } catch (error) {
+          return this.destroy((error as Error).message);
+        }
         if (!speaksHttp2(socket)) return this.destroy("the server does not speak HTTP/2 over TLS");
         socket.off("close", onClose);
         socket.off("error", onError);
@@ -183,7 +188,7 @@ function speaksHttp2(socket: Socket): boolean {
 
 function openSocket(address: GrpcAddress, { sockets, tls }: ConnectionOptions): Socket {
   if (tls === undefined) return sockets.connect(address);
-  const { serverName, ...rest } = tls;
+  const { serverName, identity, verify, ...rest } = tls;
   const fallback = "host" in address && isIP(address.host) === 0 ? address.host : undefined;
   const name = serverName ?? fallback;
   const servername = name === undefined ? {} : { servername: name };

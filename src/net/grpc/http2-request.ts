@@ -81,6 +81,10 @@ class Http2Request implements HttpRequest, StreamReceiver {
     return this.#stream.owner.remoteAddress ?? "";
   }
 
+  get connection(): object | undefined {
+    return this.#stream.owner.socket;
+  }
+
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();

@@ -108,7 +108,7 @@ class Http2GrpcServer implements GrpcServer, ConnectionHost {
     const call = this.#startCall(stream, head, connection);
     if (call === undefined) return;
     this.#connections.get(connection)?.add(call);
-    this.#dispatch(call);
+    this.#dispatch(call, connection);
   }
 
   /** The checks of the request line; `undefined` when the stream has been answered. */
@@ -132,9 +132,9 @@ class Http2GrpcServer implements GrpcServer, ConnectionHost {
     return call;
   }
 
-  #dispatch(call: ServerCall): void {
+  #dispatch(call: ServerCall, { socket }: ServerConnection): void {
     try {
-      const method = this.#options.lookup(call.path, call.metadata);
+      const method = this.#options.lookup(call.path, call.metadata, socket);
       if (method === undefined) throw unknownMethod(call.path);
       if (method.kind === "proxy") {
         serveProxy(call, method);

@@ -34,7 +34,12 @@ export type StreamHandler = (
 export type GrpcMethod = { kind: "unary"; handle: UnaryHandler } | { kind: "stream"; handle: StreamHandler };
 
 /** Finds the method of a path; `undefined` ends the call with UNIMPLEMENTED. Called once per call. */
-export type GrpcLookup = (path: string, metadata: Metadata) => GrpcMethod | GrpcProxyTarget | undefined;
+export type GrpcLookup = (
+  path: string,
+  metadata: Metadata,
+  /** What the call came by: only to be compared. */
+  connection?: object,
+) => GrpcMethod | GrpcProxyTarget | undefined;
 
 /** Hands the raw call to another server: frames pass through undecoded, all four streaming kinds. */
 export interface GrpcProxyTarget {

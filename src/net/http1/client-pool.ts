@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
 import type { ConnectOptions, Sockets } from "../../edges/sockets.ts";
 import type { ClientCall } from "./client-call.ts";
 import { ClientConnection, type ConnectionPool } from "./client-connection.ts";
@@ -132,7 +133,8 @@ export class ClientPool implements ConnectionPool {
       socket.off("error", onError);
       socket.off("close", onClose);
       this.connecting.delete(call);
-      if (error) this.refused(socket, call, error);
+      const failure = error ?? judgement(socket, this.address.tls);
+      if (failure) this.refused(socket, call, failure);
       else this.opened(socket, call);
     };
     const onError = (error: Error): void => settle(error);
@@ -168,6 +170,16 @@ function isWornOut({ limits, requests }: ClientConnection): boolean {
   return limits !== undefined && limits.maxRequests > 0 && requests >= limits.maxRequests;
 }
 
+/** Why the peer is not the one that was meant. */
+function judgement(socket: Socket, tls: HttpTls | undefined): Error | undefined {
+  try {
+    tls?.verify?.(socket as TLSSocket);
+    return undefined;
+  } catch (error) {
+    return error as Error;
+  }
+}
+
 function timedOut(timeoutMs: number): Error {
   return Object.assign(new Error(`no connection within ${timeoutMs} ms`), { code: "ETIMEDOUT" });
 }
@@ -179,10 +191,12 @@ function openSocket(sockets: Sockets, address: HttpAddress): Socket {
 }
 
 function tlsOptions(host: string, tls: HttpTls): NonNullable<ConnectOptions["tls"]> {
-  const { serverName, ca, cert, key, rejectUnauthorized } = tls;
+  const { serverName, ca, cert, key, rejectUnauthorized, secureContext, minVersion } = tls;
   return {
     servername: serverName ?? (isAddress(host) ? "" : host),
     ALPNProtocols: ["http/1.1"],
+    ...(secureContext === undefined ? {} : { secureContext }),
+    ...(minVersion === undefined ? {} : { minVersion }),
     ...(ca === undefined ? {} : { ca }),
     ...(cert === undefined ? {} : { cert }),
     ...(key === undefined ? {} : { key }),

@@ -124,5 +124,6 @@ class PooledClient implements HttpClient {
 
 function keyOf(address: HttpAddress): string {
   const { host, port, socketPath, tls } = address;
-  return JSON.stringify([socketPath ?? `${host}:${port}`, tls ?? null]);
+  // A context is no text; its `identity` is.
+  return JSON.stringify([socketPath ?? `${host}:${port}`, tls ? { ...tls, secureContext: undefined } : null]);
 }

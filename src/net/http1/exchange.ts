@@ -3,6 +3,12 @@ import type { MessageHead } from "./head.ts";
 import type { RequestLine } from "./start-line.ts";
 import type { Body, Cancellation, HttpRequest, RawHeaders } from "./types.ts";
 
+/** Who is at the other end of a connection. */
+export interface ConnectedPeer {
+  readonly address: string;
+  readonly socket: object;
+}
+
 /** One request on a server connection, and how far its answer is. */
 export class Exchange implements HttpRequest, Cancellation {
   readonly method: string;
@@ -19,12 +25,12 @@ export class Exchange implements HttpRequest, Cancellation {
   /** The connection ends with this reply. */
   closes: boolean;
   private readonly head: MessageHead;
-  private readonly address: () => string;
+  private readonly peer: ConnectedPeer;
   private controller: AbortController | undefined = undefined;
   private isAborted = false;
   private listener: (() => void) | undefined = undefined;
 
-  constructor(head: MessageHead, line: RequestLine, controls: Controls, body: Body, address: () => string) {
+  constructor(head: MessageHead, line: RequestLine, controls: Controls, body: Body, peer: ConnectedPeer) {
     this.method = line.method;
     this.target = line.target;
     this.minor = line.minor;
@@ -33,7 +39,7 @@ export class Exchange implements HttpRequest, Cancellation {
     this.awaitsContinue = controls.expect !== undefined && line.minor === 1;
     this.asksUpgrade = controls.hasUpgrade;
     this.closes = !isPersistent(controls, line.minor);
-    this.address = address;
+    this.peer = peer;
   }
 
   get rawHeaders(): RawHeaders {
@@ -45,7 +51,11 @@ export class Exchange implements HttpRequest, Cancellation {
   }
 
   get remoteAddress(): string {
-    return this.address();
+    return this.peer.address;
+  }
+
+  get connection(): object {
+    return this.peer.socket;
   }
 
   get signal(): AbortSignal {

@@ -33,17 +33,13 @@ const lingerMs = 5_000;
 export class ServerConnection implements SocketOwner, BodySource {
   /** When the sweep calls `expire`, on the host's clock; 0 for never. */
   deadline: number;
-  private readonly socket: Socket;
+  readonly socket: Socket;
   private readonly out: Outlet;
   private readonly host: ConnectionHost;
   private readonly limits: HeadLimits;
   private readonly parser: HeadParser;
   private readonly untap: () => void;
   private lingerLeft = 0;
-  private readonly address = (): string => {
-    const { remoteAddress = "" } = this.socket;
-    return remoteAddress.startsWith("::ffff:") ? remoteAddress.slice(7) : remoteAddress;
-  };
   /** The request being handled or answered. */
   private exchange: Exchange | undefined = undefined;
   /** The request body that is still arriving. */
@@ -71,6 +67,11 @@ export class ServerConnection implements SocketOwner, BodySource {
     this.isFirst = host.settings.onHttp2 !== undefined;
     this.deadline = host.now + host.settings.headTimeoutMs;
     this.untap = tapSocket(socket, this);
+  }
+
+  get address(): string {
+    const { remoteAddress = "" } = this.socket;
+    return remoteAddress.startsWith("::ffff:") ? remoteAddress.slice(7) : remoteAddress;
   }
 
   // ---- from the socket
@@ -247,18 +248,18 @@ export class ServerConnection implements SocketOwner, BodySource {
     if (length === 0) {
       // Bytes behind a request to change protocols may belong to the new one.
       if (controls.hasUpgrade) this.hold(chunk, end);
-      this.dispatch(new Exchange(head, line, controls, noBody, this.address));
+      this.dispatch(new Exchange(head, line, controls, noBody, this));
       return controls.hasUpgrade ? chunk.length : end;
     }
     if (length > 0 && length <= chunk.length - end) {
       const body = new WholeBody(chunk.subarray(end, end + length));
-      this.dispatch(new Exchange(head, line, controls, body, this.address));
+      this.dispatch(new Exchange(head, line, controls, body, this));
       return end + length;
     }
     const receiver = new BodyReceiver(length, this.limits, this);
     this.receiver = receiver;
     const next = this.receive(receiver, chunk, end);
-    const exchange = new Exchange(head, line, controls, receiver.body, this.address);
+    const exchange = new Exchange(head, line, controls, receiver.body, this);
     if (next > end) exchange.awaitsContinue = false;
     this.dispatch(exchange);
     return next;

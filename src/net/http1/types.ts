@@ -1,4 +1,5 @@
 import type { Duplex } from "node:stream";
+import type { SecureContext, SecureVersion, TLSSocket } from "node:tls";
 
 /** Header lines as on the wire: name, value, name, value … in order, case kept. */
 export type RawHeaders = string[];
@@ -24,6 +25,8 @@ export interface HttpRequest {
   readonly body: Body;
   /** Without the `::ffff:` of IPv4 in IPv6; empty on a Unix socket. */
   readonly remoteAddress: string;
+  /** What the request came by: only to be compared. */
+  readonly connection?: object | undefined;
   /** Aborts when the client goes away before the reply ended. Created on first use. */
   readonly signal: AbortSignal;
   /** The same for the hot path: an AbortSignal that is listened to costs 6 µs of CPU in Bun, this costs nothing. */
@@ -76,6 +79,13 @@ export interface HttpTls {
   cert?: string;
   key?: string;
   rejectUnauthorized?: boolean;
+  /** Instead of ca, cert and key: made before. `identity` has to tell it apart from others. */
+  secureContext?: SecureContext;
+  minVersion?: SecureVersion;
+  /** Who connects, with which certificates, to whom: connections of different ones are never shared. */
+  identity?: string;
+  /** Judges the peer after the handshake, before anything is sent. Throws to refuse it. */
+  verify?(socket: TLSSocket): void;
 }
 
 export interface HttpClientRequest {

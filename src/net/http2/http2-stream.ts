@@ -20,6 +20,8 @@ export interface StreamReceiver {
 /** The connection as its streams see it. */
 export interface StreamOwner {
   readonly remoteAddress: string | undefined;
+  /** Of a server's connection. */
+  readonly socket?: object;
   sendHeaders(stream: Http2Stream, headers: HeaderObject, isEnd: boolean): void;
   /** Sends what the stream has, as far as the windows let it. */
   pump(stream: Http2Stream): void;

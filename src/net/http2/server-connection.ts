@@ -56,7 +56,7 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
   readonly remoteAddress: string | undefined;
   readonly remotePort: number | undefined;
   readonly #host: ConnectionHost;
-  readonly #socket: Socket;
+  readonly socket: Socket;
   readonly #sender: Sender;
   readonly #reader: FrameReader;
   readonly #decoder: HeaderDecoder;
@@ -74,7 +74,7 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
   constructor(socket: Socket, host: ConnectionHost) {
     const { settings } = host;
     this.#host = host;
-    this.#socket = socket;
+    this.socket = socket;
     this.remoteAddress = socket.remoteAddress;
     this.remotePort = socket.remotePort;
     this.#receiveWindow = settings.connectionWindowBytes;
@@ -160,12 +160,12 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
 
   #draining(): Draining {
     return {
-      closed: new Promise((resolve) => this.#socket.once("close", () => resolve())),
+      closed: new Promise((resolve) => this.socket.once("close", () => resolve())),
       warn: () => this.#warn(),
       refuseFurther: () => this.#refuseFurther(),
       emptied: () => this.#emptied(),
       end: () => this.#end(),
-      destroy: () => this.#socket.destroy(),
+      destroy: () => this.socket.destroy(),
     };
   }
 
@@ -261,7 +261,7 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
   #readAgain(): void {
     if (!this.#isReadingStopped || this.#isOver) return;
     this.#isReadingStopped = false;
-    readOn(this.#socket);
+    readOn(this.socket);
   }
 
   // ---- frames

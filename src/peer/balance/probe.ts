@@ -5,6 +5,7 @@ import { type AppName, identityLines } from "../identity.ts";
 import type { Instance } from "../instance.ts";
 import { appField, peerFields } from "../peer-link.ts";
 import type { PeerLinks } from "../peer-links.ts";
+import { addressTo, type PeerSecurity } from "../security.ts";
 import type { Probe } from "./health-checks.ts";
 
 export interface ProbeOptions {
@@ -12,6 +13,7 @@ export interface ProbeOptions {
   httpClient: HttpClient;
   links: PeerLinks;
   sockets: Sockets | undefined;
+  security: PeerSecurity | undefined;
 }
 
 const bodyBytesMax = 64 << 10;
@@ -33,9 +35,9 @@ async function isGoodHttp(
   instance: Instance,
   path: string,
   signal: AbortSignal,
-  { principal, httpClient }: ProbeOptions,
+  { principal, httpClient, security }: ProbeOptions,
 ): Promise<boolean> {
-  const response = await httpClient.request(instance.address, {
+  const response = await httpClient.request(addressTo(instance, security), {
     method: "GET",
     target: path,
     headers: lines(instance, principal),

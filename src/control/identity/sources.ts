@@ -1,0 +1,144 @@
+import { createPrivateKey } from "node:crypto";
+import type { ClockTimer } from "../../edges/clock.ts";
+import type { Edges } from "../../edges/edges.ts";
+import { type Authority, issueWorkload } from "./authority.ts";
+import { type Certificate, readCertificates } from "./certificate.ts";
+import { formatSpiffeId, type SpiffeId } from "./spiffe-id.ts";
+import { PeerRefused, verifyPeer } from "./verify.ts";
+import type { CredentialSource, Credentials } from "./workload.ts";
+
+export interface IssuedOptions {
+  authority: Authority;
+  id: SpiffeId;
+  lifeMs: number;
+  skewMs: number;
+  edges: Pick<Edges, "clock" | "random">;
+}
+
+const renewedAfter = 0.7;
+const jitter = 0.1;
+
+/** Certificates of mecha's own authority. */
+export function issuedCredentials({ authority, id, lifeMs, skewMs, edges }: IssuedOptions): CredentialSource {
+  const uri = formatSpiffeId(id);
+  let used = "";
+  return {
+    async load() {
+      const view = await authority.open();
+      const nowMs = edges.clock.now();
+      used = view.version;
+      const share = renewedAfter - edges.random.next() * jitter;
+      const renewAtMs = Math.min(nowMs + lifeMs * share, view.nextSignerAtMs ?? Number.POSITIVE_INFINITY);
+      const roots = view.roots.map(({ certificate }) => certificate);
+      return { id, ...issueWorkload(view, { uri, nowMs, lifeMs, skewMs }), roots, renewAtMs };
+    },
+    watch(listener) {
+      // A feed of the store may fire without a change.
+      const check = async (): Promise<void> => {
+        const view = await authority.find().catch(() => undefined);
+        if (view !== undefined && view.version !== used) listener();
+      };
+      return authority.watch(() => void check());
+    },
+  };
+}
+
+/** PEM texts, or where they are; texts do not change. */
+export interface ExternalCredentials {
+  ca: { file: string } | { text: string };
+  cert: { file: string } | { text: string };
+  key: { file: string } | { text: string };
+}
+
+export interface ExternalOptions {
+  from: ExternalCredentials;
+  expected: Pick<SpiffeId, "namespace" | "appId">;
+  skewMs: number;
+  edges: Pick<Edges, "clock" | "files">;
+}
+
+const lookEveryMs = 1000;
+
+/** Certificates that somebody else's authority writes; files are looked at again and again. */
+export function externalCredentials(options: ExternalOptions): CredentialSource {
+  const { from, edges } = options;
+  const read = (): Promise<string[]> =>
+    Promise.all([from.ca, from.cert, from.key].map((one) => textOf(one, edges)));
+  let used = "";
+  return {
+    async load() {
+      const texts = await read();
+      used = texts.join("\0");
+      const [ca = "", cert = "", key = ""] = texts;
+      return credentialsOf({ ca, cert, key }, options);
+    },
+    watch: (listener) =>
+      watchTexts(async () => (await read()).join("\0"), { edges, isUsed: (text) => text === used, listener }),
+  };
+}
+
+async function textOf(
+  one: { file: string } | { text: string },
+  { files }: Pick<Edges, "files">,
+): Promise<string> {
+  return "text" in one ? one.text : Buffer.from(await files.read(one.file)).toString("utf8");
+}
+
+interface TextWatch {
+  edges: Pick<Edges, "clock">;
+  isUsed(text: string): boolean;
+  listener: () => void;
+}
+
+/** A change counts when two looks found the same, so that nobody reads half of it. */
+function watchTexts(read: () => Promise<string>, { edges, isUsed, listener }: TextWatch): () => void {
+  let timer: ClockTimer;
+  let seen = "";
+  let isOver = false;
+  const look = async (): Promise<void> => {
+    const text = await read().catch(() => undefined);
+    if (text !== undefined && text === seen && !isUsed(text)) listener();
+    seen = text ?? "";
+    if (!isOver) later();
+  };
+  const later = (): void => {
+    timer = edges.clock.setTimer(lookEveryMs, () => void look(), { background: true });
+  };
+  later();
+  return () => {
+    isOver = true;
+    timer.cancel();
+  };
+}
+
+function credentialsOf(
+  pem: { ca: string; cert: string; key: string },
+  options: ExternalOptions,
+): Credentials {
+  const { expected, edges, skewMs } = options;
+  const roots = readCertificates(pem.ca);
+  const chain = readCertificates(pem.cert);
+  const id = idOf(chain, roots, { nowMs: edges.clock.now(), skewMs });
+  if (id.appId !== expected.appId || id.namespace !== expected.namespace) {
+    const wanted = `namespace ${expected.namespace}, app ${expected.appId}`;
+    throw new Error(`the certificate names ${formatSpiffeId(id)}, and this is ${wanted}`);
+  }
+  if (!chain[0]?.x509.checkPrivateKey(createPrivateKey(pem.key)))
+    throw new Error("the key is not that of the certificate");
+  return { id, cert: pem.cert, key: pem.key, roots, renewAtMs: undefined };
+}
+
+/** The own certificate passes the check that peers will make. */
+function idOf(
+  chain: readonly Certificate[],
+  roots: readonly Certificate[],
+  times: { nowMs: number; skewMs: number },
+): SpiffeId {
+  try {
+    verifyPeer(chain, { roots, ...times, role: "client" });
+    return verifyPeer(chain, { roots, ...times, role: "server" }).id;
+  } catch (error) {
+    if (!(error instanceof PeerRefused)) throw error;
+    throw new Error(`peers would refuse this mecha's own certificate: ${error.message}`, { cause: error });
+  }
+}

@@ -1,0 +1,83 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type AppRuntime, openAppRuntime } from "../../src/host/app-runtime.ts";
+import { type Host, openHost } from "../../src/host/host.ts";
+import { type RuntimeOptions, runtimeDefaults } from "../../src/host/options.ts";
+import { createHttpClient } from "../../src/net/http1/index.ts";
+import { quietLog } from "./invoke-fixture.ts";
+
+export interface Member {
+  host: Host;
+  runtime: AppRuntime;
+  log(): string;
+  /** Calls the HTTP API. */
+  ask(line: string, body?: string): Promise<{ status: number; text: string }>;
+  close(): Promise<void>;
+}
+
+/** Runtimes that share a data folder, each as if in a process of its own, with mTLS between them. */
+export class Mesh {
+  readonly folder = mkdtempSync(join(tmpdir(), "mecha-identity-"));
+  readonly #closers: (() => Promise<void>)[] = [];
+  readonly #client = createHttpClient();
+
+  async member(
+    appId: string,
+    options: Partial<RuntimeOptions> = {},
+    env: Record<string, string> = {},
+  ): Promise<Member> {
+    const lines: string[] = [];
+    const write = (line: string): void => void lines.push(line);
+    const host = await openHost({ dataFolder: this.folder, env, log: quietLog, write });
+    const ports = { httpPort: 0, grpcPort: 0, enableMetrics: false, listenAddresses: ["127.0.0.1"] };
+    const all = {
+      ...runtimeDefaults,
+      ...ports,
+      appId,
+      enableMtls: true,
+      gracefulShutdownSeconds: 0,
+      ...options,
+    };
+    const runtime = await openAppRuntime({ host, options: all, write }).catch(async (error) => {
+      await host.close();
+      throw error;
+    });
+    let closing: Promise<void> | undefined;
+    const close = (): Promise<void> => {
+      closing ??= runtime.close().then(() => host.close());
+      return closing;
+    };
+    this.#closers.push(close);
+    const ask: Member["ask"] = async (line, body) => {
+      const [method = "GET", target = "/"] = line.split(" ");
+      const address = { host: "127.0.0.1", port: runtime.ports.http };
+      const reply = await this.#client.request(address, { method, target, headers: [], body });
+      return { status: reply.status, text: Buffer.from(await reply.body.bytes(1 << 20)).toString() };
+    };
+    return { host, runtime, log: () => lines.join(""), ask, close };
+  }
+
+  /** A Configuration with this spec. */
+  config(spec: object): string[] {
+    return [join(this.#resource({ kind: "Configuration", metadata: { name: "c" }, spec }), "resource.yaml")];
+  }
+
+  /** A folder with a Resiliency of this spec. */
+  resiliency(spec: object): string[] {
+    return [this.#resource({ kind: "Resiliency", metadata: { name: "r" }, spec: { targets: {}, ...spec } })];
+  }
+
+  #resource(resource: object): string {
+    const folder = mkdtempSync(join(this.folder, "resource-"));
+    const text = JSON.stringify({ apiVersion: "dapr.io/v1alpha1", ...resource });
+    writeFileSync(join(folder, "resource.yaml"), text);
+    return folder;
+  }
+
+  async close(): Promise<void> {
+    for (const close of this.#closers.reverse()) await close();
+    this.#client.close();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}

@@ -26,7 +26,7 @@ export type SecureFront = (socket: Socket, into: FrontTargets) => void;
 export interface FrontTargets {
   http1(socket: Socket): void;
   http2(socket: Socket): void;
-  /** Without TLS, its first byte not read yet. */
+  /** Without TLS. */
   plain(socket: Socket): void;
 }
 

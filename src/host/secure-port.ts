@@ -132,12 +132,16 @@ export class SecurePort implements PeerSecurity {
         raw.destroy();
         return;
       }
-      raw.unshift(first);
-      if (first[0] === tlsFirstByte) this.#secure(raw, into, settle);
-      else {
-        settle();
-        into.plain(raw);
+      if (first[0] === tlsFirstByte) {
+        raw.unshift(first);
+        this.#secure(raw, into, settle);
+        return;
       }
+      settle();
+      into.plain(raw);
+      // Whoever has taken it over hears what was read already.
+      raw.push(first);
+      raw.read(0);
     });
   }
 

@@ -27,9 +27,27 @@ export class Mesh {
     options: Partial<RuntimeOptions> = {},
     env: Record<string, string> = {},
   ): Promise<Member> {
+    const host = await openHost({ dataFolder: this.folder, env, log: quietLog, write: () => undefined });
+    const opened = this.#open(host, appId, options);
+    return opened.catch(async (error) => {
+      await host.close();
+      throw error;
+    });
+  }
+
+  /** Another app of the same process. */
+  beside(member: Member, appId: string): Promise<Member> {
+    return this.#open(member.host, appId, {}, async () => undefined);
+  }
+
+  async #open(
+    host: Host,
+    appId: string,
+    options: Partial<RuntimeOptions>,
+    after = () => host.close(),
+  ): Promise<Member> {
     const lines: string[] = [];
     const write = (line: string): void => void lines.push(line);
-    const host = await openHost({ dataFolder: this.folder, env, log: quietLog, write });
     const ports = { httpPort: 0, grpcPort: 0, enableMetrics: false, listenAddresses: ["127.0.0.1"] };
     const all = {
       ...runtimeDefaults,
@@ -39,13 +57,10 @@ export class Mesh {
       gracefulShutdownSeconds: 0,
       ...options,
     };
-    const runtime = await openAppRuntime({ host, options: all, write }).catch(async (error) => {
-      await host.close();
-      throw error;
-    });
+    const runtime = await openAppRuntime({ host, options: all, write });
     let closing: Promise<void> | undefined;
     const close = (): Promise<void> => {
-      closing ??= runtime.close().then(() => host.close());
+      closing ??= runtime.close().then(after);
       return closing;
     };
     this.#closers.push(close);

@@ -1,26 +1,346 @@
-import { afterEach, expect, test } from "bun:test";
-import { fakeApp } from "../../src/testing/index.ts";
-import { Mesh } from "./identity-fixture.ts";
+import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
+import { chmodSync, statSync, writeFileSync } from "node:fs";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { join } from "node:path";
+import { issueWorkload } from "../../src/control/identity/authority.ts";
+import { openAuthority } from "../../src/host/identity.ts";
+import { createGrpcClient } from "../../src/net/grpc/client.ts";
+import { createGrpcServer } from "../../src/net/grpc/server.ts";
+import { fakeApp, until } from "../../src/testing/index.ts";
+import { type Member, Mesh } from "./identity-fixture.ts";
+
+// Runtimes of one data folder with mTLS between them. SEC-M1 is in identity-bad-peers.test.ts.
+
+setDefaultTimeout(30_000);
 
 let mesh = new Mesh();
+const closers: (() => unknown)[] = [];
 afterEach(async () => {
+  for (const close of closers.splice(0)) await close();
   await mesh.close();
   mesh = new Mesh();
 });
 
-async function orders(options: object = {}) {
+async function ordersApp() {
   const app = await fakeApp({ handlers: { "POST /orders": () => ({ body: "taken" }) } });
+  closers.push(() => app.close());
+  return app;
+}
+
+async function orders(options: object = {}) {
+  const app = await ordersApp();
   const member = await mesh.member("orders", { appPort: app.port, ...options });
   return { app, member };
 }
 
 const call = "POST /v1.0/invoke/orders/method/orders";
+const taken = { status: 200, text: "taken" };
+const noRetries = {
+  retries: { DaprBuiltInServiceRetries: { policy: "constant", duration: "1ms", maxRetries: 0 } },
+};
+const atOnce = () => ({ resourcesPaths: mesh.resiliency({ policies: noRetries }) });
+
+/** Calls without a pause, some at a time, until it is stopped; tells what was not answered as it should. */
+function load(member: Member, parallel = 4) {
+  const failures: string[] = [];
+  let calls = 0;
+  let isOver = false;
+  const work = async (): Promise<void> => {
+    while (!isOver) {
+      const { status, text } = await member.ask(call, "{}");
+      calls++;
+      if (status !== 200) failures.push(`${status} ${text}`);
+    }
+  };
+  const workers = Array.from({ length: parallel }, work);
+  return {
+    calls: () => calls,
+    async stop() {
+      isOver = true;
+      await Promise.all(workers);
+      return failures;
+    },
+  };
+}
 
 test("calls go over mTLS, and the metadata say so", async () => {
-  const { app } = await orders();
+  await orders();
   const shop = await mesh.member("shop");
-  expect(await shop.ask(call, "{}")).toEqual({ status: 200, text: "taken" });
+  expect(await shop.ask(call, "{}")).toEqual(taken);
   expect(shop.log()).toContain("mTLS between runtimes is strict, as spiffe://public/ns/default/shop");
   expect((await shop.ask("GET /v1.0/metadata")).text).toContain('"mtls":"strict"');
-  await app.close();
+});
+
+test("the authority is a file for its owner alone, and is not used when others may read it", async () => {
+  const member = await mesh.member("orders");
+  const path = join(mesh.folder, "identity", "authority.json");
+  expect([statSync(path).mode & 0o777, statSync(join(path, "..")).mode & 0o777]).toEqual([0o600, 0o700]);
+  await member.close();
+  chmodSync(path, 0o640);
+  const refused = await mesh.member("orders").catch((error: Error) => error.message);
+  expect(refused).toBe(`${path} has mode 0640: others may read keys; make it 0600 (chmod 600 ${path})`);
+});
+
+test("keys are kept encrypted when there is a secret", async () => {
+  const secret = { MECHA_IDENTITY_SECRET: "of the whole mesh" };
+  const first = await mesh.member("orders", {}, secret);
+  expect(await Bun.file(join(mesh.folder, "identity", "authority.json")).text()).not.toContain("PRIVATE KEY");
+  await first.close();
+  const without = await mesh.member("shop").catch((error: Error) => error.message);
+  expect(without).toContain("set MECHA_IDENTITY_SECRET");
+  const wrong = await mesh
+    .member("shop", {}, { MECHA_IDENTITY_SECRET: "x" })
+    .catch((error: Error) => error.message);
+  expect(wrong).toContain("MECHA_IDENTITY_SECRET is not the one");
+  await mesh.member("shop", {}, secret);
+});
+
+test("what goes between the two can not be read on the way", async () => {
+  const canary = `canary-${crypto.randomUUID()}`;
+  const app = await fakeApp({ handlers: { "POST /orders": ({ text }) => ({ body: `seen ${text}` }) } });
+  closers.push(() => app.close());
+  for (const isOn of [true, false]) {
+    const member = await mesh.member("orders", { appPort: app.port, enableMtls: isOn });
+    const shop = await mesh.member("shop", { enableMtls: isOn });
+    const [record] = (await shop.host.registry.list()).filter(({ appId }) => appId === "orders");
+    const relay = await recordingRelay(record?.port ?? 0);
+    // The record of the registry stays; the port it leads to is that of the relay.
+    Object.assign(record ?? {}, { port: relay.port, address: { host: "127.0.0.1", port: relay.port } });
+    expect(await shop.ask(call, canary)).toEqual({ status: 200, text: `seen ${canary}` });
+    expect(relay.bytes()).toBeGreaterThan(100);
+    expect([isOn, relay.text().includes(canary)]).toEqual([isOn, !isOn]);
+    await Promise.all([member.close(), shop.close()]);
+  }
+});
+
+async function recordingRelay(to: number) {
+  const chunks: Uint8Array[] = [];
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => {
+    const other = connect(to, "127.0.0.1");
+    sockets.push(socket, other);
+    for (const [from, into] of [
+      [socket, other],
+      [other, socket],
+    ] as const) {
+      from.on("data", (chunk) => {
+        chunks.push(Buffer.from(chunk));
+        into.write(chunk);
+      });
+      from.on("error", () => into.destroy());
+      from.on("close", () => into.end());
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  closers.push(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    bytes: () => Buffer.concat(chunks).length,
+    text: () => Buffer.concat(chunks).toString("latin1"),
+  };
+}
+
+test("one that has mTLS and one that has none say what keeps them apart", async () => {
+  const { member } = await orders({ enableMtls: false });
+  const shop = await mesh.member("shop", atOnce());
+  const plain = await shop.ask(call, "{}");
+  expect(plain.text).toContain("announces no mTLS, and it is required here (mtls.mode strict)");
+  await Promise.all([member.close(), shop.close()]);
+  await orders();
+  const other = await mesh.member("shop", { enableMtls: false, ...atOnce() });
+  expect((await other.ask(call, "{}")).text).toContain("requires mTLS, and it is off here (--enable-mtls)");
+});
+
+test("a permissive one takes both, and calls both", async () => {
+  const { member } = await orders({
+    configPaths: mesh.config({ mtls: { mode: "permissive" } }),
+    enableMtls: undefined,
+  });
+  expect(member.log()).toContain("mtls.mode permissive: peers without a certificate are let in too");
+  expect((await member.ask("GET /v1.0/metadata")).text).toContain('"mtls":"permissive"');
+  const strict = await mesh.member("strict");
+  const plain = await mesh.member("plain", { enableMtls: false });
+  expect(await strict.ask(call, "{}")).toEqual(taken);
+  expect(await plain.ask(call, "{}")).toEqual(taken);
+});
+
+test("access control judges the name and the trust domain of the certificate, with daprd's flags too", async () => {
+  const policy = { appId: "shop", namespace: "default", trustDomain: "warehouse", defaultAction: "allow" };
+  const configPaths = mesh.config({
+    accessControl: { defaultAction: "deny", trustDomain: "orders", policies: [policy] },
+  });
+  await orders({ configPaths, isStrict: true });
+  const own = (trustDomain: string) => ({
+    configPaths: mesh.config({ accessControl: { defaultAction: "allow", trustDomain } }),
+  });
+  const shop = await mesh.member("shop", own("warehouse"));
+  expect(await shop.ask(call, "{}")).toEqual(taken);
+  await shop.close();
+  const elsewhere = await mesh.member("shop", own("elsewhere"));
+  expect((await elsewhere.ask(call, "{}")).status).toBe(403);
+  const stranger = await mesh.member("stranger", own("warehouse"));
+  expect((await stranger.ask(call, "{}")).status).toBe(403);
+});
+
+test("two apps of one process each call as themselves, over the same client", async () => {
+  const { app } = await orders();
+  const first = await mesh.member("first");
+  const second = await mesh.beside(first, "second");
+  const asked: string[] = [];
+  for (let round = 0; round < 250; round++) {
+    const [member, name] = Math.random() < 0.5 ? [first, "first"] : [second, "second"];
+    asked.push(name as string);
+    expect((await (member as Member).ask(call, "{}")).status).toBe(200);
+  }
+  expect(app.requests.map((request) => request.header("dapr-caller-app-id"))).toEqual(asked);
+});
+
+test("certificates that are renewed each second fail no call", async () => {
+  const configPaths = mesh.config({ mtls: { mode: "strict", workloadCertTTL: "1s" } });
+  await orders({ configPaths });
+  const shop = await mesh.member("shop", { configPaths, logLevel: "debug", ...atOnce() });
+  const running = load(shop);
+  const renewals = () => shop.log().split("was renewed").length - 1;
+  await until(() => renewals() >= 5, "five renewals", 20_000);
+  expect(await running.stop()).toEqual([]);
+  expect(running.calls()).toBeGreaterThan(50);
+}, 30_000);
+
+test("a new root takes the place of the old one under load, and an older bundle is refused by name", async () => {
+  await orders();
+  const shop = await mesh.member("shop", { logLevel: "debug", ...atOnce() });
+  const authority = openAuthority(shop.host);
+  const before = await authority.open();
+  const files = issueFiles(before, "late");
+  const late = await mesh.member("late", { certificates: files, enableMtls: undefined, ...atOnce() });
+  expect(await late.ask(call, "{}")).toEqual(taken);
+  const running = load(shop);
+  await authority.addRoot(3000);
+  const renewed = () => shop.log().split("was renewed").length - 1;
+  await until(() => renewed() >= 2, "the certificate of the new root", 20_000);
+  const callsThen = running.calls();
+  await until(() => running.calls() > callsThen + 20, "calls with it");
+  expect(await authority.dropOldRoots(0)).toBe(1);
+  await until(() => renewed() >= 3, "the shorter bundle", 20_000);
+  const callsAfter = running.calls();
+  await until(() => running.calls() > callsAfter + 20, "calls after it");
+  expect(await running.stop()).toEqual([]);
+  expect(readRoots(await authority.open())).not.toEqual(readRoots(before));
+  const { text } = await late.ask(call, "{}");
+  expect(text).toContain("its certificate is signed by a root that is not in the trust bundle here");
+  expect(late.log()).toContain("a peer was refused: its certificate is signed by a root");
+}, 60_000);
+
+function readRoots({ roots }: { roots: readonly { pair: { cert: string } }[] }): string[] {
+  return roots.map(({ pair }) => pair.cert);
+}
+
+/** Files of somebody who does not follow the authority. */
+function issueFiles(view: Parameters<typeof issueWorkload>[0], appId: string) {
+  const uri = `spiffe://public/ns/default/${appId}`;
+  const pair = issueWorkload(view, { uri, nowMs: Date.now(), lifeMs: 3_600_000, skewMs: 60_000 });
+  const write = (name: string, text: string) => {
+    const file = join(mesh.folder, `${appId}.${name}`);
+    writeFileSync(file, text);
+    return { file };
+  };
+  const ca = readRoots(view).join("");
+  return { ca: write("ca", ca), cert: write("crt", pair.cert), key: write("key", pair.key) };
+}
+
+test("files of one's own are looked at again, and a bad set changes nothing", async () => {
+  const { member } = await orders();
+  const authority = openAuthority(member.host);
+  const view = await authority.open();
+  const certificates = issueFiles(view, "own");
+  const own = await mesh.member("own", { certificates, enableMtls: undefined, logLevel: "debug" });
+  expect(await own.ask(call, "{}")).toEqual(taken);
+  issueFiles(view, "own");
+  await until(() => own.log().includes("was renewed"), "the new files", 10_000);
+  writeFileSync(
+    certificates.cert.file,
+    issueWorkload(view, {
+      uri: "spiffe://public/ns/default/other",
+      nowMs: Date.now(),
+      lifeMs: 60_000,
+      skewMs: 0,
+    }).cert,
+  );
+  await until(
+    () => own.log().includes("the certificate names spiffe://public/ns/default/other"),
+    "the refusal",
+    10_000,
+  );
+  expect(await own.ask(call, "{}")).toEqual(taken);
+  const wrong = await mesh
+    .member("shop", { certificates: issueFiles(view, "own") })
+    .catch((error: Error) => error.message);
+  expect(wrong).toBe(
+    "the certificate names spiffe://public/ns/default/own, and this is namespace default, app shop",
+  );
+}, 30_000);
+
+test("gRPC calls go the same way, with the name of the certificate", async () => {
+  const callers: (string | undefined)[] = [];
+  const server = createGrpcServer({
+    // The runtime's own questions are for another service.
+    lookup: (path) =>
+      path !== "/test.Echo/Say"
+        ? undefined
+        : {
+            kind: "unary",
+            handle(request, context) {
+              callers.push(context.get("dapr-caller-app-id"));
+              return request;
+            },
+          },
+  });
+  const bound = await server.listen({ host: "127.0.0.1", port: 0 });
+  closers.push(() => server.close());
+  await mesh.member("orders", { appPort: (bound as { port: number }).port, appProtocol: "grpc" });
+  const shop = await mesh.member("shop", atOnce());
+  const client = createGrpcClient({ host: "127.0.0.1", port: shop.runtime.ports.grpc });
+  closers.push(() => client.close());
+  const said = Buffer.from("hello");
+  const metadata: [string, string][] = [["dapr-app-id", "orders"]];
+  for (let round = 0; round < 3; round++)
+    expect(Buffer.from(await client.unary("/test.Echo/Say", said, { metadata })).toString()).toBe("hello");
+  expect(callers).toEqual(["shop", "shop", "shop"]);
+});
+
+test("actors of another runtime are reached over mTLS", async () => {
+  const app = await fakeApp({
+    config: { entities: ["Cat"] },
+    handlers: { "PUT /actors/Cat/tom/method/feed": () => ({ body: "fed" }) },
+  });
+  closers.push(() => app.close());
+  await mesh.member("cats", { appPort: app.port });
+  const shop = await mesh.member("shop");
+  const feed = () => shop.ask("POST /v1.0/actors/Cat/tom/method/feed", "{}");
+  await until(async () => (await feed()).text === "fed", "the cat", 20_000);
+});
+
+test("a port that another app has taken over is not believed to be the one before", async () => {
+  const app = await ordersApp();
+  const shop = await mesh.member("shop", atOnce());
+  const first = await mesh.member("orders", { appPort: app.port });
+  expect(await shop.ask(call, "{}")).toEqual(taken);
+  const [record] = (await shop.host.registry.list()).filter(({ appId }) => appId === "orders");
+  const { port, token } = record as { port: number; token: string };
+  await first.close();
+  // The other app is at the same address, and somebody announces it as orders, with its token.
+  const thief = await fakeApp({ otherwise: () => ({ body: "stolen" }) });
+  closers.push(() => thief.close());
+  const other = await mesh.member("thief", { appPort: thief.port, internalGrpcPort: port });
+  const name = { namespace: "default", appId: "orders", instanceId: "1" };
+  const tls = { trustDomain: "public", isRequired: true };
+  await other.host.registry.register({ ...name, host: "127.0.0.1", port, token, tls });
+  const { text } = await shop.ask(call, "{}");
+  const told =
+    "its certificate names spiffe://public/ns/default/thief, and spiffe://public/ns/default/orders was meant";
+  expect(text).toContain(told);
+  expect(thief.requests).toHaveLength(0);
 });

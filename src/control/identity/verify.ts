@@ -44,7 +44,8 @@ export function verifyPeer(chain: readonly Certificate[], rules: TrustRules): Ve
     checkTimes(current, rules);
     checkStrength(current);
     const root = rules.roots.find((candidate) => isSignedBy(current, candidate));
-    const signer = root ?? others.find((candidate) => isSignedBy(current, candidate));
+    const signer =
+      root ?? others.find((candidate) => candidate !== current && isSignedBy(current, candidate));
     if (signer === undefined) throw new PeerRefused(strangeRoot(rules.roots));
     checkAuthority(signer, depth);
     if (root !== undefined) {

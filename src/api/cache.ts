@@ -10,11 +10,48 @@ import { failures, text } from "./docs.ts";
 import { httpOnly } from "./operation.ts";
 import { jsonReply } from "./reply.ts";
 
+const group = { name: "cache", version: "v1.0-alpha1" };
+const path = "/v1.0-alpha1/mecha/cache";
+const count = { type: "integer" };
+
+export const listCaches = httpOnly({
+  name: "ListCaches",
+  group,
+  verbs: ["GET"],
+  path,
+  handle: ({ app }) => jsonReply({ caches: app.policies.caches?.states() ?? [] }),
+  docs: {
+    summary: "What is kept of answers to the app's calls, and what became of its requests",
+    replies: {
+      200: {
+        description: "The caches; without `entries` and `bytes` they are in a state store",
+        contentType: "application/json",
+        schema: {
+          type: "object",
+          properties: {
+            caches: {
+              type: "array",
+              items: {
+                type: "object",
+                required: ["target", "store", "counts"],
+                properties: {
+                  ...{ target: text, store: text, entries: count, bytes: count },
+                  counts: { type: "object", additionalProperties: count },
+                },
+              },
+            },
+          },
+        },
+      },
+    },
+  },
+});
+
 export const purgeCache = httpOnly({
   name: "PurgeCache",
-  group: { name: "cache", version: "v1.0-alpha1" },
+  group,
   verbs: ["DELETE"],
-  path: "/v1.0-alpha1/mecha/cache",
+  path,
   async handle(http) {
     const purge = purgeOf(http);
     try {

@@ -11,7 +11,7 @@ import { executeActorStateTransaction, getActorState } from "./actor-state.ts";
 import { subscribeActorEvents } from "./actor-stream.ts";
 import { invokeActor, invokeActorHttp } from "./actors.ts";
 import { invokeBinding } from "./bindings.ts";
-import { purgeCache } from "./cache.ts";
+import { listCaches, purgeCache } from "./cache.ts";
 import {
   getConfiguration,
   subscribeConfiguration,
@@ -38,7 +38,14 @@ import { workflowOperations } from "./workflow.ts";
 import { workerOperations } from "./workflow-worker.ts";
 
 /** What Dapr does not have; `mecha daprd` does without. */
-const extensions: Operation[] = [...electionOperations, listSchedules, pageJobs, deleteJobsOver, purgeCache];
+const extensions: Operation[] = [
+  ...electionOperations,
+  listSchedules,
+  pageJobs,
+  deleteJobsOver,
+  listCaches,
+  purgeCache,
+];
 
 /** The operations of Dapr's API. */
 const daprOperations: Operation[] = [

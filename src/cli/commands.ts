@@ -15,6 +15,7 @@ export const commands: Record<string, () => Promise<{ default: Command }>> = {
   state: () => import("./commands/state.ts"),
   jobs: () => import("./commands/jobs.ts"),
   schedule: () => import("./commands/schedule.ts"),
+  cache: () => import("./commands/cache.ts"),
   store: () => import("./commands/store.ts"),
   identity: () => import("./commands/identity.ts"),
   configuration: () => import("./commands/configuration.ts"),

@@ -137,11 +137,15 @@ test("a fallback takes what is kept, however old, and what it writes itself is n
   ]);
 });
 
-test("memory stays within its bound, and the metrics tell what became of requests", async () => {
+test("memory stays within its bound, and the list tells what became of requests", async () => {
   pair = await startPair({ cache: { ttl: "1m", maxBytes: "64Ki" } }, () => ({ body: "x".repeat(8192) }));
   for (let i = 0; i < 20; i++) await pair.get(`/${i}`);
   expect((await pair.get("/19")).header("cache-status")).toContain("hit");
   expect((await pair.get("/0")).header("cache-status")).toContain("uri-miss");
+  const listed = await pair.mecha.http("shop", "GET /v1.0-alpha1/mecha/cache");
+  const { caches } = listed.json() as { caches: { bytes: number; counts: object }[] };
+  expect(caches).toMatchObject([{ target: "orders", store: "memory", counts: { hit: 1, miss: 21 } }]);
+  expect(caches[0]?.bytes).toBeLessThanOrEqual(64 * 1024);
 });
 
 test("only-if-cached is answered with 504 when nothing is kept", async () => {

@@ -153,7 +153,7 @@ function lifetime(exchange: Exchange, said: CacheControl): number {
 function initialAge({ headers, sentMs, receivedMs }: Exchange): number {
   const date = parseHttpDate(lineOf(headers, "date")) ?? receivedMs;
   const apparent = Math.max(0, receivedMs - date);
-  const told = /^\s*(\d+)/.exec(linesOf(headers, "age")[0] ?? "")?.[1];
+  const told = /^\s*(\d+)\s*(?:,|$)/.exec(linesOf(headers, "age")[0] ?? "")?.[1];
   const agedSeconds = told === undefined ? 0 : Math.min(Number(told), 2 ** 31);
   // Dates are of whole seconds: what was made a moment ago is not made older by that.
   const whole = apparent < 1000 ? 0 : apparent;

@@ -1,6 +1,6 @@
 import { fetchJson } from "../components/clients/fetch-json.ts";
 import type { Clock } from "../edges/clock.ts";
-import type { RawHeaders } from "../net/http1/types.ts";
+import type { HttpClient, RawHeaders } from "../net/http1/types.ts";
 import type { Admission, InboundCall, LocalTarget } from "../peer/local-targets.ts";
 import { canonicalMethod } from "../peer/method-path.ts";
 import { accessDenied, tokenRefused } from "../peer/refusal.ts";
@@ -11,14 +11,16 @@ import {
   type Identity,
 } from "../policy/authentication/authenticator.ts";
 import { principalText } from "../policy/authorization/authorization-policies.ts";
-import type { Judge } from "../policy/authorization/judge.ts";
+import type { Judge, Question } from "../policy/authorization/judge.ts";
 import { DecisionNotes } from "../policy/authorization/notes.ts";
 import { readingsOf } from "../policy/authorization/path-readings.ts";
 import { judgeOf } from "../policy/authorization/policies.ts";
 import type { AuthorizationRequest } from "../policy/authorization/request.ts";
+import type { ExternalProvider } from "../resource/authorization.ts";
 import { isSameResources } from "../resource/diff.ts";
 import type { Resource } from "../resource/resource.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
+import { ExternalAuthorization } from "./external-authorization.ts";
 import type { RuntimeResources } from "./resources.ts";
 
 export interface AuthorizationRequestOptions {
@@ -27,6 +29,7 @@ export interface AuthorizationRequestOptions {
   resources: Pick<RuntimeResources, "policies" | "onPolicies">;
   telemetry: Telemetry;
   clock: Clock;
+  httpClient: HttpClient;
 }
 
 /** The check of calls that come in for an app by AuthorizationPolicies; follows its resources. */
@@ -44,14 +47,25 @@ export function openAuthorization(
   };
   follow();
   resources.onPolicies(follow);
-  const decide = (call: InboundCall, identity: Identity | undefined): Admission => {
-    if (judge !== undefined) {
-      const verdict = judge.judge(callRequest(call, identity, options));
+  const providers = new Providers(options);
+  const decide = (call: InboundCall, identity: Identity | undefined): Admission | Promise<Admission> => {
+    const known =
+      identity !== undefined && identity.remove.size + identity.add.length > 0 ? identity : undefined;
+    if (judge === undefined) return known;
+    const current = judge;
+    const request = callRequest(call, identity, options);
+    const conclude = (admission: Admission): Admission => {
+      const verdict = current.judge(request);
       notes.take(verdict, () => fieldsOf(call));
       if (!verdict.isAllowed) throw accessDenied();
-    }
-    const isChanged = identity !== undefined && identity.remove.size + identity.add.length > 0;
-    return isChanged ? identity : undefined;
+      return admission;
+    };
+    const questions = current.questions(request);
+    if (questions.length === 0) return conclude(known);
+    const passed = { ...call, lines: () => passing(call.lines(), identity) };
+    return providers
+      .ask(questions, passed, notes)
+      .then((permission) => conclude(together(known, permission)));
   };
   return (call) => {
     const identity = authentication.identify(call);
@@ -59,6 +73,48 @@ export function openAuthorization(
       ? identity.then((known) => decide(call, known))
       : decide(call, identity);
   };
+}
+
+/** The servers that CUSTOM policies ask, by what is said of them. */
+class Providers {
+  readonly #options: AuthorizationRequestOptions;
+  readonly #opened = new Map<string, ExternalAuthorization>();
+
+  constructor(options: AuthorizationRequestOptions) {
+    this.#options = options;
+  }
+
+  /** One after the other: each has to let the call in. */
+  async ask(questions: readonly Question[], call: InboundCall, notes: DecisionNotes): Promise<Admission> {
+    let admission: Admission;
+    for (const { provider, by } of questions) {
+      try {
+        admission = together(admission, await this.#open(provider).ask(call));
+      } catch (error) {
+        notes.take({ isAllowed: false, by, audits: [], shadow: undefined }, () => fieldsOf(call));
+        throw error;
+      }
+    }
+    return admission;
+  }
+
+  #open(provider: ExternalProvider): ExternalAuthorization {
+    const key = JSON.stringify(provider);
+    const { httpClient, telemetry } = this.#options;
+    const opened =
+      this.#opened.get(key) ?? new ExternalAuthorization(provider, { httpClient, log: telemetry.log });
+    // Files change seldom; what is left of old ones is forgotten now and then.
+    if (this.#opened.size > providersMax) this.#opened.clear();
+    this.#opened.set(key, opened);
+    return opened;
+  }
+}
+
+const providersMax = 100;
+
+function together(one: Admission, other: Admission): Admission {
+  if (one === undefined || other === undefined) return one ?? other;
+  return { remove: new Set([...one.remove, ...other.remove]), add: [...one.add, ...other.add] };
 }
 
 /** Who callers show to be; opened anew only when a RequestAuthentication has changed, for the keys' sake. */

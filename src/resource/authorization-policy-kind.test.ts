@@ -89,9 +89,16 @@ test("with a component named, its operations are said without it", async () => {
 });
 
 test.each([
-  ["{ action: CUSTOM }", "spec.action CUSTOM is not implemented"],
+  ["{ action: CUSTOM }", "CUSTOM needs spec.provider"],
+  ["{ action: CUSTOM, provider: { name: x } }", "provider needs http"],
+  ["{ action: CUSTOM, provider: { name: x, grpc: {} } }", "provider.grpc is not implemented"],
+  ["{ action: CUSTOM, provider: { name: x, http: { uri: 'ftp://x' } } }", "must be an http or https address"],
+  [
+    "{ action: CUSTOM, targetRefs: [{ kind: Component, name: s }], provider: { name: x, http: { uri: 'http://x' } } }",
+    "CUSTOM is for calls of apps",
+  ],
   ["{ action: allow it }", "must be one of ALLOW, DENY, AUDIT, CUSTOM"],
-  ["{ provider: { name: x } }", "spec.provider is not implemented"],
+  ["{ provider: { name: x } }", "spec.provider goes with action CUSTOM"],
   ["{ selector: { matchLabels: { tier: web } } }", "must be one label of app"],
   ["{ selector: { matchLabels: { app: a } }, targetRefs: [{ kind: App, name: a }] }", "both selector and"],
   ["{ targetRefs: [{ kind: Gateway, name: a }] }", "kind must be App, Component, ActorType"],

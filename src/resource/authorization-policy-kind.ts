@@ -10,6 +10,7 @@ import {
   type OperationSubject,
   type SourceSpec,
 } from "./authorization.ts";
+import { readProvider } from "./authorization-provider.ts";
 import type { FieldReader } from "./field-reader.ts";
 import { readPolicyTargets } from "./policy-target.ts";
 
@@ -25,11 +26,22 @@ export function readAuthorizationPolicy(
 ): AuthorizationPolicySpec {
   const targets = readPolicyTargets(spec, ["App", "Component", "ActorType"]);
   const action = spec.oneOf("action", authorizationActions, "ALLOW");
-  if (action === "CUSTOM") spec.fail("spec.action CUSTOM is not implemented", "action");
-  spec.refused("provider", () => false);
+  const provider = action === "CUSTOM" ? readProvider(spec) : undefined;
+  if (action !== "CUSTOM" && spec.has("provider")) {
+    spec.raw("provider");
+    spec.fail("spec.provider goes with action CUSTOM", "provider");
+  }
   const rules = spec.list("rules").map((rule) => readRule(rule, targets));
   if (rules.length > rulesMax) spec.fail(`spec.rules has more than ${rulesMax} rules`, "rules");
-  return { targets, action, rules, isDryRun: annotations[dryRun] === "true" };
+  const isOfCalls =
+    targets.every(({ kind }) => kind === "App") &&
+    rules.every(({ to }) => to.every(({ subject }) => subject === "call"));
+  if (action === "CUSTOM" && !isOfCalls) {
+    spec.fail("spec.action CUSTOM is for calls of apps; other uses have ALLOW and DENY", "action");
+  }
+  const isDryRun = annotations[dryRun] === "true";
+  if (action === "CUSTOM" && isDryRun) spec.fail("spec.action CUSTOM can not run dry", "action");
+  return { targets, action, rules, isDryRun, ...(provider && { provider }) };
 }
 
 function readRule(rule: FieldReader, targets: readonly AuthorizationTarget[]): AuthorizationRule {

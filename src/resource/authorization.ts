@@ -53,10 +53,26 @@ export interface AuthorizationTarget {
 export const authorizationActions = ["ALLOW", "DENY", "AUDIT", "CUSTOM"] as const;
 export type AuthorizationAction = (typeof authorizationActions)[number];
 
+/** A server that decides, asked over HTTP in the way of Envoy's ext_authz. */
+export interface ExternalProvider {
+  name: string;
+  uri: string;
+  pathPrefix: string;
+  /** Lower-case names, or their beginnings or ends with a star. */
+  headersToUpstreamOnAllow: string[];
+  headersToDownstreamOnDeny: string[];
+  includeRequestHeadersInCheck: string[];
+  timeoutMs: number;
+  failOpen: boolean;
+  statusOnError: number;
+}
+
 export interface AuthorizationPolicySpec {
   /** Empty: the app of each runtime that sees it. */
   targets: AuthorizationTarget[];
   action: AuthorizationAction;
+  /** Of CUSTOM. */
+  provider?: ExternalProvider | undefined;
   /** No rule: nothing matches. */
   rules: AuthorizationRule[];
   /** It is judged and told, and decides nothing. */

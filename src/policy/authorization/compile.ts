@@ -4,6 +4,7 @@ import type {
   AuthorizationPolicyResource,
   AuthorizationRule,
   ConditionSpec,
+  ExternalProvider,
   OperationSpec,
 } from "../../resource/authorization.ts";
 import { type AuthorizationRequest, claimField, headerField, type Purpose } from "./request.ts";
@@ -14,6 +15,8 @@ export interface CompiledPolicy {
   name: string;
   action: AuthorizationAction;
   isDryRun: boolean;
+  /** Of CUSTOM. */
+  provider: ExternalProvider | undefined;
   /** The index of the first rule that matches; -1: none does. */
   match(request: AuthorizationRequest): number;
 }
@@ -21,13 +24,14 @@ export interface CompiledPolicy {
 type RequestTest = (request: AuthorizationRequest) => boolean;
 
 export function compilePolicy({ name, namespace, spec }: AuthorizationPolicyResource): CompiledPolicy {
-  const { action, isDryRun } = spec;
+  const { action, isDryRun, provider } = spec;
   const purpose: Purpose = action === "ALLOW" ? "grant" : "block";
   const rules = spec.rules.map((rule) => compileRule(rule, purpose));
   return {
     name: namespace === "" ? name : `${namespace}/${name}`,
     action,
     isDryRun,
+    provider,
     match: (request) => rules.findIndex((rule) => rule(request)),
   };
 }

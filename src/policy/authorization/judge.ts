@@ -1,3 +1,4 @@
+import type { ExternalProvider } from "../../resource/authorization.ts";
 import type { CompiledPolicy } from "./compile.ts";
 import type { AuthorizationRequest } from "./request.ts";
 
@@ -20,17 +21,33 @@ export interface Verdict {
 
 const none: readonly Decision[] = [];
 
+/** A CUSTOM policy that matched. */
+export interface Question {
+  provider: ExternalProvider;
+  by: Decision;
+}
+
 /** The policies of one place, in Istio's order: who is denied is not asked further, AUDIT decides nothing. */
 export class Judge {
   readonly #enforced: PolicySet;
   readonly #dry: PolicySet | undefined;
   readonly #audits: readonly CompiledPolicy[];
+  readonly #customs: readonly CompiledPolicy[];
 
   constructor(policies: readonly CompiledPolicy[]) {
     const dry = policies.filter(({ isDryRun }) => isDryRun);
     this.#enforced = new PolicySet(policies.filter(({ isDryRun }) => !isDryRun));
     this.#dry = dry.length === 0 ? undefined : new PolicySet(dry);
+    this.#customs = policies.filter(({ action }) => action === "CUSTOM");
     this.#audits = policies.filter(({ action, isDryRun }) => action === "AUDIT" && !isDryRun);
+  }
+
+  /** The servers that have to be asked before anything else is decided. */
+  questions(request: AuthorizationRequest): Question[] {
+    return this.#customs.flatMap((policy) => {
+      const by = policy.provider && matchOf(policy, request);
+      return by && policy.provider ? [{ provider: policy.provider, by }] : [];
+    });
   }
 
   judge(request: AuthorizationRequest): Verdict {

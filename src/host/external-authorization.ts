@@ -1,0 +1,106 @@
+import { Code } from "../errors.ts";
+import type { HttpAddress, HttpClient, HttpReply, HttpResponse, RawHeaders } from "../net/http1/types.ts";
+import type { InboundCall } from "../peer/local-targets.ts";
+import { Refusal } from "../peer/refusal.ts";
+import { oneOfGlobs } from "../policy/authorization/text-match.ts";
+import type { ExternalProvider } from "../resource/authorization.ts";
+import type { Log } from "../telemetry/telemetry.ts";
+
+/** Of an answer that denies: it goes to the caller. */
+const answerBytesMax = 64 << 10;
+
+/** Lines for the app. */
+export interface Permission {
+  remove: ReadonlySet<string>;
+  add: RawHeaders;
+}
+
+/**
+ * Asks an authorization server over HTTP as Envoy does: with the request's own method and path, without its body. 200
+ * lets the call in, a failure of the server is an error, and everything else is the answer to the caller.
+ */
+export class ExternalAuthorization {
+  readonly #provider: ExternalProvider;
+  readonly #client: HttpClient;
+  readonly #log: Log;
+  readonly #address: HttpAddress;
+  readonly #basePath: string;
+  readonly #isSent: (name: string) => boolean;
+  readonly #isPassedOn: (name: string) => boolean;
+  readonly #isAnswered: (name: string) => boolean;
+
+  constructor(provider: ExternalProvider, { httpClient, log }: { httpClient: HttpClient; log: Log }) {
+    this.#provider = provider;
+    this.#client = httpClient;
+    this.#log = log;
+    const { protocol, hostname, port, pathname } = new URL(provider.uri);
+    const host = hostname.replace(/^\[|\]$/g, "");
+    const isTls = protocol === "https:";
+    this.#address = {
+      host,
+      port: Number(port) || (isTls ? 443 : 80),
+      tls: isTls ? { serverName: host } : undefined,
+    };
+    this.#basePath = pathname.replace(/\/$/, "") + provider.pathPrefix;
+    this.#isSent = oneOfGlobs(["authorization", ...provider.includeRequestHeadersInCheck]);
+    this.#isPassedOn = oneOfGlobs(provider.headersToUpstreamOnAllow);
+    const answered = provider.headersToDownstreamOnDeny;
+    this.#isAnswered =
+      answered.length === 0 ? () => true : oneOfGlobs(["www-authenticate", "location", ...answered]);
+  }
+
+  /** Rejects with the Refusal when the server does not let the call in. */
+  async ask(call: InboundCall): Promise<Permission> {
+    const { timeoutMs, failOpen, name } = this.#provider;
+    let response: HttpResponse;
+    let body: Uint8Array;
+    try {
+      response = await this.#request(call, AbortSignal.timeout(timeoutMs));
+      body = await response.body.bytes(answerBytesMax);
+      if (response.status >= 500) throw new Error(`it answered ${response.status}`);
+    } catch (error) {
+      this.#log.warn({ error, provider: name }, "authorization: the external server could not be asked");
+      if (failOpen) return { remove: new Set(), add: [] };
+      throw this.#refusal(this.#provider.statusOnError, [], undefined);
+    }
+    if (response.status === 200) return this.#permission(call.lines(), response.rawHeaders);
+    throw this.#refusal(response.status, chosen(response.rawHeaders, this.#isAnswered), body);
+  }
+
+  #request(call: InboundCall, signal: AbortSignal): Promise<HttpResponse> {
+    const { form, operation, query, verb } = call;
+    const path = form === "http" ? operation : encodeURI(operation);
+    return this.#client.request(this.#address, {
+      method: form === "grpc" || verb === "" || verb === "NONE" ? "POST" : verb,
+      target: this.#basePath + (query === "" ? path : `${path}?${query}`),
+      headers: chosen(call.lines(), this.#isSent),
+      signal,
+    });
+  }
+
+  /** What the server may write is the server's alone: a caller's lines of these names do not pass. */
+  #permission(sent: RawHeaders, answered: RawHeaders): Permission {
+    const spoofed = chosen(sent, this.#isPassedOn).filter((_, i) => i % 2 === 0);
+    const remove = new Set(spoofed.map((name) => name.toLowerCase()));
+    return { remove, add: chosen(answered, this.#isPassedOn) };
+  }
+
+  #refusal(status: number, headers: RawHeaders, body: Uint8Array | undefined): Refusal {
+    const reply: HttpReply = { status, headers, body };
+    const code = status === 401 ? Code.Unauthenticated : Code.PermissionDenied;
+    return new Refusal(code, reply, "RBAC: access denied");
+  }
+}
+
+/** Of the hop, and what only mecha says. */
+const own =
+  /^(host|connection|content-length|transfer-encoding|keep-alive|te|trailer|upgrade|expect|proxy-.*|date)$|^(dapr|mecha)-/;
+
+function chosen(lines: RawHeaders, isChosen: (lowerName: string) => boolean): RawHeaders {
+  const kept: RawHeaders = [];
+  for (let i = 0; i + 1 < lines.length; i += 2) {
+    const name = (lines[i] as string).toLowerCase();
+    if (!own.test(name) && isChosen(name)) kept.push(lines[i] as string, lines[i + 1] as string);
+  }
+  return kept;
+}

@@ -12,18 +12,21 @@ export interface AdmissionRequest {
   options: RuntimeOptions;
   resources: RuntimeResources;
   telemetry: Telemetry;
+  /** Takes how to let go of connections. */
+  closers: (() => Promise<void> | void)[];
 }
 
 /** The check of calls that come in for an app: all that may refuse one has to let it in. */
 export function openAdmission(request: AdmissionRequest): NonNullable<LocalTarget["authorize"]> {
-  const { host, options, resources, telemetry } = request;
+  const { host, options, resources, telemetry, closers } = request;
   const { clock, httpClient } = host;
   const checkAccess = openAccessControl({ options, resources, metrics: telemetry.metrics });
   const principal = principalOf(options);
   const { appPort } = options;
-  const admit = openAuthorization({ principal, appPort, resources, telemetry, clock, httpClient });
+  const policies = openAuthorization({ principal, appPort, resources, telemetry, clock, httpClient });
+  closers.push(() => policies.close());
   return (call) => {
     checkAccess(call);
-    return admit(call);
+    return policies.authorize(call);
   };
 }

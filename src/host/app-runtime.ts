@@ -224,7 +224,7 @@ class Runtime implements AppRuntime {
       address: () => this.peerAddress,
       security: this.security,
     });
-    const authorize = openAdmission({ host, options, resources, telemetry });
+    const authorize = openAdmission({ host, options, resources, telemetry, closers: this.closers });
     const target = { channel, authorize, actors: actors.peer, labels: options.labels };
     this.closers.push(host.registry.local.register(principal, target));
     const shared = { principal, settings, channel, telemetry, components: resources.components };

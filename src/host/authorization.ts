@@ -1,6 +1,7 @@
 import { fetchJson } from "../components/clients/fetch-json.ts";
 import type { Clock } from "../edges/clock.ts";
 import type { HttpClient, RawHeaders } from "../net/http1/types.ts";
+import { trustDomainDefault } from "../peer/identity.ts";
 import type { Admission, InboundCall, LocalTarget } from "../peer/local-targets.ts";
 import { canonicalMethod } from "../peer/method-path.ts";
 import { accessDenied, tokenRefused } from "../peer/refusal.ts";
@@ -20,22 +21,24 @@ import type { ExternalProvider } from "../resource/authorization.ts";
 import { isSameResources } from "../resource/diff.ts";
 import type { Resource } from "../resource/resource.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
-import { ExternalAuthorization } from "./external-authorization.ts";
+import { type ExternalAuthorization, HttpAuthorization } from "./external-authorization.ts";
+import { GrpcAuthorization } from "./grpc-authorization.ts";
 import type { RuntimeResources } from "./resources.ts";
 
 export interface AuthorizationRequestOptions {
   principal: { namespace: string; appId: string };
   appPort: number;
-  resources: Pick<RuntimeResources, "policies" | "onPolicies">;
+  resources: Pick<RuntimeResources, "policies" | "onPolicies" | "configuration">;
   telemetry: Telemetry;
   clock: Clock;
   httpClient: HttpClient;
 }
 
 /** The check of calls that come in for an app by AuthorizationPolicies; follows its resources. */
-export function openAuthorization(
-  options: AuthorizationRequestOptions,
-): NonNullable<LocalTarget["authorize"]> {
+export function openAuthorization(options: AuthorizationRequestOptions): {
+  authorize: NonNullable<LocalTarget["authorize"]>;
+  close(): void;
+} {
   const { principal, resources, telemetry } = options;
   const place = { subject: "call", appId: principal.appId, name: "", isOfComponent: false } as const;
   const notes = new DecisionNotes(telemetry, "call");
@@ -67,12 +70,13 @@ export function openAuthorization(
       .ask(questions, passed, notes)
       .then((permission) => conclude(together(known, permission)));
   };
-  return (call) => {
+  const authorize: NonNullable<LocalTarget["authorize"]> = (call) => {
     const identity = authentication.identify(call);
     return identity instanceof Promise
       ? identity.then((known) => decide(call, known))
       : decide(call, identity);
   };
+  return { authorize, close: () => providers.close() };
 }
 
 /** The servers that CUSTOM policies ask, by what is said of them. */
@@ -87,9 +91,12 @@ class Providers {
   /** One after the other: each has to let the call in. */
   async ask(questions: readonly Question[], call: InboundCall, notes: DecisionNotes): Promise<Admission> {
     let admission: Admission;
+    const { principal, resources } = this.#options;
+    const trustDomain = resources.configuration.accessControl?.trustDomain ?? trustDomainDefault;
+    const said = { principal: callerOf(call), callee: principalText({ ...principal, trustDomain }) };
     for (const { provider, by } of questions) {
       try {
-        admission = together(admission, await this.#open(provider).ask(call));
+        admission = together(admission, await this.#open(provider).ask(call, said));
       } catch (error) {
         notes.take({ isAllowed: false, by, audits: [], shadow: undefined }, () => fieldsOf(call));
         throw error;
@@ -100,13 +107,23 @@ class Providers {
 
   #open(provider: ExternalProvider): ExternalAuthorization {
     const key = JSON.stringify(provider);
+    const known = this.#opened.get(key);
+    if (known !== undefined) return known;
     const { httpClient, telemetry } = this.#options;
+    const { log } = telemetry;
     const opened =
-      this.#opened.get(key) ?? new ExternalAuthorization(provider, { httpClient, log: telemetry.log });
+      provider.protocol === "grpc"
+        ? new GrpcAuthorization(provider, { log })
+        : new HttpAuthorization(provider, { httpClient, log });
     // Files change seldom; what is left of old ones is forgotten now and then.
-    if (this.#opened.size > providersMax) this.#opened.clear();
+    if (this.#opened.size > providersMax) this.close();
     this.#opened.set(key, opened);
     return opened;
+  }
+
+  close(): void {
+    for (const opened of this.#opened.values()) opened.close();
+    this.#opened.clear();
   }
 }
 

@@ -15,11 +15,17 @@ export interface Permission {
   add: RawHeaders;
 }
 
+export interface ExternalAuthorization {
+  /** Rejects with the Refusal when the server does not let the call in. */
+  ask(call: InboundCall, said: { principal: string; callee: string }): Promise<Permission>;
+  close(): void;
+}
+
 /**
  * Asks an authorization server over HTTP as Envoy does: with the request's own method and path, without its body. 200
  * lets the call in, a failure of the server is an error, and everything else is the answer to the caller.
  */
-export class ExternalAuthorization {
+export class HttpAuthorization implements ExternalAuthorization {
   readonly #provider: ExternalProvider;
   readonly #client: HttpClient;
   readonly #log: Log;
@@ -33,15 +39,8 @@ export class ExternalAuthorization {
     this.#provider = provider;
     this.#client = httpClient;
     this.#log = log;
-    const { protocol, hostname, port, pathname } = new URL(provider.uri);
-    const host = hostname.replace(/^\[|\]$/g, "");
-    const isTls = protocol === "https:";
-    this.#address = {
-      host,
-      port: Number(port) || (isTls ? 443 : 80),
-      tls: isTls ? { serverName: host } : undefined,
-    };
-    this.#basePath = pathname.replace(/\/$/, "") + provider.pathPrefix;
+    this.#address = addressOf(provider);
+    this.#basePath = new URL(provider.uri).pathname.replace(/\/$/, "") + provider.pathPrefix;
     this.#isSent = oneOfGlobs(["authorization", ...provider.includeRequestHeadersInCheck]);
     this.#isPassedOn = oneOfGlobs(provider.headersToUpstreamOnAllow);
     const answered = provider.headersToDownstreamOnDeny;
@@ -49,7 +48,10 @@ export class ExternalAuthorization {
       answered.length === 0 ? () => true : oneOfGlobs(["www-authenticate", "location", ...answered]);
   }
 
-  /** Rejects with the Refusal when the server does not let the call in. */
+  close(): void {
+    // Its connections are those of all.
+  }
+
   async ask(call: InboundCall): Promise<Permission> {
     const { timeoutMs, failOpen, name } = this.#provider;
     let response: HttpResponse;
@@ -61,10 +63,14 @@ export class ExternalAuthorization {
     } catch (error) {
       this.#log.warn({ error, provider: name }, "authorization: the external server could not be asked");
       if (failOpen) return { remove: new Set(), add: [] };
-      throw this.#refusal(this.#provider.statusOnError, [], undefined);
+      throw refusal({ status: this.#provider.statusOnError, headers: [] });
     }
     if (response.status === 200) return this.#permission(call.lines(), response.rawHeaders);
-    throw this.#refusal(response.status, chosen(response.rawHeaders, this.#isAnswered), body);
+    throw refusal({
+      status: response.status,
+      headers: chosen(response.rawHeaders, this.#isAnswered),
+      body,
+    });
   }
 
   #request(call: InboundCall, signal: AbortSignal): Promise<HttpResponse> {
@@ -84,19 +90,29 @@ export class ExternalAuthorization {
     const remove = new Set(spoofed.map((name) => name.toLowerCase()));
     return { remove, add: chosen(answered, this.#isPassedOn) };
   }
+}
 
-  #refusal(status: number, headers: RawHeaders, body: Uint8Array | undefined): Refusal {
-    const reply: HttpReply = { status, headers, body };
-    const code = status === 401 ? Code.Unauthenticated : Code.PermissionDenied;
-    return new Refusal(code, reply, "RBAC: access denied");
-  }
+export function addressOf({ uri }: ExternalProvider): HttpAddress {
+  const { protocol, hostname, port } = new URL(uri);
+  const host = hostname.replace(/^\[|\]$/g, "");
+  const isTls = protocol === "https:";
+  return {
+    host,
+    port: Number(port) || (isTls ? 443 : 80),
+    tls: isTls ? { serverName: host } : undefined,
+  };
+}
+
+export function refusal(reply: HttpReply): Refusal {
+  const code = reply.status === 401 ? Code.Unauthenticated : Code.PermissionDenied;
+  return new Refusal(code, reply, "RBAC: access denied");
 }
 
 /** Of the hop, and what only mecha says. */
 const own =
   /^(host|connection|content-length|transfer-encoding|keep-alive|te|trailer|upgrade|expect|proxy-.*|date)$|^(dapr|mecha)-/;
 
-function chosen(lines: RawHeaders, isChosen: (lowerName: string) => boolean): RawHeaders {
+export function chosen(lines: RawHeaders, isChosen: (lowerName: string) => boolean): RawHeaders {
   const kept: RawHeaders = [];
   for (let i = 0; i + 1 < lines.length; i += 2) {
     const name = (lines[i] as string).toLowerCase();

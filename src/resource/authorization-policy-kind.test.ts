@@ -90,8 +90,8 @@ test("with a component named, its operations are said without it", async () => {
 
 test.each([
   ["{ action: CUSTOM }", "CUSTOM needs spec.provider"],
-  ["{ action: CUSTOM, provider: { name: x } }", "provider needs http"],
-  ["{ action: CUSTOM, provider: { name: x, grpc: {} } }", "provider.grpc is not implemented"],
+  ["{ action: CUSTOM, provider: { name: x } }", "provider needs one of http and grpc"],
+  ["{ action: CUSTOM, provider: { name: x, grpc: {} } }", "grpc.uri is missing"],
   ["{ action: CUSTOM, provider: { name: x, http: { uri: 'ftp://x' } } }", "must be an http or https address"],
   [
     "{ action: CUSTOM, targetRefs: [{ kind: Component, name: s }], provider: { name: x, http: { uri: 'http://x' } } }",

@@ -9,24 +9,47 @@ export function readProvider(spec: FieldReader): ExternalProvider | undefined {
     return undefined;
   }
   const name = provider.requiredText("name");
-  provider.refused("grpc", () => false);
   const http = provider.object("http");
-  if (http === undefined) {
-    provider.fail("provider needs http: mecha has no mesh configuration to look its name up in", "http");
+  const grpc = provider.object("grpc");
+  if ((http === undefined) === (grpc === undefined)) {
+    const why = "mecha has no mesh configuration to look its name up in";
+    provider.fail(`provider needs one of http and grpc: ${why}`, "http");
     return undefined;
   }
+  return http === undefined ? readGrpc(name, grpc as FieldReader) : readHttp(name, http);
+}
+
+/** The server is sent all headers, and names those that it changes. */
+function readGrpc(name: string, grpc: FieldReader): ExternalProvider {
+  for (const field of ["app", "includeRequestBodyInCheck"]) grpc.refused(field, () => false);
+  return {
+    ...{ name, protocol: "grpc", uri: readUri(grpc), pathPrefix: "" },
+    ...{ headersToUpstreamOnAllow: [], headersToDownstreamOnDeny: [], includeRequestHeadersInCheck: [] },
+    ...readFailure(grpc),
+  };
+}
+
+function readHttp(name: string, http: FieldReader): ExternalProvider {
   http.refused("app", () => false);
   http.refused("includeRequestBodyInCheck", () => false);
   return {
-    name,
+    ...{ name, protocol: "http" },
     uri: readUri(http),
     pathPrefix: http.text("pathPrefix"),
     headersToUpstreamOnAllow: readNames(http, "headersToUpstreamOnAllow"),
     headersToDownstreamOnDeny: readNames(http, "headersToDownstreamOnDeny"),
     includeRequestHeadersInCheck: readNames(http, "includeRequestHeadersInCheck"),
-    timeoutMs: http.duration("timeout", 200),
-    failOpen: http.flag("failOpen", false),
-    statusOnError: http.number("statusOnError", 403, { min: 400, max: 599 }),
+    ...readFailure(http),
+  };
+}
+
+function readFailure(
+  reader: FieldReader,
+): Pick<ExternalProvider, "timeoutMs" | "failOpen" | "statusOnError"> {
+  return {
+    timeoutMs: reader.duration("timeout", 200),
+    failOpen: reader.flag("failOpen", false),
+    statusOnError: reader.number("statusOnError", 403, { min: 400, max: 599 }),
   };
 }
 

@@ -53,9 +53,10 @@ export interface AuthorizationTarget {
 export const authorizationActions = ["ALLOW", "DENY", "AUDIT", "CUSTOM"] as const;
 export type AuthorizationAction = (typeof authorizationActions)[number];
 
-/** A server that decides, asked over HTTP in the way of Envoy's ext_authz. */
+/** A server that decides, asked in the way of Envoy's ext_authz. */
 export interface ExternalProvider {
   name: string;
+  protocol: "http" | "grpc";
   uri: string;
   pathPrefix: string;
   /** Lower-case names, or their beginnings or ends with a star. */

@@ -1,5 +1,13 @@
 import { afterEach, expect, test } from "bun:test";
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { freePort } from "../../scripts/free-port.ts";
+import { createGrpcServer } from "../../src/net/grpc/server.ts";
 import { type AppHandler, fakeApp, startMecha, type TestMecha } from "../../src/testing/index.ts";
+import {
+  type CheckRequest,
+  CheckRequestSchema,
+  CheckResponseSchema,
+} from "../../src/wire/envoy/service/auth/v3/external_auth_pb.js";
 
 // AuthorizationPolicies of action CUSTOM: an HTTP server decides, asked as Envoy's ext_authz asks.
 
@@ -17,20 +25,19 @@ async function server(otherwise: AppHandler) {
 interface Setup {
   decide: AppHandler;
   http?: Record<string, unknown>;
+  grpc?: Record<string, unknown>;
   more?: string;
 }
 
-async function start({ decide, http = {}, more = "" }: Setup) {
+async function start({ decide, http = {}, grpc, more = "" }: Setup) {
   const authorizer = await server(decide);
   const seen: Record<string, string | undefined>[] = [];
   const app = await server((request) => {
     seen.push({ user: request.header("x-user"), other: request.header("x-other") });
     return { body: "here" };
   });
-  const provider = {
-    name: "gate",
-    http: { uri: `http://127.0.0.1:${authorizer.port}`, timeout: "5s", ...http },
-  };
+  const http_ = { uri: `http://127.0.0.1:${authorizer.port}`, timeout: "5s", ...http };
+  const provider = { name: "gate", ...(grpc === undefined ? { http: http_ } : { grpc }) };
   const spec = {
     targetRefs: [{ kind: "App", name: "orders" }],
     action: "CUSTOM",
@@ -137,4 +144,45 @@ test("a DENY policy holds for what the server lets in", async () => {
   const { call } = await start({ decide: () => ({}), more: `---\n${JSON.stringify(deny)}\n` });
   expect((await call("GET /guarded")).status).toBe(200);
   expect((await call("DELETE /guarded")).status).toBe(403);
+});
+
+/** A server of Envoy's gRPC service. */
+async function grpcAuthorizer(
+  decide: (request: CheckRequest) => MessageInitShape<typeof CheckResponseSchema>,
+) {
+  const handle = (bytes: Uint8Array): Uint8Array =>
+    toBinary(CheckResponseSchema, create(CheckResponseSchema, decide(fromBinary(CheckRequestSchema, bytes))));
+  const app = createGrpcServer({ lookup: () => ({ kind: "unary", handle }) });
+  closers.push(() => app.close());
+  const bound = await app.listen({ host: "127.0.0.1", port: 0 });
+  return `http://127.0.0.1:${"port" in bound ? bound.port : 0}`;
+}
+
+test("a gRPC server is asked by Envoy's service, and its headers take the place of the caller's", async () => {
+  const asked: CheckRequest[] = [];
+  const uri = await grpcAuthorizer((request) => {
+    asked.push(request);
+    if (request.attributes?.request?.http?.headers["x-user"] !== "ann") return { status: { code: 7 } };
+    const value = {
+      headers: [{ header: { key: "x-user", value: "checked" } }],
+      headersToRemove: ["x-other"],
+    };
+    return { httpResponse: { case: "okResponse", value } };
+  });
+  const { call, seen } = await start({ decide: () => ({}), grpc: { uri, timeout: "5s" } });
+  expect((await call("PUT /guarded?x=1", { "X-User": "ann", "x-other": "1" })).text).toBe("here");
+  expect(seen).toEqual([{ user: "checked", other: undefined }]);
+  expect(asked[0]?.attributes?.request?.http).toMatchObject({ method: "PUT", path: "/guarded?x=1" });
+  expect(asked[0]?.attributes?.source?.principal).toBe("public/ns/default/shop");
+  const denied = await call("PUT /guarded", { "X-User": "bob" });
+  expect(denied.status).toBe(403);
+  expect(seen).toHaveLength(1);
+});
+
+test("a gRPC server that is not there lets nobody in, or everybody when it says so", async () => {
+  const uri = `http://127.0.0.1:${await freePort()}`;
+  const closed = await start({ decide: () => ({}), grpc: { uri, statusOnError: 503 } });
+  expect((await closed.call("GET /guarded")).status).toBe(503);
+  const open = await start({ decide: () => ({}), grpc: { uri, failOpen: true } });
+  expect((await open.call("GET /guarded")).status).toBe(200);
 });

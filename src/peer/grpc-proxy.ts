@@ -65,6 +65,12 @@ export function createRoutedProxy(table: () => GrpcTable, options: GrpcProxyOpti
 async function connect(context: GrpcContext, options: GrpcProxyOptions): Promise<ProxyConnection> {
   const id = context.get("dapr-callee-app-id") ?? context.get("dapr-app-id");
   if (id === undefined) throw new GrpcError(Code.Unimplemented, missingTarget);
+  // The text is grpc-go's. Rules name `/service/method`: what is neither would be judged by chance.
+  if (!/^\/[^/]+\/[^/]+$/.test(context.path))
+    throw new GrpcError(
+      Code.Unimplemented,
+      `malformed method name: ${JSON.stringify(context.path.slice(0, 200))}`,
+    );
   const { name } = appTarget(id, options);
   const table = options.routes?.()?.grpcOf(name);
   if (table === undefined) return connectTo(context, { name, id, subset: undefined }, options);

@@ -4,6 +4,7 @@ import { withoutNamed } from "./header-rules.ts";
 import type { AppName } from "./identity.ts";
 import type { Admission, InboundCall } from "./local-targets.ts";
 import { headerOf } from "./metadata-header.ts";
+import { operationOf } from "./method-path.ts";
 import type { MethodCall } from "./on-invoke.ts";
 
 /** Who calls. */
@@ -38,7 +39,7 @@ export function inboundMethod(said: Said, call: MethodCall, address: string): In
   return {
     ...said,
     form: "method",
-    operation: `/${call.method}`,
+    operation: operationOf(call.method),
     query: call.querystring,
     verb: call.verb,
     header: headerOf(call.metadata),

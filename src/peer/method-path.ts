@@ -14,19 +14,24 @@ export function canonicalTarget(target: string): string {
   const queryAt = target.indexOf("?");
   const path = queryAt < 0 ? target : target.slice(0, queryAt);
   if (isCanonical(path)) return target;
-  const clean = encodePath(cleanPath(checkPath(decodeOnce(path))));
+  const clean = encodePath(plainPath(checkPath(decodeOnce(path))));
   return queryAt < 0 ? clean : clean + target.slice(queryAt);
 }
 
 /** A method named by a gRPC caller: literal text, never percent-decoded. A slash in front stays as it is. */
 export function canonicalMethod(method: string): string {
-  const path = cleanPath(checkPath(method));
+  const path = plainPath(checkPath(method));
   return method.startsWith("/") ? path : path.slice(1);
+}
+
+/** The operation that policies judge a canonical method name by: of `a` and `/a` the same. */
+export function operationOf(method: string): string {
+  return method.startsWith("/") ? method : `/${method}`;
 }
 
 /** The wire path of a canonical method name: `a b` → `/a%20b`. */
 export function methodTarget(method: string, querystring: string): string {
-  const path = encodePath(toBinary(method.startsWith("/") ? method : `/${method}`));
+  const path = encodePath(toBinary(operationOf(method)));
   return querystring === "" ? path : `${path}?${querystring}`;
 }
 
@@ -75,6 +80,17 @@ function checkPath(path: string): string {
     }
   }
   return path;
+}
+
+// A segment that some servers take for a dot segment: `..;x` with parameters, `..\\` on others' separators.
+const disguisedDots = /(?:^|[/\\])\.{1,2}(?=[;\\]|$)/;
+
+/** The clean path, when it leads nowhere else for servers that read more into a segment. */
+function plainPath(path: string): string {
+  const clean = cleanPath(path);
+  if (disguisedDots.test(clean))
+    throw new InvalidMethod(`method contains a disguised dot segment: ${JSON.stringify(path)}`);
+  return clean;
 }
 
 function cleanPath(path: string): string {

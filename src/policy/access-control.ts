@@ -42,7 +42,15 @@ export class AccessList {
     }
   }
 
-  judge({ caller, operation, verb }: AccessRequest): AccessVerdict {
+  judge(request: AccessRequest): AccessVerdict {
+    const verdict = this.#judge(request);
+    const { operation } = request;
+    if (!verdict.isAllowed || !this.#isHttp || !ambiguous.test(operation)) return verdict;
+    // Some apps drop the parameters of a segment, or take a backslash for a slash: what they see may not be forbidden either.
+    return this.#judge({ ...request, operation: looserForm(operation) });
+  }
+
+  #judge({ caller, operation, verb }: AccessRequest): AccessVerdict {
     const policy = caller && this.#policies.get(`${caller.namespace}/${caller.appId}`);
     if (policy === undefined || policy.trustDomain !== caller?.trustDomain)
       return { isAllowed: this.#isAllowedByDefault, decidedBy: "global" };
@@ -60,6 +68,15 @@ export class AccessList {
     if (verb === "" || verb === "NONE") return policy.isAllowed ?? false;
     return verbs.includes(verb) || verbs.includes("*") ? action === "allow" : undefined;
   }
+}
+
+const ambiguous = /;|\\|%5c/i;
+
+function looserForm(operation: string): string {
+  return operation
+    .replace(/\\|%5c/gi, "/")
+    .replace(/;[^/]*/g, "")
+    .replace(/\/{2,}/g, "/");
 }
 
 interface CallerPolicy {

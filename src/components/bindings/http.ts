@@ -64,6 +64,9 @@ function pem(field: string, value: string): string {
   }
 }
 
+/** Dot segments that the server may resolve although URL parsers do not. */
+const disguisedDots = /(?:\/|%2f|%5c)(?:\.|%2e){1,2}(?=;|%3b|\/|%2f|%5c|$)/i;
+
 interface Settings {
   url: string;
   tls: { ca?: string; cert?: string; key?: string };
@@ -126,6 +129,10 @@ class HttpBinding implements Binding {
     const { url, tls } = this.#settings;
     const whole = path === "" ? url : `${url.replace(/\/+$/, "")}/${path.replace(/^\/+/, "")}`;
     const { protocol, hostname, port, pathname, search } = new URL(whole);
+    const base = new URL(url).pathname.replace(/\/+$/, "");
+    const isBelow = pathname === base || pathname.startsWith(`${base}/`);
+    if (!isBelow || disguisedDots.test(pathname.slice(base.length)))
+      throw new Error(`the path ${JSON.stringify(path)} leaves the url of the binding`);
     const host = hostname.replace(/^\[|\]$/g, "");
     const isTls = protocol === "https:";
     const isName = !/^[\d.]+$|:/.test(host);

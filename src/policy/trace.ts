@@ -2,8 +2,8 @@ import type { Configuration } from "../resource/resource.ts";
 import { formatTraceBinary, formatTraceparent } from "../telemetry/propagation.ts";
 import { type Layer, type LayerCall, observed } from "./layer.ts";
 
-/** Never shown, although Dapr shows what begins with `dapr-`. */
-const tokenHeader = "dapr-api-token";
+/** Never shown, although Dapr shows what begins with `dapr-`: `dapr-api-token`, and what people mistake for it. */
+const secretName = /token|secret|password/;
 const headerPrefix = "dapr-";
 
 /** Whether spans of this Configuration can go anywhere. */
@@ -41,7 +41,7 @@ function describe(call: LayerCall, protocol: "http" | "grpc"): void {
     span.set("url.full", label.slice(verb.length + 1));
   }
   for (const [name, value] of call.headers()) {
-    if (name.startsWith(headerPrefix) && name !== tokenHeader && !name.endsWith("-bin"))
+    if (name.startsWith(headerPrefix) && !secretName.test(name) && !name.endsWith("-bin"))
       span.set(name, value);
   }
 }

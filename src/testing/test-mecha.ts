@@ -34,7 +34,7 @@ export interface HttpAnswer {
 export interface TestMecha {
   /** Calls the API of an app's runtime: `http("orders", "GET /v1.0/state/statestore/a")`. */
   http(appId: string, line: string, request?: HttpCallOptions): Promise<HttpAnswer>;
-  ports(appId: string): { http: number; grpc: number };
+  ports(appId: string): { http: number; grpc: number; metrics: number };
   /** What the runtimes logged. */
   log(): string;
   /** Ends everything and starts it anew on the same data. */

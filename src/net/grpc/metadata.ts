@@ -19,6 +19,10 @@ const transportHeaders = new Set([
   "transfer-encoding",
   "upgrade",
   "host",
+  "http2-settings",
+  "trailer",
+  "proxy-authenticate",
+  "proxy-authorization",
 ]);
 
 export type { HeaderObject };
@@ -68,6 +72,10 @@ const connectionHeaders = new Set([
   "transfer-encoding",
   "upgrade",
   "te",
+  "http2-settings",
+  "trailer",
+  "proxy-authenticate",
+  "proxy-authorization",
 ]);
 
 /** Header or trailer lines of another server to pass on: all but pseudo and connection-specific ones. */

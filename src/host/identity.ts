@@ -50,6 +50,8 @@ export async function openPeerSecurity(request: PeerSecurityRequest): Promise<Se
   });
   const id = formatSpiffeId(workload.current.id);
   log.info({}, `mTLS between runtimes is ${mode}, as ${id}`);
+  warnOfOldRoot(workload, request);
+  workload.onChange(() => warnOfOldRoot(workload, request));
   if (mode === "permissive") log.warn({}, "mtls.mode permissive: peers without a certificate are let in too");
   return Object.assign(port, {
     shown: { mtls: mode, spiffeId: id },
@@ -58,6 +60,15 @@ export async function openPeerSecurity(request: PeerSecurityRequest): Promise<Se
       await workload.close();
     },
   });
+}
+
+const rootWarningMs = 30 * 86_400_000;
+
+/** Nothing takes its place by itself: other machines have to hear of a new one first. */
+function warnOfOldRoot(workload: Workload, { host: { clock }, log }: PeerSecurityRequest): void {
+  const lastMs = Math.max(...workload.current.roots.map(({ notAfterMs }) => notAfterMs));
+  if (lastMs - clock.now() > rootWarningMs) return;
+  log.warn({}, `the root of mTLS ends at ${new Date(lastMs).toISOString()}: see mecha identity rotate`);
 }
 
 type Mode = NonNullable<NonNullable<Configuration["mtls"]>["mode"]>;

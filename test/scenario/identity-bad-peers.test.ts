@@ -9,6 +9,8 @@ import {
 } from "node:tls";
 import type { KeyPair } from "../../src/control/identity/issue.ts";
 import { openAuthority } from "../../src/host/identity.ts";
+import { noData } from "../../src/peer/on-invoke.ts";
+import { encodeMethodCall, methodCallTarget } from "../../src/peer/peer-link.ts";
 import { fakeApp } from "../../src/testing/index.ts";
 import { type Forgery, forge } from "./forged-certificate.ts";
 import { type Member, Mesh } from "./identity-fixture.ts";
@@ -129,25 +131,32 @@ async function start() {
   return { app, orders, shop: member, pairOf, view };
 }
 
+const plainCall = { target: "/orders", fields: ["Content-Length: 0"], body: new Uint8Array() };
+
 /** Says what the shop's mecha would say, with whatever certificate. Resolves with the status line, or why none came. */
-async function dial(orders: Member, tls: ConnectionOptions): Promise<string> {
+async function dial(
+  orders: Member,
+  tls: ConnectionOptions,
+  { target, fields, body }: { target: string; fields: readonly string[]; body: Uint8Array } = plainCall,
+): Promise<string> {
   const [record] = (await orders.host.registry.list()).filter(({ appId }) => appId === "orders");
   if (record === undefined) throw new Error("orders is not announced");
   const lines = [
-    "POST /orders HTTP/1.1",
+    `POST ${target} HTTP/1.1`,
     "Host: orders",
     `mecha-peer-token: ${record.token}`,
     "mecha-peer-app: default/orders",
     "dapr-caller-app-id: shop",
     "dapr-caller-namespace: default",
-    "Content-Length: 0",
+    ...fields,
     "Connection: close",
   ];
   const base = { host: "127.0.0.1", port: record.port, servername: "", rejectUnauthorized: false };
   return new Promise((resolve) => {
     const socket = connectTls({ ...base, ALPNProtocols: ["http/1.1"], ...tls });
     let answer = "";
-    socket.on("secureConnect", () => socket.write(`${lines.join("\r\n")}\r\n\r\n`));
+    const head = Buffer.from(`${lines.join("\r\n")}\r\n\r\n`);
+    socket.on("secureConnect", () => socket.write(Buffer.concat([head, body])));
     socket.on("data", (chunk) => {
       answer += chunk;
     });
@@ -195,6 +204,41 @@ function unshowable(error: NodeJS.ErrnoException): string {
   if (unshowables.includes(error.code ?? "")) return "";
   throw error;
 }
+
+test("nobody is given a ticket to come back with: each connection shows its certificate", async () => {
+  const { orders, pairOf } = await start();
+  const pair = pairOf(forgeries[0] as (typeof forgeries)[number]);
+  const [record] = await orders.host.registry.list();
+  let tickets = 0;
+  const base = { host: "127.0.0.1", port: record?.port, servername: "", rejectUnauthorized: false };
+  const socket = connectTls({ ...base, ...pair, ALPNProtocols: ["http/1.1"] });
+  socket.on("session", () => {
+    tickets++;
+  });
+  // The answer comes behind the tickets of the handshake, if there were any.
+  socket.on("secureConnect", () => socket.write("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+  await new Promise((resolve) => socket.on("data", () => {}).on("close", resolve));
+  expect(tickets).toBe(0);
+});
+
+test("a method call can not carry another name within", async () => {
+  const app = await fakeApp({ handlers: { "POST /who": () => ({ body: "ok" }) } });
+  closers.push(() => app.close());
+  const orders = await mesh.member("orders", { appPort: app.port });
+  const view = await openAuthority(orders.host).open();
+  const call = { method: "who", data: noData, contentType: "", verb: "POST", querystring: "" };
+  const metadata: [string, string][] = [["dapr-caller-app-id", "admin"]];
+  const { signal } = new AbortController();
+  const body = Buffer.from(encodeMethodCall({ ...call, metadata, trace: undefined, signal }));
+  const fields = [
+    "mecha-peer-call: method",
+    `Content-Length: ${body.length}`,
+    "Content-Type: application/x-protobuf",
+  ];
+  const answer = await dial(orders, forge(good, view.signer), { target: methodCallTarget, fields, body });
+  expect(answer).toContain("HTTP/1.1 200");
+  expect(app.requests[0]?.header("dapr-caller-app-id")).toBe("shop");
+});
 
 /** A server in the place of an app, with whatever certificate; tells how much it got to read. */
 async function impostor(member: Member, appId: string, tls: TlsOptions, trustDomain = "public") {

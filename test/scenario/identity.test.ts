@@ -190,7 +190,7 @@ test("two apps of one process each call as themselves, over the same client", as
   const first = await mesh.member("first");
   const second = await mesh.beside(first, "second");
   const asked: string[] = [];
-  for (let round = 0; round < 250; round++) {
+  for (let round = 0; round < 500; round++) {
     const [member, name] = Math.random() < 0.5 ? [first, "first"] : [second, "second"];
     asked.push(name as string);
     expect((await (member as Member).ask(call, "{}")).status).toBe(200);

@@ -58,7 +58,12 @@ test("machines that name one PostgreSQL share state, find each other, and print 
   expect(await eventually(() => answer(one.url("/v1.0/invoke/callee/method/hello")))).toBe(
     "from the other machine",
   );
-  for (const { process } of [one, two, called]) expect(process.output()).not.toContain("hush-hush");
+  for (const { process } of [one, two, called]) {
+    expect(process.output()).not.toContain("hush-hush");
+    expect(process.output()).toContain("mTLS between runtimes is strict, as spiffe://public/ns/default/");
+  }
+  const shown = await mecha(["identity", "show", "-o", "json", "--store", address], { env: {} });
+  expect(JSON.parse(shown.output)).toMatchObject({ place: "the shared store", roots: [{ signs: true }] });
 }, 60_000);
 
 test("a copy takes an embedded store to PostgreSQL; check finds it sound", async () => {

@@ -26,6 +26,13 @@ export interface PolicyRow {
 
 const event = "an event is handed over once at a time";
 
+/** Answers to HTTP calls alone have the headers that say how long, and for whom, they hold. */
+const keptNowhereElse = Object.fromEntries(
+  blockNames
+    .filter((name) => name !== "invoke HTTP")
+    .map((name) => [name, "only answers to HTTP calls can be kept and shared"]),
+) as Record<Exclude<BlockName, "invoke HTTP">, string>;
+
 /** A row for each policy; its proof is in proofs.ts under the same name. */
 export const policyRows = [
   {
@@ -91,6 +98,18 @@ export const policyRows = [
     link: "traffic.md#adaptiveconcurrency-and-admissioncontrol",
     claim: "while nothing succeeds a share is refused",
     notFor: {},
+  },
+  {
+    name: "cache",
+    link: "cache.md",
+    claim: "the second use is answered without the target",
+    notFor: keptNowhereElse,
+  },
+  {
+    name: "collapse",
+    link: "cache.md",
+    claim: "two equal uses at once are one for the target",
+    notFor: keptNowhereElse,
   },
 ] as const satisfies readonly PolicyRow[];
 export type PolicyName = (typeof policyRows)[number]["name"];

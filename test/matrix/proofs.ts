@@ -119,4 +119,24 @@ export const proofs = {
       expect(await rig.did("rejected")).toBeGreaterThan(0);
     },
   },
+  cache: {
+    policy: traffic(() => "cache: { ttl: 1h }"),
+    async prove(rig) {
+      for (const _time of [1, 2]) expect((await rig.use()).text).toBe("done");
+      expect(rig.plan.tries).toBe(1);
+    },
+  },
+  collapse: {
+    policy: traffic(() => "collapse: {}"),
+    async prove(rig) {
+      rig.plan.hang(1);
+      const uses = [rig.use(), rig.use()];
+      await until(() => rig.plan.tries === 1, "the first use to be under way");
+      // Both have come in when another call, sent after them, has been answered.
+      await rig.mecha.http("shop", "GET /v1.0/healthz");
+      rig.plan.release();
+      for (const { text } of await Promise.all(uses)) expect(text).toBe("done");
+      expect(rig.plan.tries).toBe(1);
+    },
+  },
 } satisfies Record<PolicyName, Proof>;

@@ -3,15 +3,14 @@ import { GrpcError } from "../net/grpc/types.ts";
 import type { Body, HttpReply, HttpRequest } from "../net/http1/types.ts";
 import type { InvokeHttpRequest, InvokeUnaryReply, InvokeUnaryRequest } from "../peer/invoker.ts";
 import { notToKeep } from "../policy/cache/reply.ts";
-import type { FailureCode } from "../policy/resilience/codes.ts";
 import type { ResiliencePolicy } from "../policy/resilience/policy.ts";
 import type { GivenAnswer } from "../policy/use/layer.ts";
 import { type PlacedLayers, runPlaced } from "../policy/use/use-policies.ts";
 import type { Span } from "../telemetry/telemetry.ts";
 import type { AppScope } from "./call.ts";
+import { codeOfError, httpShape } from "./http-shape.ts";
 import { type CachedInvocation, invokeCached, staleAnswer } from "./invoke-cache.ts";
 import { resilienceOf } from "./resilience.ts";
-import { slowedReply } from "./slowed-body.ts";
 
 /** Calls an app inside the policies that target it, if there are any; what is kept of earlier answers comes first. */
 export function invokeHttp(
@@ -99,10 +98,9 @@ async function attemptHttp(
     return app.invoker.invokeHttp({ ...invocation, id: other, target, request: sent }).then(notToKeep);
   };
   const options = {
-    ...{ signal: request.signal, isRepeatable: body !== undefined, dispose, elsewhere },
-    ...{ codeOf: codeOfReply, codeOfError, answer: answerOf, good: answerOf },
+    ...httpShape,
+    ...{ signal: request.signal, isRepeatable: body !== undefined, elsewhere },
     stale: () => staleAnswer(app.policies.caches, invocation),
-    ...{ headerOf: headerOfReply, slowed: slowedReply },
   };
   const header = (lowerName: string) => request.header(lowerName);
   const use = {
@@ -110,17 +108,6 @@ async function attemptHttp(
     previousHosts: avoid,
   };
   return named(id, runPlaced(policies, use, work, options));
-}
-
-/** As the fault would be told, or with the body that a policy gives. */
-function answerOf({ fault, headers = [], body }: GivenAnswer): HttpReply {
-  const { code, http, message } = fault;
-  if (body !== undefined) return notToKeep({ status: http, headers: [...headers], body });
-  const lines = [...headers, "Content-Type", "application/json"];
-  return notToKeep({
-    ...{ status: http, headers: lines },
-    body: JSON.stringify({ errorCode: code, message }),
-  });
 }
 
 /** A body that can be sent again; `undefined` when its length is not known: streams are sent once. */
@@ -152,28 +139,6 @@ function pick(context: InvokeUnaryRequest["context"]): InvokeUnaryRequest["conte
   const { path, metadata, deadlineMs, signal, peer, replyHeaders, replyTrailers } = context;
   const get = (lowerName: string) => context.get(lowerName);
   return { path, metadata, get, deadlineMs, signal, peer, replyHeaders, replyTrailers };
-}
-
-/** Everything outside 2xx and 3xx is a failure, that goes to the caller as it is when no try is left. */
-function codeOfReply({ status }: HttpReply): FailureCode | undefined {
-  return status === 101 || (status >= 200 && status < 400) ? undefined : { http: status };
-}
-
-function headerOfReply({ headers }: HttpReply, lowerName: string): string | undefined {
-  const at = headers.findIndex((name, index) => index % 2 === 0 && name.toLowerCase() === lowerName);
-  return at < 0 ? undefined : headers[at + 1];
-}
-
-function codeOfError(error: unknown): FailureCode | undefined {
-  if (error instanceof GrpcError) return { grpc: error.code };
-  return error instanceof Fault ? { grpc: error.grpc } : undefined;
-}
-
-/** Ends the body of a reply that nobody will read, so that its connection is free again. */
-function dispose({ body }: HttpReply): void {
-  if (body === undefined || typeof body === "string" || body instanceof Uint8Array) return;
-  const ended = body[Symbol.asyncIterator]().return?.();
-  ended?.catch(() => {});
 }
 
 /** An open breaker and a timeout are failures to invoke, in the words of the catalogue. */

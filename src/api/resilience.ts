@@ -17,6 +17,7 @@ import { runPlaced } from "../policy/use/use-policies.ts";
 import { isSameResources } from "../resource/diff.ts";
 import type { Resource } from "../resource/resource.ts";
 import type { AppScope } from "./call.ts";
+import { createRoutePolicy } from "./route-policy.ts";
 
 interface Made {
   /** As the app had them, to see at once that nothing changed. */
@@ -50,7 +51,11 @@ export function createPolicies(app: () => AppScope) {
     askPlan: () => searchPlan(resilienceOf(app())?.builtIn("DaprBuiltInInitializationRetries")),
     actors: createActorPolicy(app),
     activities: createActivityPolicy(app),
-    peer: { connectRetry: createConnectRetry(app), proxyPolicy: createProxyPolicy(app) },
+    peer: {
+      connectRetry: createConnectRetry(app),
+      proxyPolicy: createProxyPolicy(app),
+      routePolicy: createRoutePolicy(app),
+    },
   };
 }
 

@@ -40,6 +40,7 @@ import type { Registry } from "./registry.ts";
 import { builtInServiceRetries, type ConnectRetry } from "./retry.ts";
 import type { GrpcTable } from "./routes/grpc-table.ts";
 import type { SignalledCall } from "./routes/route-method.ts";
+import type { RoutePolicyOf } from "./routes/route-policy.ts";
 import { Router } from "./routes/router.ts";
 import type { Routes } from "./routes/routes.ts";
 import type { PeerSecurity } from "./security.ts";
@@ -69,6 +70,8 @@ export interface InvokerOptions {
   proxyPolicy?: ForwardOptions["proxyPolicy"];
   /** The app's routes as they are now; `undefined`: there are none. */
   routes?(): Routes | undefined;
+  /** Round the HTTP calls that go by a rule of a route. */
+  routePolicy?: RoutePolicyOf | undefined;
   /** How instances of an app are chosen where a policy says it; absent: none does. */
   balancing?: Balancing;
   /** Of the own mecha. */
@@ -120,6 +123,7 @@ class AppInvoker implements Invoker {
       clock,
       random: options.random ?? realRandom,
       bodyBytesMax: settings.maxBodyBytes,
+      policy: options.routePolicy,
       endpoint: (id) => (options.httpEndpoint(id) === undefined ? undefined : this.#target(id)),
       sendHttp: (callee, call) => this.#sendHttp(callee, call),
       sendMethod: (callee, call, aim) => this.#sendMethod(callee, call, aim),

@@ -26,7 +26,7 @@ const targetKinds = [
 const later = [...["mirror", "headers"]];
 
 /** Targets that no policy reaches yet. */
-const laterKinds: readonly TrafficTarget["kind"][] = ["AppVersion", "HTTPRoute", "GRPCRoute"];
+const laterKinds: readonly TrafficTarget["kind"][] = ["AppVersion", "GRPCRoute"];
 
 /** What traffic to a target has to bear, in the words of Istio and Envoy (docs/guide/traffic.md). */
 export function readTrafficPolicy(spec: FieldReader): TrafficPolicySpec {
@@ -60,6 +60,8 @@ function readTargets(spec: FieldReader): TrafficTarget[] {
     const kind = targetKinds.find((one) => one === (asked === "Service" ? "App" : asked));
     if (kind !== undefined && laterKinds.includes(kind))
       ref.fail(`a target of kind ${kind} is not implemented`, "kind");
+    if (sectionName !== "" && kind !== "HTTPRoute")
+      ref.fail("sectionName is for the rules of an HTTPRoute; remove it", "sectionName");
     if (kind !== undefined) return [{ kind, name, sectionName }];
     ref.fail(`kind must be ${targetKinds.join(", ")}, got ${JSON.stringify(asked)}`, "kind");
     return [];

@@ -12,7 +12,7 @@ const noMore = { retry: undefined, session: undefined, matches: [] };
 function entry(label: string, match: Partial<HttpRouteMatch>, more: Partial<HttpEntry> = {}): HttpEntry {
   return {
     match: { path: { type: "PathPrefix", value: "/" }, headers: [], queryParams: [], method: "", ...match },
-    rule: compileRule({ name: "", ...rest, ...noMore }, label, scope),
+    rule: compileRule({ name: "", ...rest, ...noMore }, { label, route: label }, scope),
     ...{ hostname: "", createdAtMs: 0, routeName: "default/r" },
     ...more,
   };

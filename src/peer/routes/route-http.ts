@@ -14,6 +14,7 @@ import { changeHeaders } from "./header-change.ts";
 import type { HttpFacts, HttpFound, HttpTable } from "./http-table.ts";
 import { drawn, type Mirrors, mirrorBodyBytesMax } from "./mirrors.ts";
 import { changePath, hostParts, locationOf, type Origin } from "./path-change.ts";
+import type { RoutePolicyOf } from "./route-policy.ts";
 import type { CompiledRule } from "./rule.ts";
 import { type Session, sessionLine, sessionOf } from "./session.ts";
 
@@ -33,6 +34,7 @@ export interface HttpRouting {
   random: Random;
   mirrors: Mirrors;
   bodyBytesMax: number;
+  policy?: RoutePolicyOf | undefined;
   /** Sends a call to a backend that can be used. */
   send(backend: Backend, call: OutgoingCall): Promise<HttpReply>;
 }
@@ -113,13 +115,20 @@ class Visit {
     const session = rule.session && sessionOf(rule.session, (name) => request.header(name), clock.now());
     const chosen = chooseBackend(rule, () => random.next(), session?.backend);
     const targets = rule.mirrors.length === 0 ? [] : drawn(rule.mirrors, () => random.next());
-    const kept = await this.#keep(call.body, targets.length > 0);
+    const policy = this.#routing.policy?.(rule.name);
+    const kept = await this.#keep(call.body, targets.length > 0, policy?.repeats ?? false);
     const headers = changeHeaders(request.rawHeaders, rule.requestHeaders);
     for (const target of targets) {
       if (kept === undefined || kept.length > mirrorBodyBytesMax) break;
       mirrors.send((signal) => this.#mirror(target, callOf(call, headers, bodyOf(kept), signal)));
     }
-    const reply = await this.#send(call, { chosen, headers, kept, session });
+    const parts = { chosen, headers, kept, session };
+    if (policy === undefined) return this.#changed(await this.#send(call, parts), chosen);
+    const path = call.target.split("?", 1)[0] as string;
+    const isRepeatable = kept !== undefined || call.body.size === 0;
+    const reply = await policy.run({ request, path, isRepeatable }, (signal) =>
+      this.#send(callOf(call, request.rawHeaders, call.body, signal), parts),
+    );
     return this.#changed(reply, chosen);
   }
 
@@ -159,9 +168,9 @@ class Visit {
   }
 
   /** The bytes of a body that may have to be sent more than once; `undefined`: it is passed as it comes. */
-  async #keep(body: Body, isMirrored: boolean): Promise<Uint8Array | undefined> {
+  async #keep(body: Body, isMirrored: boolean, isRepeated: boolean): Promise<Uint8Array | undefined> {
     const { bodyBytesMax } = this.#routing;
-    const isRetried = (this.#rule.retry?.attempts ?? 0) > 0;
+    const isRetried = isRepeated || (this.#rule.retry?.attempts ?? 0) > 0;
     const bytesMax = isRetried ? bodyBytesMax : mirrorBodyBytesMax;
     if (!(isRetried || isMirrored) || body.size === undefined || body.size > bytesMax) return undefined;
     return body.bytes(bytesMax);

@@ -106,7 +106,8 @@ export class Routes {
     };
     const createdAtMs = route.createdAtMs ?? Number.POSITIVE_INFINITY;
     return route.spec.rules.flatMap((rule, index) => {
-      const compiled = compileRule(rule, `${routeName}#${rule.name || index}`, scope);
+      const named = { label: `${routeName}#${rule.name || index}`, route: route.name };
+      const compiled = compileRule(rule, named, scope);
       const matches = rule.matches as M[];
       return matches.map((match) => ({ match, rule: compiled, hostname, createdAtMs, routeName }));
     });

@@ -9,11 +9,13 @@ import type {
   SessionPersistence,
 } from "../../resource/route.ts";
 import { type Backend, type BackendScope, backendOf, type WeightedBackend } from "./backend.ts";
+import type { RuleName } from "./route-policy.ts";
 
 /** A rule of a route, its filters sorted by what they do. */
 export interface CompiledRule {
   /** `namespace/name` of the route and the rule's name or place. */
   label: string;
+  name: RuleName;
   requestHeaders: HeaderChange | undefined;
   responseHeaders: HeaderChange | undefined;
   rewrite: Extract<RouteFilter, { type: "URLRewrite" }> | undefined;
@@ -28,7 +30,11 @@ export interface CompiledRule {
   session: SessionPersistence | undefined;
 }
 
-export function compileRule(rule: RouteRule<unknown>, label: string, scope: BackendScope): CompiledRule {
+export function compileRule(
+  rule: RouteRule<unknown>,
+  named: { label: string; route: string },
+  scope: BackendScope,
+): CompiledRule {
   const { filters, requestTimeoutMs, backendRequestTimeoutMs, retry, session } = rule;
   const backends = rule.backends.map(
     (ref): WeightedBackend => ({
@@ -40,7 +46,8 @@ export function compileRule(rule: RouteRule<unknown>, label: string, scope: Back
     }),
   );
   return {
-    label,
+    label: named.label,
+    name: { route: named.route, section: rule.name },
     requestHeaders: filterOf(filters, "RequestHeaderModifier"),
     responseHeaders: filterOf(filters, "ResponseHeaderModifier"),
     rewrite: filterOf(filters, "URLRewrite"),

@@ -15,6 +15,7 @@ type Kind = TrafficTarget["kind"];
 const kindsOfBlock: Readonly<Record<Block, readonly Kind[]>> = {
   invoke: ["App", "HTTPEndpoint"],
   grpc: ["App"],
+  route: ["HTTPRoute"],
   state: ["Component"],
   publish: ["Component"],
   deliver: ["Component"],
@@ -38,7 +39,8 @@ export class TrafficTargets {
     const log = context.telemetry.log.scope("mecha.traffic");
     for (const { name, spec } of policies) {
       if (spec.from.length > 0 && !spec.from.includes(appId)) continue;
-      for (const { kind, name: named } of spec.targets) {
+      for (const { kind, name: whole, sectionName } of spec.targets) {
+        const named = sectionName === "" ? whole : `${whole}/${sectionName}`;
         const lost = this.#take(`${kind} ${named}`, name, spec);
         for (const [block, winner] of lost) {
           const fields = { policy: name, block, target: `${kind} ${named}`, winner };

@@ -12,6 +12,7 @@ import type { RunOptions } from "../resilience/policy.ts";
 export const blocks = [
   "invoke",
   "grpc",
+  "route",
   "state",
   "publish",
   "deliver",
@@ -28,7 +29,10 @@ export type Block = (typeof blocks)[number];
 /** Where mecha's own policies stand. The layers of a place are put together once. */
 export interface Place {
   block: Block;
-  /** The component; of calls the id as the caller gave it; the actor's type; the activity's name. */
+  /**
+   * The component; of calls the id as the caller gave it; the actor's type; the activity's name; of a route its name, or
+   * `name/section` for one of its rules.
+   */
   target: string;
 }
 

@@ -34,6 +34,8 @@ export class BreakerOpen extends Error {
 export interface Passage {
   succeeded(): void;
   failed(): void;
+  /** The caller has left before there was an outcome: that says nothing of the target. */
+  abandoned(): void;
 }
 
 /**
@@ -72,7 +74,11 @@ export class Breaker {
     if (this.#state === "half-open" && isFull) throw new BreakerOpen("too many requests");
     this.#counts.requests++;
     const generation = this.#generation;
-    return { succeeded: () => this.#succeeded(generation), failed: () => this.#failed(generation) };
+    return {
+      succeeded: () => this.#succeeded(generation),
+      failed: () => this.#failed(generation),
+      abandoned: () => this.#abandoned(generation),
+    };
   }
 
   #succeeded(generation: number): void {
@@ -96,6 +102,12 @@ export class Breaker {
     if (this.#state === "half-open" || this.#trip(counts)) {
       this.#become("open", this.#clock.monotonicMs() + this.#spec.openMs);
     }
+  }
+
+  /** As if it had not been let in: a probe's place is free again. */
+  #abandoned(generation: number): void {
+    this.#refresh();
+    if (generation === this.#generation) this.#counts.requests--;
   }
 
   #refresh(): void {

@@ -149,6 +149,22 @@ test("ResiliencePolicy does not hold the caller's mistakes against the target", 
   expect(await policy.run(async () => "through")).toBe("through");
 });
 
+test("ResiliencePolicy does not hold it against the target that callers leave, but does that they waited too long", async () => {
+  const { policy, settled } = setUp({ timeoutMs: 100, hasBreaker: true });
+  const endless = (signal: AbortSignal | undefined) =>
+    new Promise<string>((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
+  for (let i = 0; i < 20; i++) {
+    const caller = new AbortController();
+    const run = policy.run(endless, { signal: caller.signal }).catch((error) => error);
+    caller.abort(new Error("left"));
+    expect((await run).message).toBe("left");
+  }
+  expect(await policy.run(async () => "through")).toBe("through");
+  for (let i = 0; i < 6; i++) await settled(policy.run(endless)).catch(() => {});
+  const error = await policy.run(async () => "through").catch((e) => e);
+  expect(error.message).toBe("circuit breaker is open");
+});
+
 test("backoffMs() grows exponentially between its bounds and gives up after 15 minutes", () => {
   const retry: RetrySpec = { ...constant, kind: "exponential", intervalMaxMs: 2_000 };
   const middle = () => 0.5;

@@ -114,7 +114,11 @@ export class ResiliencePolicy {
     } catch (error) {
       // The caller's mistakes say nothing of the target's health, and neither does another breaker.
       const isTargets = !options.isPermanent?.(error) && !(error instanceof BreakerOpen);
-      for (const passage of passages) isTargets ? passage.failed() : passage.succeeded();
+      const hasLeft = hasCallerLeft(options.signal);
+      for (const passage of passages) {
+        if (hasLeft) passage.abandoned();
+        else isTargets ? passage.failed() : passage.succeeded();
+      }
       return { kind: "failed", error };
     }
   }
@@ -147,6 +151,11 @@ export class ResiliencePolicy {
     );
     return Promise.race([working, late]);
   }
+}
+
+/** Whether nobody waits any more for another reason than that it took too long. */
+export function hasCallerLeft(signal: AbortSignal | undefined): boolean {
+  return signal?.aborted === true && !(signal.reason instanceof AttemptTimeout);
 }
 
 function givenBack<T>(ending: Exclude<Ending<T>, { kind: "done" }>): T {

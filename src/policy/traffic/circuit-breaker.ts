@@ -1,5 +1,6 @@
 import type { CircuitBreakerSpec } from "../../resource/traffic.ts";
 import { Breaker, type BreakerState } from "../resilience/breaker.ts";
+import { hasCallerLeft } from "../resilience/policy.ts";
 import { compileTrip } from "../resilience/trip.ts";
 import type { Shape, Use, UseLayer, Work } from "../use/layer.ts";
 import type { BlockMeter } from "./meter.ts";
@@ -34,7 +35,8 @@ export function openCircuitBreaker(spec: CircuitBreakerSpec, { context, meterOf 
     async run<T>(_use: Use, work: Work<T>, shape: Shape<T>) {
       const passage = enter(breaker, meter);
       const outcome = await outcomeOf(() => work(shape.signal), shape);
-      isTargetsFailure(outcome, shape) ? passage.failed() : passage.succeeded();
+      if (outcome.kind === "error" && hasCallerLeft(shape.signal)) passage.abandoned();
+      else isTargetsFailure(outcome, shape) ? passage.failed() : passage.succeeded();
       return givenBack(outcome);
     },
   };

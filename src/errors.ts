@@ -23,6 +23,8 @@ export const errors = {
   ACCESS_DENIED: fault("ERR_ACCESS_DENIED", 403, PermissionDenied, () => "RBAC: access denied"),
   /** Not Dapr's: what a policy of mecha's answers in the place of a target. */
   POLICY: fault("ERR_POLICY", 503, Code.Unavailable, (why: string) => why),
+  /** Not Dapr's: a RateLimit resource. */
+  RATE_LIMIT: fault("ERR_RATE_LIMIT", 429, Code.ResourceExhausted, (why: string) => why),
   /** Not Dapr's, as the next: what keeps web pages away from an API without token. */
   HOST_REFUSED: fault(
     "ERR_HOST_REFUSED",

@@ -1,5 +1,5 @@
 import { errors, Fault } from "../errors.ts";
-import { GrpcError } from "../net/grpc/types.ts";
+import { GrpcError, metadataOfLines } from "../net/grpc/types.ts";
 import type { Body, HttpReply, HttpRequest } from "../net/http1/types.ts";
 import type { InvokeHttpRequest, InvokeUnaryReply, InvokeUnaryRequest } from "../peer/invoker.ts";
 import { notToKeep } from "../policy/cache/reply.ts";
@@ -52,8 +52,8 @@ function unaryOf({ headers = [], body = "" }: GivenAnswer): InvokeUnaryReply {
   return { data, contentType: headers[1] ?? "", headers: [], trailers: [] };
 }
 
-function throwStatus({ fault }: GivenAnswer): never {
-  throw new GrpcError(fault.grpc, fault.message, { cause: fault });
+function throwStatus({ fault, headers }: GivenAnswer): never {
+  throw new GrpcError(fault.grpc, fault.message, { cause: fault, metadata: metadataOfLines(headers) });
 }
 
 function canonical(method: string): string {
@@ -101,6 +101,10 @@ async function attemptHttp(
     ...httpShape,
     ...{ signal: request.signal, isRepeatable: body !== undefined, elsewhere },
     stale: () => staleAnswer(app.policies.caches, invocation),
+    headed: (reply: HttpReply, headers: readonly string[]) => ({
+      ...reply,
+      headers: [...reply.headers, ...headers],
+    }),
   };
   const header = (lowerName: string) => request.header(lowerName);
   const use = {

@@ -35,7 +35,7 @@ export function publishMany(call: Call, request: BulkPublishRequest): Promise<Fa
     return failed;
   };
   const codeOf = (failed: Failed) => (failed.length > 0 ? ({ unknown: true } as const) : undefined);
-  const use = useOf(call, "bulk_publish", request.topic);
+  const use = { ...useOf(call, "bulk_publish", request.topic), count: request.entries.length };
   return named(request, runPlaced(policies, use, attempt, { ...shapeOf<Failed>(call), codeOf }));
 }
 

@@ -5,7 +5,7 @@ import type { InboundPolicy, Outcome } from "../engine/pubsub/outcome.ts";
 import type { ActivityPolicy } from "../engine/workflow/engine-parts.ts";
 import { WorkerLost } from "../engine/workflow/workers.ts";
 import { Code, errors, Fault } from "../errors.ts";
-import { GrpcError, type ProxyPolicy } from "../net/grpc/types.ts";
+import { GrpcError, metadataOfLines, type ProxyPolicy } from "../net/grpc/types.ts";
 import type { ConnectRetry } from "../peer/retry.ts";
 import { BreakerOpen } from "../policy/resilience/breaker.ts";
 import type { FailureCode } from "../policy/resilience/codes.ts";
@@ -67,15 +67,18 @@ export function isPermanentFailure(error: unknown): boolean {
 
 /** The inbound policies of pub/sub components, for the engine. `app` is asked when an event arrives. */
 function createInboundPolicy(app: () => AppScope): InboundPolicy {
-  return ({ pubsubName, topic }, attempt, signal) => {
+  return ({ pubsubName, topic, count = 1 }, attempt, signal) => {
     const resilience = resilienceOf(app())?.component("pubsub", pubsubName, "inbound");
     const placed = app().policies.at("deliver", pubsubName);
     if (resilience === undefined && placed === undefined) return attempt(signal);
-    const use = { operation: "deliver", names: [topic], header: noHeader };
+    const use = { operation: "deliver", names: [topic], header: noHeader, count };
     return runPlaced({ resilience, placed }, use, (ended) => attempt(ended ?? signal), {
       ...{ signal, canOverlap: false },
       codeOf: codeOfOutcome,
-      answer: ({ fault }): Outcome => ({ kind: "retry", reason: fault.message, code: fault.http }),
+      answer: ({ fault }): Outcome => ({
+        ...{ kind: "retry", reason: fault.message, code: fault.http },
+        isHeld: fault.code === errors.RATE_LIMIT.code,
+      }),
     });
   };
 }
@@ -197,8 +200,11 @@ function createProxyPolicy(app: () => AppScope): (id: string, path: string) => P
           codeOfError: codeOfDelivery,
           // A caller that has left says nothing of the target.
           isPermanent: (error: unknown) => error instanceof GrpcError && error.code === Code.Canceled,
-          answer({ fault }: GivenAnswer): never {
-            throw new GrpcError(fault.grpc, fault.message, { cause: fault });
+          answer({ fault, headers }: GivenAnswer): never {
+            throw new GrpcError(fault.grpc, fault.message, {
+              cause: fault,
+              metadata: metadataOfLines(headers),
+            });
           },
         };
         const use = { operation: "POST", names: [path], header: get };

@@ -1,6 +1,10 @@
 import type { InstanceView } from "../engine/workflow/instances.ts";
 import { errors, Fault } from "../errors.ts";
+import type { GivenAnswer } from "../policy/use/layer.ts";
+import { runPlaced } from "../policy/use/use-policies.ts";
 import { OrchestrationStatus } from "../wire/orchestrator_service_pb.js";
+import type { Call } from "./call.ts";
+import { throwAnswer } from "./target.ts";
 
 const idLengthMax = 64;
 
@@ -17,6 +21,16 @@ export function checkId(instanceId: string): void {
 
 export function checkComponent(name: string): void {
   if (name === "") throw errors.WORKFLOW_COMPONENT_MISSING();
+}
+
+/** Inside what stands round the starts of a workflow. */
+export function placedStart(call: Call, name: string, start: () => Promise<string>): Promise<string> {
+  const placed = call.app.policies.at("workflow", name);
+  if (placed === undefined) return start();
+  const use = { operation: "start", names: [name], header: (lowerName: string) => call.header(lowerName) };
+  const { signal } = call;
+  const answer = (given: GivenAnswer): never => throwAnswer(call, given);
+  return runPlaced({ placed, resilience: undefined }, use, start, { signal, answer });
 }
 
 export function statusName({ record }: InstanceView): string {

@@ -14,6 +14,7 @@ import {
 } from "../wire/orchestrator_service_pb.js";
 import type { AppScope } from "./call.ts";
 import { operation, streaming } from "./operation.ts";
+import { placedStart } from "./workflow-target.ts";
 
 /** What the workers and workflow clients of the SDKs speak (dapr-api.md §10.3). */
 const { method } = TaskHubSidecarService;
@@ -42,7 +43,8 @@ const startInstance = operation(method.startInstance, {
       scheduledMs: scheduledStartTimestamp && timestampMs(scheduledStartTimestamp as Timestamp),
       traceParent: parentTraceContext?.traceParent || formatTraceparent(call.span.context),
     };
-    return { instanceId: await call.app.workflows.instances.start(start, call.signal) };
+    const work = () => call.app.workflows.instances.start(start, call.signal);
+    return { instanceId: await placedStart(call, name, work) };
   },
 });
 

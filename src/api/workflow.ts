@@ -9,7 +9,15 @@ import type { AppScope, Call, HttpCall } from "./call.ts";
 import { failures, text, textMap } from "./docs.ts";
 import { type Fields, type HttpBinding, type HttpVerb, operation } from "./operation.ts";
 import { jsonReply } from "./reply.ts";
-import { checkComponent, checkId, checkNewId, propertiesOf, statusName, within } from "./workflow-target.ts";
+import {
+  checkComponent,
+  checkId,
+  checkNewId,
+  placedStart,
+  propertiesOf,
+  statusName,
+  within,
+} from "./workflow-target.ts";
 
 const versions = ["v1.0", "v1.0-beta1", "v1.0-alpha1"] as const;
 const group = { name: "workflows", version: "v1.0" };
@@ -78,7 +86,8 @@ export const startWorkflow = operation([method.startWorkflowAlpha1, method.start
       traceParent: formatTraceparent(call.span.context),
     };
     const { instances } = call.app.workflows;
-    return { instanceId: await within(wrap, instanceId, () => instances.start(request, call.signal)) };
+    const start = () => within(wrap, instanceId, () => instances.start(request, call.signal));
+    return { instanceId: await placedStart(call, workflowName, start) };
   },
 });
 

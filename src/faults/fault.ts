@@ -42,6 +42,8 @@ export interface FaultOptions {
   grpc?: Code;
   help?: { url: string; description: string };
   violations?: { field: string; description: string }[];
+  /** Header lines of the answer, metadata over gRPC. */
+  headers?: readonly string[];
 }
 
 export interface Row {

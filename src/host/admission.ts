@@ -1,14 +1,15 @@
-import type { LocalTarget } from "../peer/local-targets.ts";
+import type { InboundCall, LocalTarget } from "../peer/local-targets.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import { openAccessControl } from "./access-control.ts";
 import { openAuthorization } from "./authorization.ts";
 import type { Host } from "./host.ts";
+import { limitInbound } from "./inbound-limits.ts";
 import type { RuntimeOptions } from "./options.ts";
 import { principalOf } from "./principal.ts";
 import type { RuntimeResources } from "./resources.ts";
 
 export interface AdmissionRequest {
-  host: Pick<Host, "clock" | "httpClient">;
+  host: Host;
   options: RuntimeOptions;
   resources: RuntimeResources;
   telemetry: Telemetry;
@@ -25,8 +26,9 @@ export function openAdmission(request: AdmissionRequest): NonNullable<LocalTarge
   const { appPort } = options;
   const policies = openAuthorization({ principal, appPort, resources, telemetry, clock, httpClient });
   closers.push(() => policies.close());
-  return (call) => {
+  const admitted = (call: InboundCall) => {
     checkAccess(call);
     return policies.authorize(call);
   };
+  return limitInbound(admitted, { host, principal, resources, telemetry });
 }

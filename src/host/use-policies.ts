@@ -1,8 +1,10 @@
 import { openHttpCaches } from "../api/cache.ts";
 import { trustDomainDefault } from "../peer/identity.ts";
+import type { UseContext } from "../policy/use/layer.ts";
 import { UsePolicies } from "../policy/use/use-policies.ts";
 import type { TrafficPolicyResource } from "../resource/traffic.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
+import { countersOf } from "./counters.ts";
 import type { Host } from "./host.ts";
 import type { RuntimeResources } from "./resources.ts";
 
@@ -14,12 +16,11 @@ export interface UsePoliciesRequest {
 }
 
 /** The policies round what an app uses; they follow its resources. */
-export function openUsePolicies({ host, principal, resources, telemetry }: UsePoliciesRequest): UsePolicies {
-  const { clock, random } = host.edges;
-  const policies = new UsePolicies({
-    ...{ principal, telemetry, clock, random },
-    trustDomain: () => resources.configuration.accessControl?.trustDomain ?? trustDomainDefault,
-  });
+export function openUsePolicies(request: UsePoliciesRequest): UsePolicies {
+  const { principal, resources, telemetry } = request;
+  const context = useContextOf(request);
+  const { clock, random } = context;
+  const policies = new UsePolicies(context);
   const caches = openHttpCaches({ principal, telemetry, clock, random, components: resources.components });
   policies.caches = caches;
   const log = telemetry.log.scope("mecha.traffic");
@@ -46,4 +47,12 @@ function strayTargets(resources: Pick<RuntimeResources, "policies" | "isKnown">)
     const isFiled = kind === "Component" || kind === "HTTPEndpoint";
     return isFiled && !resources.isKnown(kind, name) ? [`${kind} ${name}`] : [];
   });
+}
+
+export function useContextOf({ host, principal, resources, telemetry }: UsePoliciesRequest): UseContext {
+  const { clock, random } = host.edges;
+  return {
+    ...{ principal, telemetry, clock, random, counters: countersOf(host.store) },
+    trustDomain: () => resources.configuration.accessControl?.trustDomain ?? trustDomainDefault,
+  };
 }

@@ -1,6 +1,6 @@
 import { Code, errors, type Fault } from "../errors.ts";
 import { grpcCodeGoName } from "../net/grpc/status.ts";
-import { GrpcError } from "../net/grpc/types.ts";
+import { GrpcError, metadataOfLines } from "../net/grpc/types.ts";
 import { BodyTooLarge } from "../net/http1/errors.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -8,6 +8,19 @@ import { Refusal } from "./refusal.ts";
 export const appUnhealthy = "app is not in a healthy state";
 export const noRemoteChannel = "app channel is not initialized";
 export const noOwnChannel = "cannot invoke local endpoint: app channel not initialized";
+
+/** The callee refuses a call for now, and says when it may come again. */
+export class RefusedCall extends GrpcError {
+  readonly http: number;
+  readonly headers: readonly string[];
+
+  constructor(message: string, { http, headers }: { http: number; headers: readonly string[] }) {
+    super(Code.ResourceExhausted, message, { metadata: metadataOfLines(headers) });
+    this.name = "RefusedCall";
+    this.http = http;
+    this.headers = headers;
+  }
+}
 
 export function unhealthy(): GrpcError {
   return new GrpcError(Code.Internal, appUnhealthy);
@@ -34,6 +47,11 @@ export function invokeFault(id: string, error: unknown): Fault {
     cause: error,
     ...(isDenied && { http: 403, grpc: Code.PermissionDenied }),
     ...(isUnknown && { http: 401, grpc: Code.Unauthenticated }),
+    ...(error instanceof RefusedCall && {
+      http: error.http,
+      grpc: error.code as Code,
+      headers: error.headers,
+    }),
   });
 }
 

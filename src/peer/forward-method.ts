@@ -1,6 +1,6 @@
 import type { AppChannel } from "../app/channel.ts";
 import { Code } from "../errors.ts";
-import { GrpcError, type Metadata } from "../net/grpc/types.ts";
+import { GrpcError, metadataOfLines } from "../net/grpc/types.ts";
 import { balancedMethod } from "./balance/calls.ts";
 import { deliverMethod } from "./deliver.ts";
 import { appCallFailure, noOwnChannel, noRemoteChannel } from "./failure.ts";
@@ -33,7 +33,7 @@ export async function methodToSelf(call: MethodCall, options: ForwardOptions): P
   if (!channel) throw new Error(noOwnChannel);
   const stamped = {
     ...call,
-    metadata: [...call.metadata, ...pairs(identityLines(principal, principal.appId))],
+    metadata: [...call.metadata, ...metadataOfLines(identityLines(principal, principal.appId))],
   };
   const authorize = options.registry.local.get(principal)?.authorize;
   const said = { caller: principal, trustDomain: options.trustDomain(), isSelf: true };
@@ -123,13 +123,5 @@ export function methodOutside(
 
 function stamp(call: MethodCall, calleeAppId: string, { principal, forwarded }: ForwardOptions): MethodCall {
   const lines = [...forwarded, ...identityLines(principal, calleeAppId)];
-  return { ...call, metadata: [...call.metadata, ...pairs(lines)] };
-}
-
-function pairs(lines: readonly string[]): Metadata {
-  const metadata: Metadata = [];
-  for (let i = 0; i + 1 < lines.length; i += 2) {
-    metadata.push([(lines[i] as string).toLowerCase(), lines[i + 1] as string]);
-  }
-  return metadata;
+  return { ...call, metadata: [...call.metadata, ...metadataOfLines(lines)] };
 }

@@ -11,7 +11,7 @@ import {
   InternalInvokeResponseSchema,
   type ListStringValue,
 } from "../wire/dapr/proto/internals/v1/service_invocation_pb.js";
-import { failureText } from "./failure.ts";
+import { failureText, RefusedCall } from "./failure.ts";
 import { type AppName, trustDomainDefault } from "./identity.ts";
 import { httpExtensionOf, type MethodAnswer, type MethodCall, noData } from "./on-invoke.ts";
 
@@ -34,9 +34,14 @@ export const peerFields = {
   /** On an answer that is no app's: the gRPC code and the percent-encoded message. */
   errorCode: "mecha-peer-error",
   errorMessage: "mecha-peer-message",
+  /** Of a call that is refused for now: the HTTP status its caller gets to see. */
+  errorStatus: "mecha-peer-status",
 } as const;
 
 export const methodCallTarget = "/dapr.proto.internals.v1.ServiceInvocation/CallLocal";
+
+/** What a callee says of its limits. */
+const refusalHeaders = ["Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];
 
 const messageCharsMax = 2000;
 
@@ -75,6 +80,7 @@ export function errorReply(error: unknown): HttpReply {
       String(code),
       peerFields.errorMessage,
       encodeURIComponent(message.slice(0, messageCharsMax).toWellFormed()),
+      ...(error instanceof RefusedCall ? [peerFields.errorStatus, String(error.http), ...error.headers] : []),
     ],
   };
 }
@@ -83,7 +89,14 @@ export function errorReply(error: unknown): HttpReply {
 export function errorOfAnswer(header: (lowerName: string) => string | undefined): GrpcError | undefined {
   const code = header(peerFields.errorCode);
   if (code === undefined) return undefined;
-  return new GrpcError(Number(code), decodeURIComponent(header(peerFields.errorMessage) ?? ""));
+  const message = decodeURIComponent(header(peerFields.errorMessage) ?? "");
+  const status = header(peerFields.errorStatus);
+  if (status === undefined) return new GrpcError(Number(code), message);
+  const headers = refusalHeaders.flatMap((name) => {
+    const value = header(name.toLowerCase());
+    return value === undefined ? [] : [name, value];
+  });
+  return new RefusedCall(message, { http: Number(status), headers });
 }
 
 export function encodeMethodCall(call: MethodCall): Uint8Array {

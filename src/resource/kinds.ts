@@ -5,6 +5,7 @@ import type { FieldReader } from "./field-reader.ts";
 import { readGateway } from "./gateway-kind.ts";
 import { readHttpEndpoint } from "./http-endpoint-kind.ts";
 import { readIdempotency } from "./idempotency-kind.ts";
+import { readRateLimit } from "./rate-limit-kind.ts";
 import { readRequestAuthentication } from "./request-authentication-kind.ts";
 import { readResiliency } from "./resiliency-kind.ts";
 import { readGrpcRoute, readHttpRoute } from "./route-kinds.ts";
@@ -36,6 +37,7 @@ export const ownKinds: Readonly<Record<string, KindReader>> = {
   AuthorizationPolicy: { versions: ["v1alpha1"], read: readAuthorizationPolicy },
   Idempotency: { versions: ["v1alpha1"], read: readIdempotency },
   RequestAuthentication: { versions: ["v1alpha1"], read: readRequestAuthentication },
+  RateLimit: { versions: ["v1alpha1"], read: readRateLimit },
   Schedule: { versions: ["v1alpha1"], read: readSchedule },
   TrafficPolicy: { versions: ["v1alpha1"], read: readTrafficPolicy },
   Singleton: { versions: ["v1alpha1"], read: readSingleton },

@@ -4,6 +4,7 @@ import type { FileKind, Files } from "../edges/files.ts";
 import type { Log } from "../telemetry/telemetry.ts";
 import type { ConfigurationResource } from "./configuration.ts";
 import { formatProblem, type Problem, ResourceErrors } from "./problem.ts";
+import { checkRateLimitCel } from "./rate-limit-cel.ts";
 import { readResource } from "./read-resource.ts";
 import { checkTrips } from "./resiliency-trips.ts";
 import type {
@@ -98,6 +99,7 @@ export async function inspectResources(
   refuseDuplicates(resources, problems);
   problems.push(...(await checkTrips(resources, options.isStrict)));
   problems.push(...(await checkCacheTags(resources)));
+  problems.push(...(await checkRateLimitCel(resources)));
   return { problems, set: sorted(resources, print) };
 }
 

@@ -97,7 +97,14 @@ function readLimit(limit: FieldReader): RateLimitRule {
     limit.fail("a slidingWindow has no burst: it never lets more than requests through in a window", "burst");
   }
   const burst = limit.has("burst") ? readCount(limit, "burst") : requests;
-  return { match: readMatch(limit), keys: readKeys(limit), requests, perMs: readPer(limit), burst, algorithm };
+  return {
+    match: readMatch(limit),
+    keys: readKeys(limit),
+    requests,
+    perMs: readPer(limit),
+    burst,
+    algorithm,
+  };
 }
 
 function readCount(limit: FieldReader, name: "requests" | "burst"): number {

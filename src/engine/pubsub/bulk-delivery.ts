@@ -94,7 +94,9 @@ export class BulkDelivery {
       open = open.filter((entry) => outcomes.get(entry)?.kind === "retry");
       return (open[0] && outcomes.get(open[0])) ?? success;
     };
-    const last = await context.inbound(subscription, attempt, lifetime.ended).catch(policyFailure);
+    const { pubsubName, topic } = subscription;
+    const from = { pubsubName, topic, count: group.length };
+    const last = await context.inbound(from, attempt, lifetime.ended).catch(policyFailure);
     await Promise.all([...entries].map(([entry, one]) => this.#settle(one, outcomes.get(entry) ?? last)));
   }
 

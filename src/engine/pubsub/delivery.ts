@@ -151,6 +151,7 @@ export class Delivery {
       return;
     }
     if (lifetime.isClosing) throw new Redelivery("the subscription is closing");
+    if (outcome.isHeld) throw new Redelivery(outcome.reason);
     context.log.warn({}, outcome.reason);
     if (subscription.deadLetterTopic === "") throw new Redelivery(outcome.reason);
     await this.#deadLetter(message);

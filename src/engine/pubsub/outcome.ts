@@ -1,8 +1,17 @@
-/** What became of handing an event to the app. `code` is the HTTP status, `grpcCode` the status of a gRPC app. */
+/**
+ * What became of handing an event to the app. `code` is the HTTP status, `grpcCode` the status of a gRPC app. `isHeld`: a
+ * policy kept it back, so that it comes again and is no dead letter.
+ */
 export type Outcome =
   | { kind: "success" }
   | { kind: "drop"; reason: string; asked: boolean }
-  | { kind: "retry"; reason: string; code?: number | undefined; grpcCode?: number | undefined };
+  | {
+      kind: "retry";
+      reason: string;
+      code?: number | undefined;
+      grpcCode?: number | undefined;
+      isHeld?: boolean;
+    };
 
 export const success: Outcome = { kind: "success" };
 
@@ -34,7 +43,7 @@ export function unknownStatus(id: string, status: unknown): Outcome {
  * Without a policy there is one attempt.
  */
 export type InboundPolicy = (
-  from: { pubsubName: string; topic: string },
+  from: { pubsubName: string; topic: string; count?: number },
   attempt: (signal: AbortSignal) => Promise<Outcome>,
   signal: AbortSignal,
 ) => Promise<Outcome>;

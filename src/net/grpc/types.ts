@@ -116,6 +116,15 @@ export class GrpcError extends Error {
   }
 }
 
+/** Header lines of HTTP as metadata. */
+export function metadataOfLines(lines: readonly string[] = []): Metadata {
+  const metadata: Metadata = [];
+  for (let i = 0; i + 1 < lines.length; i += 2) {
+    metadata.push([(lines[i] as string).toLowerCase(), lines[i + 1] as string]);
+  }
+  return metadata;
+}
+
 export interface GrpcCallOptions {
   metadata?: Metadata;
   timeoutMs?: number;

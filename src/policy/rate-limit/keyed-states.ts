@@ -6,7 +6,7 @@ export interface KeyedStatesLimits {
   tracesMax: number;
 }
 
-const standard: KeyedStatesLimits = { keysMax: 10_000, tracesMax: 4096 };
+const standard: KeyedStatesLimits = { keysMax: 10_000, tracesMax: 16_384 };
 
 /**
  * The states of the keys that were used last, in bounded memory. A key that has to go before its counts are over leaves

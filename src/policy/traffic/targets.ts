@@ -26,6 +26,7 @@ const kindsOfBlock: Readonly<Record<Block, readonly Kind[]>> = {
   lock: ["Component"],
   actor: ["ActorType"],
   activity: ["Activity"],
+  workflow: [],
 };
 
 /** The blocks of all policies by target. Of two of a target the older one counts, which is the one that is loaded first. */

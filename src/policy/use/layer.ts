@@ -7,7 +7,7 @@ import type { RunOptions } from "../resilience/policy.ts";
 
 /**
  * What is used. `deliver` is an event on its way to the app, `input` an event of an input binding, `activity` a step of
- * a workflow on its way to a worker; the others are calls of the app.
+ * a workflow on its way to a worker, `workflow` the start of one; the others are calls of the app.
  */
 export const blocks = [
   "invoke",
@@ -20,6 +20,7 @@ export const blocks = [
   "input",
   "actor",
   "activity",
+  "workflow",
   "secretstores",
   "configuration",
   "lock",
@@ -50,6 +51,8 @@ export interface Use {
   header(lowerName: string): string | undefined;
   /** Of a call: ids of the instances that tries before had. A policy that chooses prefers others. */
   previousHosts?: Set<string>;
+  /** Events of a bulk; absent: 1. */
+  count?: number;
 }
 
 export type Work<T> = (signal: AbortSignal | undefined) => Promise<T>;
@@ -79,6 +82,8 @@ export interface Shape<T> extends RunOptions<T> {
   slowed?(result: T, bytesPerSecond: number, pause: (ms: number) => Promise<void>): T;
   /** False: two tries can not be under way at once. */
   canOverlap?: boolean;
+  /** The result with more header lines; absent where there are none to see. */
+  headed?(result: T, headers: readonly string[]): T;
 }
 
 /** One policy round the uses of a place. */
@@ -88,6 +93,16 @@ export interface UseLayer {
   run<T>(use: Use, work: Work<T>, shape: Shape<T>): Promise<T>;
 }
 
+/** Small texts that all who share a store see, changed by compare and set. What can not be reached rejects. */
+export interface Counters {
+  read(key: string): Promise<{ value: string; etag: string } | undefined>;
+  /** `etag` of what was read; absent: there was nothing. Answers false when somebody else was faster. */
+  write(
+    key: string,
+    change: { value: string; etag?: string | undefined; expiresAtMs: number },
+  ): Promise<boolean>;
+}
+
 export interface UseContext {
   principal: { namespace: string; appId: string };
   /** Of the app; absent: `public`. */
@@ -95,6 +110,8 @@ export interface UseContext {
   telemetry: Telemetry;
   clock: Clock;
   random: Random;
+  /** Absent: nothing is shared. */
+  counters?: Counters | undefined;
 }
 
 /** The opened policies of one kind of layer. */

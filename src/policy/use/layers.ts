@@ -1,4 +1,5 @@
 import { authorizationPolicies } from "../authorization/authorization-policies.ts";
+import { rateLimitLayer } from "../rate-limit/layer.ts";
 import { trafficPolicies } from "../traffic/traffic-policies.ts";
 import type { UseLayerKind } from "./layer.ts";
 
@@ -6,6 +7,8 @@ import type { UseLayerKind } from "./layer.ts";
 export const outerLayers: readonly UseLayerKind[] = [
   // Before anything is done for who may not.
   authorizationPolicies,
+  // Before all tries: a use that has to wait or is refused is no failure of its target.
+  rateLimitLayer,
 ];
 
 /** Round each try, in request order. */

@@ -1,12 +1,13 @@
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import type { Fault } from "../../errors.ts";
-import { GrpcError } from "../../net/grpc/types.ts";
+import { GrpcError, metadataOfLines } from "../../net/grpc/types.ts";
 
 const domain = "dapr.io";
 
 /** A fault as a gRPC status with the details of google.rpc (dapr-api.md §2, §4.1). */
 export function grpcErrorOf(fault: Fault): GrpcError {
-  return new GrpcError(fault.grpc, fault.message, { details: detailsOf(fault), cause: fault });
+  const metadata = metadataOfLines(fault.options.headers);
+  return new GrpcError(fault.grpc, fault.message, { details: detailsOf(fault), metadata, cause: fault });
 }
 
 function detailsOf(fault: Fault): Uint8Array[] {

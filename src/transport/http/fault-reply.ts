@@ -6,7 +6,9 @@ import type { HttpReply } from "../../net/http1/types.ts";
 export function faultReply(fault: Fault): HttpReply {
   const body: Record<string, unknown> = { errorCode: fault.code, message: fault.message };
   if (fault.rich) body.details = detailsOf(fault);
-  return jsonTextReply(JSON.stringify(body), fault.http);
+  const reply = jsonTextReply(JSON.stringify(body), fault.http);
+  const { headers } = fault.options;
+  return headers === undefined ? reply : { ...reply, headers: [...headers, ...reply.headers] };
 }
 
 function detailsOf(fault: Fault): object[] {

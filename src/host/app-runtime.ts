@@ -314,6 +314,7 @@ class Runtime implements AppRuntime {
     return workflows;
   }
 
+  /** What decides on calls that come in for the app. */
   private openUsePolicies(telemetry: Telemetry): AppScope["policies"] {
     const { host, options } = this;
     const resources = this.resources as RuntimeResources;

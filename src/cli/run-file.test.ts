@@ -43,6 +43,13 @@ apps:
     expect(b?.flags.get("app-protocol")).toBe("grpc");
   });
 
+  test("gives an app its version and labels", () => {
+    write("version: 1\napps:\n  - { appID: x, version: 2, labels: { tier: gold, zone: a } }\n");
+    const [app] = readRunFile(folder).apps;
+    expect(String(app?.flags.get("app-version"))).toBe("2");
+    expect(app?.flags.get("labels")).toEqual(["tier=gold", "zone=a"]);
+  });
+
   test("finds the conventional file in a folder", () => {
     write("version: 1\napps:\n  - appID: x\n");
     expect(readRunFile(folder).path).toBe(join(folder, "dapr.yaml"));

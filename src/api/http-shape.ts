@@ -15,6 +15,7 @@ export const httpShape = {
   headerOf: headerOfReply,
   slowed: slowedReply,
   dispose,
+  headed: headedReply,
 };
 
 /** As the fault would be told, or with the body that a policy gives. */
@@ -41,6 +42,11 @@ function headerOfReply({ headers }: HttpReply, lowerName: string): string | unde
 export function codeOfError(error: unknown): FailureCode | undefined {
   if (error instanceof GrpcError) return { grpc: error.code };
   return error instanceof Fault ? { grpc: error.grpc } : undefined;
+}
+
+/** With more header lines. */
+function headedReply(reply: HttpReply, headers: readonly string[]): HttpReply {
+  return { ...reply, headers: [...reply.headers, ...headers] };
 }
 
 /** Ends the body of a reply that nobody will read, so that its connection is free again. */

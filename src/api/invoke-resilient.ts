@@ -101,10 +101,6 @@ async function attemptHttp(
     ...httpShape,
     ...{ signal: request.signal, isRepeatable: body !== undefined, elsewhere },
     stale: () => staleAnswer(app.policies.caches, invocation),
-    headed: (reply: HttpReply, headers: readonly string[]) => ({
-      ...reply,
-      headers: [...reply.headers, ...headers],
-    }),
   };
   const header = (lowerName: string) => request.header(lowerName);
   const use = {

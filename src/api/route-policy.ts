@@ -3,12 +3,10 @@ import { runPlaced } from "../policy/use/use-policies.ts";
 import type { AppScope } from "./call.ts";
 import { httpShape } from "./http-shape.ts";
 
-/** mecha's own policies round the HTTP calls that go by a route: those of the rule, or else of the whole route. */
+/** mecha's own policies round the HTTP calls that go by a route: TrafficPolicies of the rule, or else of the whole route. */
 export function createRoutePolicy(app: () => AppScope): RoutePolicyOf {
   return ({ route, section }) => {
-    const { policies } = app();
-    const ofRule = section === "" ? undefined : policies.at("route", `${route}/${section}`);
-    const placed = ofRule ?? policies.at("route", route);
+    const placed = app().policies.at("route", section === "" ? route : `${route}/${section}`);
     if (placed === undefined) return undefined;
     return {
       repeats: placed.repeats,

@@ -19,8 +19,9 @@ const directions: Record<Kind, readonly Direction[]> = {
   Workflow: ["inbound"],
   Activity: ["inbound"],
   ActorType: ["outbound"],
+  HTTPRoute: ["outbound"],
 };
-const laterKinds = ["HTTPRoute", "GRPCRoute", "Gateway"];
+const laterKinds = ["GRPCRoute", "Gateway"];
 const periodsMs: Record<string, number> = { "1s": 1000, "1m": 60_000, "1h": 3_600_000, "1d": 86_400_000 };
 const periodMaxMs = 31 * 86_400_000;
 const requestsMax = 1_000_000_000;
@@ -51,7 +52,7 @@ function readTargets(spec: FieldReader): RateLimitTarget[] {
   return spec.list("targetRefs").flatMap((ref): RateLimitTarget[] => {
     ref.text("group");
     const kind = readKind(ref);
-    const named = kind === "Topic" ? readTopic(ref) : { name: ref.requiredText("name") };
+    const named = kind === "Topic" ? readTopic(ref) : { name: readName(ref, kind) };
     if (kind === undefined) return [];
     const possible = directions[kind];
     const direction = asked === "" ? possible[0] : possible.find((one) => one === asked);
@@ -59,6 +60,14 @@ function readTargets(spec: FieldReader): RateLimitTarget[] {
     spec.fail(`a target of kind ${kind} has no ${asked} direction, only ${possible.join(", ")}`, "direction");
     return [];
   });
+}
+
+/** With the rule of a route behind it. */
+function readName(ref: FieldReader, kind: Kind | undefined): string {
+  const name = ref.requiredText("name");
+  if (kind !== "HTTPRoute") return name;
+  const section = ref.text("sectionName");
+  return section === "" ? name : `${name}/${section}`;
 }
 
 function readKind(ref: FieldReader): Kind | undefined {

@@ -18,8 +18,8 @@ export interface RateLimitSpec {
 }
 
 export interface RateLimitTarget {
-  kind: "App" | "Component" | "Topic" | "Workflow" | "Activity" | "ActorType";
-  /** Of a Topic: the pub/sub component. */
+  kind: "App" | "Component" | "Topic" | "Workflow" | "Activity" | "ActorType" | "HTTPRoute";
+  /** Of a Topic: the pub/sub component. Of a rule of a route: `route/rule`. */
   name: string;
   /** Only of a Topic. */
   topic?: string;

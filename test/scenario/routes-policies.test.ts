@@ -55,6 +55,23 @@ test("retries of a route send the same body again, and go through the route's ru
   expect(seen).toEqual(["three times", "three times", "three times"]);
 });
 
+test("a RateLimit of a route counts the calls of all of its rules, one of a rule its own", async () => {
+  const limit = (target: string, requests: number, name: string) => `apiVersion: mecha.run/v1alpha1
+kind: RateLimit
+metadata: { name: ${name} }
+spec:
+  targetRefs: [${target}]
+  limits: [{ requests: ${requests}, per: 1h }]`;
+  const world = await openRoutes(cleanup, [twoRules, limit(rule, 1, "rule"), limit(route, 3, "all")]);
+  const statuses: number[] = [];
+  for (const path of ["/orders/1", "/orders/2", "/else", "/else"]) {
+    statuses.push((await world.call(`GET ${path}`)).status);
+  }
+  expect(statuses).toEqual([200, 429, 200, 200]);
+  const refused = await world.call("GET /else");
+  expect([refused.status, Number(refused.header("retry-after")) > 0]).toEqual([429, true]);
+});
+
 test("a target that no policy reaches is refused by its name and place", async () => {
   const started = openRoutes(cleanup, [twoRules, policy("{ kind: GRPCRoute, name: r }", abort(503))]);
   const error = await started.catch((e: Error) => e);

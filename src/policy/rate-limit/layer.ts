@@ -19,6 +19,7 @@ const blocksOf: Record<RateLimitTarget["kind"], Blocks> = {
   Workflow: { inbound: ["workflow"], outbound: [] },
   Activity: { inbound: ["activity"], outbound: [] },
   ActorType: { inbound: [], outbound: ["actor"] },
+  HTTPRoute: { inbound: [], outbound: ["route"] },
 };
 
 /** RateLimit resources round what an app uses and gets. */
@@ -40,6 +41,8 @@ export const rateLimitLayer: UseLayerKind = {
 
 function isAt({ kind, direction, name }: RateLimitTarget, place: Place, { principal }: UseContext): boolean {
   if (!blocksOf[kind][direction].includes(place.block)) return false;
+  // A rule of a route is part of it.
+  if (kind === "HTTPRoute" && place.target.startsWith(`${name}/`)) return true;
   return name === place.target || (kind === "App" && `${name}.${principal.namespace}` === place.target);
 }
 

@@ -60,7 +60,8 @@ export class TrafficTargets {
       const found = this.#byTarget.get(`${kind} ${name}`);
       if (found !== undefined) return found;
     }
-    return undefined;
+    // What a rule has of its own stands in the place of what its route has.
+    return block === "route" && name.includes("/") ? this.at({ block, target: routeOf(name) }) : undefined;
   }
 
   #take(target: string, policy: string, spec: TrafficPolicySpec): [block: BlockName, winner: string][] {
@@ -81,4 +82,8 @@ export class TrafficTargets {
     }
     return lost;
   }
+}
+
+function routeOf(rule: string): string {
+  return rule.slice(0, rule.indexOf("/"));
 }

@@ -111,5 +111,17 @@ export const policyRows = [
     claim: "two equal uses at once are one for the target",
     notFor: keptNowhereElse,
   },
+  {
+    name: "AuthorizationPolicy",
+    link: "authorization.md",
+    claim: "a use that is denied does not reach the target",
+    notFor: { "workflow step": "who may start what is said by a WorkflowAccessPolicy" },
+  },
+  {
+    name: "RateLimit",
+    link: "rate-limits.md",
+    claim: "a use over the limit does not reach the target",
+    notFor: {},
+  },
 ] as const satisfies readonly PolicyRow[];
 export type PolicyName = (typeof policyRows)[number]["name"];

@@ -139,4 +139,43 @@ export const proofs = {
       expect(rig.plan.tries).toBe(1);
     },
   },
+  AuthorizationPolicy: {
+    policy({ block, target }) {
+      const verbs: Partial<Record<BlockName, string>> = { publish: "publish", deliver: "subscribe" };
+      const verb = verbs[block];
+      const rule = verb === undefined ? "{}" : `{ to: [ { operation: { verbs: [ ${verb} ] } } ] }`;
+      const spec = `{ targetRefs: [ ${target} ], action: DENY, rules: [ ${rule} ] }`;
+      return `---
+apiVersion: mecha.run/v1alpha1
+kind: AuthorizationPolicy
+metadata: { name: matrix }
+spec: ${spec}
+`;
+    },
+    async prove(rig) {
+      rig.use().catch(() => {});
+      await until(() => rig.mecha.log().includes("rule 0 of matrix matched"), "the denial");
+      expect(rig.plan.tries).toBe(0);
+    },
+  },
+  RateLimit: {
+    policy({ block, target }) {
+      const inbound: readonly BlockName[] = ["deliver", "binding in", "workflow step"];
+      const direction = inbound.includes(block) ? "inbound" : "outbound";
+      const limits = "[ { requests: 1, per: 1h } ]";
+      return `---
+apiVersion: mecha.run/v1alpha1
+kind: RateLimit
+metadata: { name: matrix }
+spec: { targetRefs: [ ${target} ], direction: ${direction}, limits: ${limits} }
+`;
+    },
+    async prove(rig) {
+      expect((await rig.use()).isGood).toBe(true);
+      // An event or a step that is refused is offered again later: nobody waits for its end.
+      rig.use().catch(() => {});
+      await until(() => rig.mecha.log().includes("rate limit matrix"), "the refusal");
+      expect(rig.plan.tries).toBe(1);
+    },
+  },
 } satisfies Record<PolicyName, Proof>;

@@ -1,11 +1,16 @@
 import type { Log, Metrics } from "../../telemetry/telemetry.ts";
 import type { Decision, Verdict } from "./judge.ts";
 
+/** Denials that are told one by one in a second; whoever is refused over and over does not fill the log. */
+const toldPerSecond = 20;
+
 /** What is written down of the decisions at one place: counts by policy, and of a denial why. */
 export class DecisionNotes {
   readonly #log: Log;
   readonly #metrics: Metrics;
   readonly #subject: string;
+  #secondMs = 0;
+  #told = 0;
 
   constructor({ log, metrics }: { log: Log; metrics: Metrics }, subject: string) {
     this.#log = log;
@@ -32,8 +37,20 @@ export class DecisionNotes {
   }
 
   #tell(by: Decision | undefined, fields: Record<string, string>, what: string): void {
+    if (!this.#mayTell()) return;
     const why =
       by === undefined || by.rule < 0 ? "no ALLOW policy matched" : `rule ${by.rule} of ${by.policy} matched`;
     this.#log.warn({ ...fields, subject: this.#subject, ...by }, `authorization: ${what}: ${why}`);
+  }
+
+  #mayTell(): boolean {
+    const nowMs = performance.now();
+    if (nowMs - this.#secondMs >= 1000) {
+      const left = this.#told - toldPerSecond;
+      if (left > 0) this.#log.warn({ subject: this.#subject }, `authorization: ${left} more were denied`);
+      this.#secondMs = nowMs;
+      this.#told = 0;
+    }
+    return ++this.#told <= toldPerSecond;
   }
 }

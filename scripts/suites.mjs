@@ -51,6 +51,7 @@ export const suites = [
     files: [
       ...["actors-home", "actors-stream", "actors", "bindings-cron", "jobs-grpc", "jobs", "kit"],
       ...["idempotency-effects", "idempotency-grpc", "idempotency-starts", "idempotency"],
+      "rate-limits-shared",
       ...["pubsub-bulk", "pubsub-durable", "pubsub-fidelity", "pubsub-routing"],
       ...["schedule-singleton", "schedules-reload", "schedules", "singleton-app", "singletons"],
       ...["workflow-access", "workflow-at-once", "workflow-cli", "workflow-home", "workflow-keeping"],

@@ -238,3 +238,23 @@ test("gRPC calls of an app's own services are RESOURCE_EXHAUSTED with the metada
   expect(error?.code).toBe(grpc.status.RESOURCE_EXHAUSTED);
   expect(error?.metadata.get("x-ratelimit-limit")).toEqual(["2, 2;w=3600"]);
 });
+
+test("calls of actors and starts of workflows over the limit are 429", async () => {
+  const resources =
+    limit("{ kind: ActorType, name: Cat }", "", "cats") +
+    limit("{ kind: Workflow, name: approve }", "", "starts");
+  const handlers = { "PUT /actors/Cat/tom/method/feed": () => ({}) };
+  const app = keep(await fakeApp({ config: { entities: ["Cat"] }, handlers }));
+  const mecha = keep(await startMecha({ apps: [{ appId: "orders", app }], resources }));
+  await until(
+    async () => (await mecha.http("orders", "GET /v1.0/metadata")).text.includes('"type":"Cat"'),
+    "the actor type is hosted",
+  );
+  const feed = () => mecha.http("orders", "POST /v1.0/actors/Cat/tom/method/feed");
+  expect(await statuses(3, feed)).toBe("200 200 429");
+  const start = () => mecha.http("orders", "POST /v1.0/workflows/dapr/approve/start");
+  expect(await statuses(3, start)).toBe("202 202 429");
+  expect(await statuses(3, () => mecha.http("orders", "POST /v1.0/workflows/dapr/other/start"))).toBe(
+    "202 202 202",
+  );
+});

@@ -16,30 +16,36 @@ const standard: KeyedStatesLimits = { keysMax: 10_000, tracesMax: 16_384 };
 export class KeyedStates {
   readonly #algorithm: Algorithm;
   readonly #limits: KeyedStatesLimits;
+  readonly #halfMax: number;
   /** So that nobody can choose keys which share a slot. */
   readonly #seed: number;
-  readonly #states = new Map<string, KeyState>();
+  /**
+   * Used since the last turn, and not since. They take turns as wholes: finding the oldest of a Map whose first entries
+   * are deleted again and again costs a walk over what is no longer there.
+   */
+  #young = new Map<string, KeyState>();
+  #old = new Map<string, KeyState>();
   readonly #traces: (KeyState | undefined)[] = [];
-  #newest: string | undefined;
 
   constructor(algorithm: Algorithm, seed: number, limits = standard) {
     this.#algorithm = algorithm;
     this.#seed = seed;
     this.#limits = limits;
+    this.#halfMax = Math.max(1, Math.floor(limits.keysMax / 2));
   }
 
   get size(): number {
-    return this.#states.size;
+    return this.#young.size + this.#old.size;
   }
 
   of(key: string, nowMs: number): KeyState {
-    const known = this.#states.get(key);
-    if (known !== undefined && key === this.#newest) return known;
-    if (known !== undefined) this.#states.delete(key);
-    else if (this.#states.size >= this.#limits.keysMax) this.#forgetOldest(nowMs);
-    const state = known ?? this.#fresh(key);
-    this.#states.set(key, state);
-    this.#newest = key;
+    const known = this.#young.get(key);
+    if (known !== undefined) return known;
+    if (this.#young.size >= this.#halfMax) this.#turn(nowMs);
+    const older = this.#old.get(key);
+    if (older !== undefined) this.#old.delete(key);
+    const state = older ?? this.#fresh(key);
+    this.#young.set(key, state);
     return state;
   }
 
@@ -50,11 +56,13 @@ export class KeyedStates {
     return state;
   }
 
-  #forgetOldest(nowMs: number): void {
-    const [oldest] = this.#states;
-    if (oldest === undefined) return;
-    const [key, state] = oldest;
-    this.#states.delete(key);
+  #turn(nowMs: number): void {
+    for (const [key, state] of this.#old) this.#leaveTrace(key, state, nowMs);
+    this.#old = this.#young;
+    this.#young = new Map();
+  }
+
+  #leaveTrace(key: string, state: KeyState, nowMs: number): void {
     if (this.#algorithm.resetMs(state, nowMs) <= 0) return;
     const slot = this.#slotOf(key);
     const trace = this.#traces[slot];

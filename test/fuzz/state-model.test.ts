@@ -112,7 +112,9 @@ test("the state API does what a map does", async () => {
 test("any value under any key comes back as it went in", async () => {
   const anyKey = fc
     .string({ unit: "grapheme", minLength: 1, maxLength: 40 })
-    .filter((text) => !text.includes("||"));
+    .filter((text) => !text.includes("||"))
+    // Clients take these two out of a URL before they send it, in whatever spelling.
+    .filter((text) => text !== "." && text !== "..");
   await fc.assert(
     fc.asyncProperty(anyKey, value, async (key, value) => {
       expect((await call(`POST ${store}`, [{ key, value }])).status).toBe(204);

@@ -3,8 +3,7 @@ import type { LoadedComponent } from "../component/components.ts";
 import { ComponentMeter } from "../policy/component-meter.ts";
 import type { ResiliencePolicy } from "../policy/resilience/policy.ts";
 import type { Block, GivenAnswer } from "../policy/use/layer.ts";
-import type { PlacedLayers } from "../policy/use/use-policies.ts";
-import { runPlaced } from "../policy/use/use-policies.ts";
+import { type PlacedLayers, runPlaced } from "../policy/use/use-policies.ts";
 import type { AppScope, Call } from "./call.ts";
 import { isPermanentFailure, resilienceOf } from "./resilience.ts";
 

@@ -22,6 +22,7 @@ import {
 import { HeaderDecoder, InvalidHeaderBlock } from "./header-decoder.ts";
 import type { HeaderObject } from "./header-encoder.ts";
 import { Http2Stream, type StreamOwner, type StreamReceiver } from "./http2-stream.ts";
+import { ReceiveWindow } from "./receive-window.ts";
 import { areTrailers, statusOf } from "./request-head.ts";
 import { Sender } from "./sender.ts";
 import { type StreamEnd, StreamTable } from "./stream-table.ts";
@@ -63,7 +64,7 @@ export class ClientSession implements SocketOwner, StreamOwner, FrameReceiver {
   readonly #decoder: HeaderDecoder;
   readonly #streams = new StreamTable();
   readonly #pongs: (() => void)[] = [];
-  #receiveWindow: number;
+  readonly #window: ReceiveWindow;
   #nextId = 1;
   #isReady = false;
   #isReadingStopped = false;
@@ -74,7 +75,7 @@ export class ClientSession implements SocketOwner, StreamOwner, FrameReceiver {
     this.#settings = settings;
     this.#owner = owner;
     this.remoteAddress = socket.remoteAddress;
-    this.#receiveWindow = settings.connectionWindowBytes;
+    this.#window = new ReceiveWindow(settings.connectionWindowBytes);
     this.#reader = new FrameReader(this, settings.maxHeaderListBytes, false);
     this.#decoder = new HeaderDecoder(4096, settings.maxHeaderListBytes);
     const { scheme, authority } = settings;
@@ -265,15 +266,9 @@ export class ClientSession implements SocketOwner, StreamOwner, FrameReceiver {
     if ((flags & flag.endStream) !== 0 && !stream.isClosed) stream.remoteEnd();
   }
 
-  /** The connection's window is granted again on receipt: a stopped reader holds up nobody else. */
   #takeFromWindow(bytes: number): void {
-    const { connectionWindowBytes } = this.#settings;
-    this.#receiveWindow -= bytes;
-    if (this.#receiveWindow < 0)
-      throw new ConnectionError(errorCode.flowControlError, "the connection's window was overrun");
-    if (this.#receiveWindow > connectionWindowBytes / 2) return;
-    this.#sender.windowUpdate(0, connectionWindowBytes - this.#receiveWindow);
-    this.#receiveWindow = connectionWindowBytes;
+    const granted = this.#window.take(bytes);
+    if (granted > 0) this.#sender.windowUpdate(0, granted);
   }
 
   #rstStream(streamId: number, payload: Buffer): void {

@@ -23,6 +23,7 @@ import {
 import { HeaderDecoder, InvalidHeaderBlock } from "./header-decoder.ts";
 import type { HeaderObject } from "./header-encoder.ts";
 import { Http2Stream, type StreamOwner } from "./http2-stream.ts";
+import { ReceiveWindow } from "./receive-window.ts";
 import { areTrailers, type RequestHead, readRequestHead } from "./request-head.ts";
 import { Sender } from "./sender.ts";
 import { type StreamEnd, StreamTable } from "./stream-table.ts";
@@ -62,7 +63,7 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
   readonly #decoder: HeaderDecoder;
   readonly #streams = new StreamTable();
   readonly #chores = new Budget(10_000, 1000);
-  #receiveWindow: number;
+  readonly #window: ReceiveWindow;
   #isOver = false;
   /** The last stream that is served; later ones are ignored. */
   #servedMax = streamIdMax;
@@ -77,7 +78,7 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
     this.socket = socket;
     this.remoteAddress = socket.remoteAddress;
     this.remotePort = socket.remotePort;
-    this.#receiveWindow = settings.connectionWindowBytes;
+    this.#window = new ReceiveWindow(settings.connectionWindowBytes);
     this.#reader = new FrameReader(this, settings.maxHeaderListBytes);
     this.#decoder = new HeaderDecoder(4096, settings.maxHeaderListBytes);
     this.#sender = new Sender(socket, () => this.#readAgain());
@@ -346,15 +347,9 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
     if (isEnd && !stream.isClosed) stream.remoteEnd();
   }
 
-  /** The connection's window is granted again on receipt: a stopped reader holds up nobody else. */
   #takeFromWindow(bytes: number): void {
-    const { connectionWindowBytes } = this.#host.settings;
-    this.#receiveWindow -= bytes;
-    if (this.#receiveWindow < 0)
-      throw new ConnectionError(errorCode.flowControlError, "the connection's window was overrun");
-    if (this.#receiveWindow > connectionWindowBytes / 2) return;
-    this.#sender.windowUpdate(0, connectionWindowBytes - this.#receiveWindow);
-    this.#receiveWindow = connectionWindowBytes;
+    const granted = this.#window.take(bytes);
+    if (granted > 0) this.#sender.windowUpdate(0, granted);
   }
 
   /** `lines`: absent when there were too many. */

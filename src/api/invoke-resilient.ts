@@ -1,10 +1,11 @@
 import { errors, Fault } from "../errors.ts";
+import { AttemptEnd, signalOf } from "../kit/cancellation.ts";
 import { GrpcError, metadataOfLines } from "../net/grpc/types.ts";
 import type { Body, HttpReply, HttpRequest } from "../net/http1/types.ts";
 import type { InvokeHttpRequest, InvokeUnaryReply, InvokeUnaryRequest } from "../peer/invoker.ts";
 import { notToKeep } from "../policy/cache/reply.ts";
 import type { ResiliencePolicy } from "../policy/resilience/policy.ts";
-import type { GivenAnswer } from "../policy/use/layer.ts";
+import type { GivenAnswer, Work } from "../policy/use/layer.ts";
 import { type PlacedLayers, runPlaced } from "../policy/use/use-policies.ts";
 import type { Span } from "../telemetry/telemetry.ts";
 import type { AppScope } from "./call.ts";
@@ -33,8 +34,8 @@ export function invokeUnary(app: AppScope, request: InvokeUnaryRequest): Promise
   const policies = policiesOf(app, request.id, request.method);
   if (policies === undefined) return app.invoker.invokeUnary(request);
   const { context } = request;
-  const work = (signal = context.signal) =>
-    app.invoker.invokeUnary({ ...request, context: { ...pick(context), signal } });
+  const work: Work<InvokeUnaryReply> = (ended = context.signal) =>
+    app.invoker.invokeUnary({ ...request, context: { ...pick(context), signal: signalOf(ended) } });
   const header = (lowerName: string) => context.get(lowerName);
   const use = { operation: request.verb || "POST", names: [canonical(request.method)], header };
   const elsewhere = (id: string, path: string, signal = context.signal) =>
@@ -87,19 +88,25 @@ async function attemptHttp(
   const { id, request } = invocation;
   const { resilience, placed } = policies;
   const isKept = resilience?.hasRetries || placed?.repeats;
-  const body = isKept ? await keptBody(request.body, app.settings.maxBodyBytes, id) : undefined;
+  const kept = isKept ? keptBody(request.body, app.settings.maxBodyBytes, id) : undefined;
+  const body = kept instanceof Promise ? await kept : kept;
   // A retry goes to an instance that the call has not had yet, where a policy chooses among them.
   const avoid = new Set<string>();
-  const work = (signal = request.signal) =>
-    app.invoker.invokeHttp({ ...invocation, avoid, request: attemptOf(request, signal, body?.()) });
-  const elsewhere = (other: string, path: string, signal = request.signal) => {
+  const work: Work<HttpReply> = (ended) =>
+    app.invoker.invokeHttp({ ...invocation, avoid, request: new Attempt(request, ended, body?.()) });
+  const elsewhere = (other: string, path: string, signal: AbortSignal | undefined) => {
     const target = path === "" ? invocation.target : path;
-    const sent = attemptOf(request, signal, body?.());
+    const sent = new Attempt(request, signal, body?.());
     return app.invoker.invokeHttp({ ...invocation, id: other, target, request: sent }).then(notToKeep);
   };
   const options = {
     ...httpShape,
-    ...{ signal: request.signal, isRepeatable: body !== undefined, elsewhere },
+    get signal() {
+      return request.signal;
+    },
+    cancellation: request.cancellation,
+    isRepeatable: body !== undefined,
+    elsewhere,
     stale: () => staleAnswer(app.policies.caches, invocation),
   };
   const header = (lowerName: string) => request.header(lowerName);
@@ -110,28 +117,70 @@ async function attemptHttp(
   return named(id, runPlaced(policies, use, work, options));
 }
 
+type KeptBody = () => Body;
+
 /** A body that can be sent again; `undefined` when its length is not known: streams are sent once. */
-async function keptBody(body: Body, bytesMax: number, id: string): Promise<(() => Body) | undefined> {
+function keptBody(
+  body: Body,
+  bytesMax: number,
+  id: string,
+): KeptBody | undefined | Promise<KeptBody | undefined> {
   if (body.size === undefined || body.size > bytesMax) return undefined;
-  try {
-    const bytes = await body.bytes(bytesMax);
-    return () => ({
-      size: bytes.length,
-      bytes: () => bytes,
-      async *[Symbol.asyncIterator]() {
-        if (bytes.length > 0) yield bytes;
-      },
-    });
-  } catch (error) {
+  const failed = (error: unknown): never => {
     throw errors.INVOKE(id, (error as Error).message, { cause: error });
+  };
+  try {
+    const bytes = body.bytes(bytesMax);
+    return bytes instanceof Promise ? bytes.then(bodiesOf, failed) : bodiesOf(bytes);
+  } catch (error) {
+    return failed(error);
   }
 }
 
+function bodiesOf(bytes: Uint8Array): KeptBody {
+  const body: Body = {
+    size: bytes.length,
+    isReady: true,
+    bytes: () => bytes,
+    async *[Symbol.asyncIterator]() {
+      if (bytes.length > 0) yield bytes;
+    },
+  };
+  return () => body;
+}
+
 /** The request as one attempt sends it. */
-function attemptOf(request: HttpRequest, signal: AbortSignal, body: Body = request.body): HttpRequest {
-  const { method, target, rawHeaders, remoteAddress } = request;
-  const header = (lowerName: string) => request.header(lowerName);
-  return { method, target, rawHeaders, header, body, remoteAddress, signal };
+class Attempt implements HttpRequest {
+  readonly method: string;
+  readonly target: string;
+  readonly body: Body;
+  readonly remoteAddress: string;
+  readonly cancellation: HttpRequest["cancellation"];
+  readonly #request: HttpRequest;
+  readonly #ended: AbortSignal | AttemptEnd | undefined;
+
+  constructor(request: HttpRequest, ended: AbortSignal | AttemptEnd | undefined, body: Body = request.body) {
+    this.#request = request;
+    this.#ended = ended;
+    this.method = request.method;
+    this.target = request.target;
+    this.remoteAddress = request.remoteAddress;
+    this.body = body;
+    const isCallers = ended === undefined;
+    this.cancellation = isCallers ? request.cancellation : ended instanceof AttemptEnd ? ended : undefined;
+  }
+
+  get rawHeaders(): string[] {
+    return this.#request.rawHeaders;
+  }
+
+  header(lowerName: string): string | undefined {
+    return this.#request.header(lowerName);
+  }
+
+  get signal(): AbortSignal {
+    return this.#ended === undefined ? this.#request.signal : signalOf(this.#ended);
+  }
 }
 
 /** A context's fields, which may be getters of its class. */

@@ -5,6 +5,7 @@ import type { InboundPolicy, Outcome } from "../engine/pubsub/outcome.ts";
 import type { ActivityPolicy } from "../engine/workflow/engine-parts.ts";
 import { WorkerLost } from "../engine/workflow/workers.ts";
 import { Code, errors, Fault } from "../errors.ts";
+import { signalOf } from "../kit/cancellation.ts";
 import { GrpcError, metadataOfLines, type ProxyPolicy } from "../net/grpc/types.ts";
 import type { ConnectRetry } from "../peer/retry.ts";
 import { BreakerOpen } from "../policy/resilience/breaker.ts";
@@ -72,7 +73,7 @@ function createInboundPolicy(app: () => AppScope): InboundPolicy {
     const placed = app().policies.at("deliver", pubsubName);
     if (resilience === undefined && placed === undefined) return attempt(signal);
     const use = { operation: "deliver", names: [topic], header: noHeader, count };
-    return runPlaced({ resilience, placed }, use, (ended) => attempt(ended ?? signal), {
+    return runPlaced({ resilience, placed }, use, (ended) => attempt(signalOf(ended) ?? signal), {
       ...{ signal, canOverlap: false },
       codeOf: codeOfOutcome,
       answer: ({ fault }): Outcome => ({
@@ -91,7 +92,7 @@ function createBindingPolicy(app: () => AppScope): BindingPolicy {
     const placed = app().policies.at(isInput ? "input" : "bindings", component);
     if (resilience === undefined && placed === undefined) return attempt(signal);
     const use = { operation: isInput ? "read" : "create", names: [], header: noHeader };
-    return runPlaced({ resilience, placed }, use, (ended) => attempt(ended ?? signal), {
+    return runPlaced({ resilience, placed }, use, (ended) => attempt(signalOf(ended) ?? signal), {
       ...{ signal, canOverlap: !isInput },
       codeOfError: codeOfDelivery,
       answer({ fault }) {
@@ -114,7 +115,7 @@ function createActorPolicy(app: () => AppScope): ActorPolicy {
       const placed = app().policies.at("actor", actor.type);
       if (resilience === undefined && placed === undefined) return attempt(signal);
       const use = { operation: "invoke", names: [actor.id], method: actor.method, header: noHeader };
-      return runPlaced({ resilience, placed }, use, (ended) => attempt(ended ?? signal), {
+      return runPlaced({ resilience, placed }, use, (ended) => attempt(signalOf(ended) ?? signal), {
         ...{ signal, canOverlap: false },
         codeOfError: codeOfActor,
         isPermanent: isCallersMistake,
@@ -208,7 +209,12 @@ function createProxyPolicy(app: () => AppScope): (id: string, path: string) => P
           },
         };
         const use = { operation: "POST", names: [path], header: get };
-        return runPlaced({ resilience, placed }, use, attempt, options).catch((error) => {
+        return runPlaced(
+          { resilience, placed },
+          use,
+          (ended) => attempt(signalOf(ended) ?? signal),
+          options,
+        ).catch((error) => {
           throw asStatus(error);
         });
       },

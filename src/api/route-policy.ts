@@ -1,3 +1,4 @@
+import { signalOf } from "../kit/cancellation.ts";
 import type { RoutePolicyOf } from "../peer/routes/route-policy.ts";
 import { runPlaced } from "../policy/use/use-policies.ts";
 import type { AppScope } from "./call.ts";
@@ -14,7 +15,7 @@ export function createRoutePolicy(app: () => AppScope): RoutePolicyOf {
         const header = (lowerName: string) => request.header(lowerName);
         const use = { operation: request.method, names: [path], header };
         const shape = { ...httpShape, signal: request.signal, isRepeatable };
-        return runPlaced({ placed, resilience: undefined }, use, attempt, shape);
+        return runPlaced({ placed, resilience: undefined }, use, (ended) => attempt(signalOf(ended)), shape);
       },
     };
   };

@@ -30,6 +30,7 @@ const highWaterBytes = 64 * 1024;
 /** The body of a message without one. */
 export const noBody: Body = {
   size: 0,
+  isReady: true,
   bytes: () => empty,
   [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve({ done: true, value: undefined }) }),
 };
@@ -273,10 +274,7 @@ class Pieces implements BodySink, AsyncIterator<Uint8Array> {
 
 /** Whether `body` is already here in full and unread, so that it can be sent without streaming. */
 export function readyBytes(body: Body): Uint8Array | undefined {
-  if (body === noBody) return empty;
-  if (body instanceof WholeBody) return body.isReady ? body.bytes(body.size) : undefined;
-  if (!(body instanceof IncomingBody) || !body.isReady) return undefined;
-  return body.bytes(Number.POSITIVE_INFINITY) as Uint8Array;
+  return body.isReady ? (body.bytes(Number.POSITIVE_INFINITY) as Uint8Array) : undefined;
 }
 
 /** The error for bodies cut off by `cause`. */

@@ -1,5 +1,8 @@
 import type { Duplex } from "node:stream";
 import type { SecureContext, SecureVersion, TLSSocket } from "node:tls";
+import type { Cancellation } from "../../kit/cancellation.ts";
+
+export type { Cancellation };
 
 /** Header lines as on the wire: name, value, name, value … in order, case kept. */
 export type RawHeaders = string[];
@@ -8,6 +11,8 @@ export type RawHeaders = string[];
 export interface Body extends AsyncIterable<Uint8Array> {
   /** Bytes announced by Content-Length, 0 when there is no body, `undefined` when chunked. */
   readonly size: number | undefined;
+  /** True: `bytes()` is synchronous now. */
+  readonly isReady?: boolean;
   /**
    * The whole body. Synchronous when it has already arrived (the common small request), so that a hot path need
    * not wait a tick. Throws or rejects with `BodyTooLarge` beyond `limit` bytes, with `BodyAborted` when the peer left.
@@ -31,13 +36,6 @@ export interface HttpRequest {
   readonly signal: AbortSignal;
   /** The same for the hot path: an AbortSignal that is listened to costs 6 µs of CPU in Bun, this costs nothing. */
   readonly cancellation?: Cancellation | undefined;
-}
-
-/** A stand-in for AbortSignal with room for one listener at a time. */
-export interface Cancellation {
-  readonly isCancelled: boolean;
-  /** Takes the place of the listener before; `undefined` takes it away. Not called when it is too late already. */
-  listen(listener: (() => void) | undefined): void;
 }
 
 export interface HttpReply {

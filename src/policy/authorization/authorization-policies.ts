@@ -40,7 +40,7 @@ function layerAt(
   return {
     async run<T>(use: Use, work: Work<T>, shape: Shape<T>): Promise<T> {
       const asked = { subject, target, use, principal: self(), namespace };
-      if (use.isRuntimes || isAllowed(judge, notes, asked)) return work(shape.signal);
+      if (use.isRuntimes || isAllowed(judge, notes, asked)) return work(undefined);
       return shape.answer({ fault: errors.ACCESS_DENIED() });
     },
   };

@@ -66,7 +66,7 @@ class RateLimitLayer implements UseLayer {
       if (!verdict.isAllowed) return this.#refuse(policy, verdict, shape);
       if (shape.headed !== undefined) lines ??= limitLines(verdict, policy.resource.spec.onLimit);
     }
-    const result = await work(shape.signal);
+    const result = await work(undefined);
     return lines === undefined || lines.length === 0 ? result : (shape.headed?.(result, lines) ?? result);
   }
 

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { SimulatedClock } from "../../edges/simulated.ts";
+import type { AttemptEnd } from "../../kit/cancellation.ts";
 import { Breaker } from "./breaker.ts";
 import { codeMatcher } from "./codes.ts";
 import { backoffMs, ResiliencePolicy } from "./policy.ts";
@@ -116,7 +117,7 @@ test("ResiliencePolicy cuts an attempt short, and lets go of what it brings late
   let signal: AbortSignal | undefined;
   const running = policy.run(
     (given) => {
-      signal = given;
+      signal = given?.signal;
       return late.promise;
     },
     { dispose: (result) => void disposed.push(result) },
@@ -151,8 +152,10 @@ test("ResiliencePolicy does not hold the caller's mistakes against the target", 
 
 test("ResiliencePolicy does not hold it against the target that callers leave, but does that they waited too long", async () => {
   const { policy, settled } = setUp({ timeoutMs: 100, hasBreaker: true });
-  const endless = (signal: AbortSignal | undefined) =>
-    new Promise<string>((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
+  const endless = (ended: AttemptEnd | undefined) =>
+    new Promise<string>((_, reject) => {
+      ended?.signal.addEventListener("abort", () => reject(ended.signal.reason));
+    });
   for (let i = 0; i < 20; i++) {
     const caller = new AbortController();
     const run = policy.run(endless, { signal: caller.signal }).catch((error) => error);

@@ -1,7 +1,9 @@
 import { type Clock, sleep } from "../../edges/clock.ts";
+import { AttemptEnd, type Waiting } from "../../kit/cancellation.ts";
 import { type Breaker, BreakerOpen, type Passage } from "./breaker.ts";
 import type { FailureCode } from "./codes.ts";
 import type { RetrySpec } from "./spec.ts";
+import { Timeouts } from "./timeouts.ts";
 
 /** An attempt took longer than its timeout. The text is Go's, and part of the wire contract. */
 export class AttemptTimeout extends Error {
@@ -12,9 +14,7 @@ export class AttemptTimeout extends Error {
 }
 
 /** How a kind of call tells what became of it. */
-export interface RunOptions<T> {
-  /** Aborts when the caller no longer waits. */
-  signal?: AbortSignal | undefined;
+export interface RunOptions<T> extends Waiting {
   /** False: the call can be made once only, such as with a body that streams. Asked after each attempt. */
   isRepeatable?: boolean | (() => boolean);
   /** Results that count as failures: an HTTP answer of 500. Given back as they are when no try is left. */
@@ -25,6 +25,9 @@ export interface RunOptions<T> {
   /** Lets go of a result that is not given back. */
   dispose?(result: T): void;
 }
+
+/** One try. It is told how it ends; `undefined`: when the caller leaves. */
+export type Attempted<T> = (ended: AttemptEnd | undefined) => Promise<T>;
 
 export interface PolicyParts {
   clock: Clock;
@@ -48,9 +51,12 @@ type Ending<T> =
 /** The policies of one target: retries round a breaker round a timeout (dapr-api.md §15). */
 export class ResiliencePolicy {
   readonly #parts: PolicyParts;
+  readonly #timeouts: Timeouts | undefined;
 
   constructor(parts: PolicyParts) {
     this.#parts = parts;
+    const { clock, timeoutMs } = parts;
+    this.#timeouts = timeoutMs > 0 ? new Timeouts(clock, timeoutMs) : undefined;
   }
 
   /** Whether calls have to be repeatable, their bodies kept. */
@@ -58,10 +64,7 @@ export class ResiliencePolicy {
     return this.#parts.retry !== undefined && this.#parts.retry.retriesMax !== 0;
   }
 
-  async run<T>(
-    work: (signal: AbortSignal | undefined) => Promise<T>,
-    options: RunOptions<T> = {},
-  ): Promise<T> {
+  async run<T>(work: Attempted<T>, options: RunOptions<T> = {}): Promise<T> {
     const { clock, retry, applied } = this.#parts;
     applied?.();
     const startedMs = clock.monotonicMs();
@@ -98,10 +101,7 @@ export class ResiliencePolicy {
     return backoffMs(retry, attempt, elapsedMs);
   }
 
-  async #attempt<T>(
-    work: (signal: AbortSignal | undefined) => Promise<T>,
-    options: RunOptions<T>,
-  ): Promise<Ending<T>> {
+  async #attempt<T>(work: Attempted<T>, options: RunOptions<T>): Promise<Ending<T>> {
     const passages: Passage[] = [];
     try {
       const { breaker, outerBreaker } = this.#parts;
@@ -123,33 +123,32 @@ export class ResiliencePolicy {
     }
   }
 
-  async #timed<T>(
-    work: (signal: AbortSignal | undefined) => Promise<T>,
-    { signal, dispose }: RunOptions<T>,
-  ): Promise<T> {
-    const { clock, timeoutMs, activated } = this.#parts;
-    if (timeoutMs <= 0) return work(signal);
-    const deadline = new AbortController();
-    const ended = signal === undefined ? deadline.signal : AbortSignal.any([signal, deadline.signal]);
-    let isLate = false;
+  #timed<T>(work: Attempted<T>, options: RunOptions<T>): Promise<T> {
+    const timeouts = this.#timeouts;
+    if (timeouts === undefined) return work(undefined);
+    const ended = new AttemptEnd(options);
     const working = work(ended);
-    const late = new Promise<never>((_, reject) => {
-      const timer = clock.setTimer(timeoutMs, () => {
+    return new Promise((resolve, reject) => {
+      let isLate = false;
+      const timer = timeouts.start(() => {
         isLate = true;
-        activated("timeout");
+        this.#parts.activated("timeout");
         const timeout = new AttemptTimeout();
-        deadline.abort(timeout);
         reject(timeout);
+        ended.end(timeout);
       });
-      const cancel = () => timer.cancel();
-      working.then(cancel, cancel);
+      const done = (result: T): void => {
+        timer.cancel();
+        // What arrives after all belongs to nobody.
+        if (isLate) options.dispose?.(result);
+        else resolve(result);
+      };
+      const failed = (error: unknown): void => {
+        timer.cancel();
+        reject(error);
+      };
+      working.then(done, failed);
     });
-    // What arrives after all belongs to nobody.
-    working.then(
-      (result) => isLate && dispose?.(result),
-      () => {},
-    );
-    return Promise.race([working, late]);
   }
 }
 

@@ -150,6 +150,15 @@ class Policies implements Resilience {
     const counts = there
       .filter((policy) => policy !== "")
       .map((policy) => this.#counter("resiliency/count", policy, place, ""));
+    const byState = new Map<BreakerState, Counter>();
+    const countState = (state: BreakerState): void => {
+      let count = byState.get(state);
+      if (count === undefined) {
+        count = this.#counter("resiliency/count", "circuitbreaker", place, state);
+        byState.set(state, count);
+      }
+      count.add();
+    };
     return new ResiliencePolicy({
       clock: this.#clock,
       timeoutMs,
@@ -158,7 +167,7 @@ class Policies implements Resilience {
       outerBreaker,
       applied: () => {
         for (const count of counts) count.add();
-        if (breaker !== undefined) this.#count("resiliency/count", "circuitbreaker", place, breaker.state);
+        if (breaker !== undefined) countState(breaker.state);
       },
       activated: (policy) => this.#count("resiliency/activations_total", policy, place, ""),
     });

@@ -1,4 +1,6 @@
 import { expect, test } from "bun:test";
+import { signalOf } from "../../kit/cancellation.ts";
+import type { Work } from "../use/layer.ts";
 import { type Answer, Bed, get, shape } from "./fixture-bed.ts";
 
 const hedging = { delayMs: 50, maxExtra: 1, methods: ["GET"] };
@@ -11,8 +13,8 @@ interface Try {
 function bench(bed = new Bed()) {
   const tries: Try[] = [];
   const layer = bed.layer({ hedging });
-  const work = (signal: AbortSignal | undefined) =>
-    new Promise<Answer>((end) => void tries.push({ signal, end }));
+  const work: Work<Answer> = (ended) =>
+    new Promise((end) => void tries.push({ signal: signalOf(ended), end }));
   return { bed, tries, layer, work };
 }
 

@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test";
+import { signalOf } from "../../kit/cancellation.ts";
 import type { RetriesSpec } from "../../resource/traffic.ts";
+import type { Work } from "../use/layer.ts";
 import { type Answer, Bed, get, settled, shape } from "./fixture-bed.ts";
 import { backoffMs, pauseOf } from "./retries.ts";
 
@@ -51,8 +53,8 @@ test("a try that takes too long is cancelled, and another is made", async () => 
   const bed = new Bed();
   const signals: (AbortSignal | undefined)[] = [];
   const layer = bed.layer({ retries: retries({ perTryTimeoutMs: 50, retryOn: ["deadline-exceeded"] }) });
-  const work = (signal: AbortSignal | undefined): Promise<Answer> => {
-    signals.push(signal);
+  const work: Work<Answer> = (ended) => {
+    signals.push(signalOf(ended));
     return signals.length === 1 ? new Promise(() => {}) : Promise.resolve({ status: 200 });
   };
   const running = layer.run(get, work, shape);

@@ -1,6 +1,7 @@
 import type { Clock } from "../../edges/clock.ts";
 import type { Random } from "../../edges/random.ts";
 import type { Fault } from "../../errors.ts";
+import type { AttemptEnd } from "../../kit/cancellation.ts";
 import type { Resource } from "../../resource/resource.ts";
 import type { Telemetry } from "../../telemetry/telemetry.ts";
 import type { RunOptions } from "../resilience/policy.ts";
@@ -55,7 +56,8 @@ export interface Use {
   count?: number;
 }
 
-export type Work<T> = (signal: AbortSignal | undefined) => Promise<T>;
+/** Told how it ends; `undefined`: when the caller leaves. */
+export type Work<T> = (ended: AbortSignal | AttemptEnd | undefined) => Promise<T>;
 
 /** An answer that no target gave: the fault stands for it where there are no answers but errors. */
 export interface GivenAnswer {

@@ -4,7 +4,7 @@ import type { HttpCaches } from "../cache/http-caches.ts";
 import type { ResiliencePolicy } from "../resilience/policy.ts";
 import type { Block, OpenedLayers, Shape, Use, UseContext, UseLayer, UseLayerKind, Work } from "./layer.ts";
 import { innerLayers, outerLayers } from "./layers.ts";
-import { within } from "./within.ts";
+import { endingWith, within } from "./within.ts";
 
 /** What stands at one place, outside and inside of Resiliency. */
 export interface PlacedLayers {
@@ -70,14 +70,10 @@ export function runPlaced<T>(
   const inner = placed?.inner;
   const outer = placed?.outer;
   const tried: Work<T> =
-    inner === undefined
-      ? work
-      : (signal) => inner.run(use, work, signal === undefined ? shape : { ...shape, signal });
+    inner === undefined ? work : (ended) => inner.run(use, work, endingWith(shape, ended));
   const resilient: Work<T> =
-    resilience === undefined
-      ? tried
-      : (signal) => resilience.run(tried, signal === undefined ? shape : { ...shape, signal });
-  return outer === undefined ? resilient(shape.signal) : outer.run(use, resilient, shape);
+    resilience === undefined ? tried : (ended) => resilience.run(tried, endingWith(shape, ended));
+  return outer === undefined ? resilient(undefined) : outer.run(use, resilient, shape);
 }
 
 /** The opened layers of a list of kinds. */

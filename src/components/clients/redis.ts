@@ -192,6 +192,8 @@ export class RedisConnection {
       } catch (error) {
         const kind = kindOf(error);
         if (kind === "answer") throw error;
+        // A server that is stopped, or a link that is half open, keeps its connection: leave it, make another.
+        if (kind === "late") this.drop();
         const outcome = kind === "unsent" || isRead ? "undone" : "unknown";
         // A server that has not answered for so long would not answer the next one in time.
         const mayRetry = kind === "unsent" || (kind === "lost" && isRead);
@@ -207,8 +209,6 @@ export class RedisConnection {
     const late = Promise.withResolvers<never>();
     const timer = this.#edges.clock.setTimer(timeoutMs, () => {
       late.reject(new NoAnswer(`no answer within ${timeoutMs} ms`));
-      // A server that is stopped keeps its connections open: leave it, make another.
-      this.drop();
     });
     try {
       return await Promise.race([reply, late.promise]);

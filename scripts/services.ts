@@ -240,10 +240,20 @@ function send(pid: number, signal: NodeJS.Signals): void {
 /** A killed process holds its memory until the kernel has taken it down: PostgreSQL starts only after its last one. */
 async function untilGone(name: string, pids: readonly number[]): Promise<void> {
   const deadline = Date.now() + stopTimeoutMs;
-  const isThere = (pid: number): boolean => !["Z", "X", undefined].includes(statFields(pid)[0]);
+  // The threads of a dead process may still hold its sockets.
+  const isThere = (pid: number): boolean =>
+    !["Z", "X", undefined].includes(statFields(pid)[0]) || threadsOf(pid) > 1;
   while (pids.some(isThere)) {
     if (Date.now() > deadline) throw new Error(`${name}: ${pids.filter(isThere).join()} outlived kill -9`);
     await new Promise((done) => setTimeout(done, 5));
+  }
+}
+
+function threadsOf(pid: number): number {
+  try {
+    return readdirSync(`/proc/${pid}/task`).length;
+  } catch {
+    return 0; // It is gone.
   }
 }
 

@@ -23,6 +23,8 @@ export interface PubSubTraits {
   isDurable: boolean;
   /** One subscriber gets the messages of a topic in the order they were published. */
   keepsOrder: boolean;
+  /** The broker does not say how often it has delivered a message. */
+  isUncounted?: true;
 }
 
 /** Runs the suite for one component. */
@@ -237,7 +239,7 @@ function closingContract(pubsub: GetPubSub, { isDurable }: PubSubTraits): void {
   });
 }
 
-function durableContract(opened: () => OpenedPubSub, { features }: PubSubTraits): void {
+function durableContract(opened: () => OpenedPubSub, { features, isUncounted }: PubSubTraits): void {
   const pubsub = () => opened().pubsub;
 
   test("delivers a failed message again, counting the attempts", async () => {
@@ -248,7 +250,7 @@ function durableContract(opened: () => OpenedPubSub, { features }: PubSubTraits)
     });
     await publish(pubsub(), "stubborn");
     await eventually("it was handled", () => attempts.length === 3);
-    expect(attempts).toEqual([1, 2, 3]);
+    expect(attempts).toEqual(isUncounted ? [1, undefined, undefined] : [1, 2, 3]);
   });
 
   test("lets the consumers of a group share the messages", async () => {

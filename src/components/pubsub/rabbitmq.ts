@@ -1,0 +1,406 @@
+import type { Options as Amqp, Channel, ConsumeMessage } from "amqplib";
+import { component } from "../../component/component.ts";
+import { choice, duration, flag, number, parseFlag } from "../../component/fields.ts";
+import type {
+  IncomingMessage,
+  MessageHandler,
+  OutgoingMessage,
+  PubSub,
+  PubSubFeature,
+  PubSubSubscription,
+  SubscribeRequest,
+} from "../../component/pubsub.ts";
+import type { Edges } from "../../edges/edges.ts";
+import type { Log } from "../../telemetry/telemetry.ts";
+import { messageOf, RabbitmqLink } from "../clients/rabbitmq.ts";
+import { rabbitmqFields } from "../clients/rabbitmq-fields.ts";
+
+export default component({
+  type: "pubsub.rabbitmq",
+  version: "v1",
+  status: "stable",
+  summary: "Exchanges and queues of RabbitMQ in Dapr's layout; every message is confirmed by the broker",
+  package: "amqplib",
+  metadata: {
+    ...rabbitmqFields,
+    durable: flag({ description: "exchanges and queues outlive the broker", default: true }),
+    deletedWhenUnused: flag({
+      description: "the broker deletes a queue with its last consumer, and the messages in it",
+      default: true,
+    }),
+    exchangeKind: choice(["fanout", "topic", "direct", "headers"], {
+      description: "kind of the exchange of a topic",
+      default: "fanout",
+    }),
+    deliveryMode: number({
+      description: "2: messages outlive the broker; 0 or 1: they do not",
+      default: 2,
+      min: 0,
+      max: 2,
+    }),
+    publisherConfirm: flag({
+      description: "taken as true: a message is published when the broker says so",
+      default: true,
+    }),
+    autoAck: flag({ description: "the broker forgets a message when it sends it", default: false }),
+    requeueInFailure: flag({
+      description: "what the app did not take comes again; else it is dropped or dead-lettered",
+      default: false,
+    }),
+    enableDeadLetter: flag({ description: "what is dropped goes to the queue dlq-QUEUE", default: false }),
+    prefetchCount: number({
+      description: "messages taken ahead of the app; 0: as many as may be at work",
+      default: 0,
+      min: 0,
+      max: 65_535,
+    }),
+    maxLen: number({ description: "messages of a queue at most", min: 1 }),
+    maxLenBytes: number({ description: "bytes of a queue at most", min: 1 }),
+    ttlInSeconds: duration({
+      description: "how long a message may wait, when it does not say it itself",
+      min: 1,
+    }),
+    publishMessagePropertiesToMetadata: flag({
+      description: "the app gets the properties of the message",
+      default: false,
+    }),
+  },
+  async open(options, host): Promise<PubSub> {
+    return new RabbitmqPubSub(await RabbitmqLink.open(options, host), options, host);
+  },
+});
+
+interface Settings {
+  durable: boolean;
+  deletedWhenUnused: boolean;
+  exchangeKind: string;
+  deliveryMode: number;
+  autoAck: boolean;
+  requeueInFailure: boolean;
+  enableDeadLetter: boolean;
+  prefetchCount: number;
+  maxLen: number | undefined;
+  maxLenBytes: number | undefined;
+  ttlInSeconds: number | undefined;
+  publishMessagePropertiesToMetadata: boolean;
+}
+
+interface Surroundings {
+  edges: Edges;
+  log: Log;
+}
+
+/** A message that comes again at once would come for ever. */
+const requeueMs = 200;
+
+class RabbitmqPubSub implements PubSub {
+  readonly features: ReadonlySet<PubSubFeature> = new Set(["MESSAGE_TTL"]);
+  readonly #link: RabbitmqLink;
+  readonly #settings: Settings;
+  readonly #surroundings: Surroundings;
+  readonly #subscriptions = new Set<Subscription>();
+
+  constructor(link: RabbitmqLink, settings: Settings, surroundings: Surroundings) {
+    this.#link = link;
+    this.#settings = settings;
+    this.#surroundings = surroundings;
+  }
+
+  async publish({ topic, data, contentType, metadata }: OutgoingMessage): Promise<void> {
+    const { routingKey, options } = propertiesFor(metadata, contentType, this.#settings);
+    const declare = (channel: Channel) => declareExchange(channel, topic, this.#settings);
+    await this.#link.publish({
+      ...{ exchange: topic, routingKey, content: data, options },
+      prepare: { key: topic, run: declare },
+    });
+  }
+
+  async subscribe(request: SubscribeRequest, handler: MessageHandler): Promise<PubSubSubscription> {
+    const subscription = new Subscription(request, handler, {
+      link: this.#link,
+      settings: this.#settings,
+      surroundings: this.#surroundings,
+    });
+    await subscription.open();
+    this.#subscriptions.add(subscription);
+    return {
+      close: async () => {
+        await subscription.close();
+        this.#subscriptions.delete(subscription);
+      },
+    };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()));
+    await this.#link.close();
+  }
+}
+
+function declareExchange(channel: Channel, exchange: string, settings: Settings): Promise<unknown> {
+  const { exchangeKind, durable, deletedWhenUnused: autoDelete } = settings;
+  return channel.assertExchange(exchange, exchangeKind, { durable, autoDelete });
+}
+
+/** What of the metadata are properties of AMQP; the rest are headers. */
+function propertiesFor(
+  metadata: Record<string, string>,
+  contentType: string,
+  { deliveryMode, ttlInSeconds }: Settings,
+): { routingKey: string; options: Amqp.Publish } {
+  const headers: Record<string, string> = {};
+  const known = new Map<string, string>();
+  for (const [name, value] of Object.entries(metadata)) {
+    const lower = name.toLowerCase();
+    if (properties.has(lower)) known.set(lower, value);
+    else headers[name] = value;
+  }
+  const ttl = wholeNumber(known.get("ttlinseconds"), "ttlInSeconds");
+  const expiration = ttl === undefined ? ttlInSeconds : ttl * 1000;
+  const priority = wholeNumber(known.get("priority"), "priority");
+  const options = {
+    ...{ headers, persistent: deliveryMode === 2, contentType: contentType || "text/plain" },
+    ...(expiration !== undefined && { expiration }),
+    ...(priority !== undefined && { priority: Math.min(priority, priorityMax) }),
+    messageId: known.get("messageid"),
+    correlationId: known.get("correlationid"),
+    type: known.get("type"),
+  };
+  return { routingKey: known.get("routingkey") ?? "", options };
+}
+
+const properties = new Set(["routingkey", "ttlinseconds", "priority", "messageid", "correlationid", "type"]);
+const priorityMax = 255;
+
+function wholeNumber(text: string | undefined, name: string): number | undefined {
+  if (text === undefined || text === "") return undefined;
+  if (!/^\d{1,9}$/.test(text)) throw new Error(`${name} is ${JSON.stringify(text)}, not a whole number`);
+  return Number(text);
+}
+
+interface Parts {
+  link: RabbitmqLink;
+  settings: Settings;
+  surroundings: Surroundings;
+}
+
+interface RunningConsumer {
+  /** With the reason, when there is one. */
+  ended: Promise<Error | undefined>;
+}
+
+/** One queue that is bound to the exchange of a topic, and its consumer, which is made anew when it is lost. */
+class Subscription {
+  readonly #request: SubscribeRequest;
+  readonly #handler: MessageHandler;
+  readonly #parts: Parts;
+  readonly #queue: string;
+  readonly #handling = new Set<Promise<void>>();
+  /** The last message at work of each partition key. */
+  readonly #chains = new Map<string, Promise<void>>();
+  #channel: Channel | undefined;
+  #running: Promise<void> | undefined;
+  #isClosing = false;
+
+  constructor(request: SubscribeRequest, handler: MessageHandler, parts: Parts) {
+    this.#request = request;
+    this.#handler = handler;
+    this.#parts = parts;
+    this.#queue = request.metadata.queueName || `${request.consumerGroup}-${request.topic}`;
+  }
+
+  /** Rejects when the broker does not take what is declared. */
+  async open(): Promise<void> {
+    let consumer: RunningConsumer | undefined;
+    try {
+      consumer = await this.#consume();
+    } catch (error) {
+      const text = messageOf(error);
+      const isOther = text.includes("PRECONDITION_FAILED") ? `; ${otherwise}` : "";
+      throw new Error(`can not consume from the queue ${this.#queue}: ${text}${isOther}`, { cause: error });
+    }
+    this.#running = this.#keep(consumer);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    const channel = this.#channel;
+    await channel?.cancel(consumerTag).catch(() => undefined);
+    await Promise.all(this.#handling);
+    await channel?.close().catch(() => undefined);
+    await this.#running;
+  }
+
+  async #keep(first: RunningConsumer | undefined): Promise<void> {
+    const { link, surroundings } = this.#parts;
+    const { topic } = this.#request;
+    let consumer = first;
+    for (let tries = 0; ; ) {
+      const error = await consumer?.ended;
+      if (this.#isClosing || link.isClosed) return;
+      if (consumer !== undefined) surroundings.log.warn({ error, topic }, "a consumer of rabbitmq was lost");
+      await link.pause(link.pauseMs(tries++));
+      consumer = await this.#consume().catch((reason: unknown) => {
+        surroundings.log.warn({ error: reason, topic }, "messages can not be consumed; trying again");
+        return undefined;
+      });
+      if (consumer !== undefined) tries = 0;
+    }
+  }
+
+  /** Declares what has to be there, and consumes. */
+  async #consume(): Promise<RunningConsumer | undefined> {
+    if (this.#isClosing) return undefined;
+    const channel = await this.#parts.link.channel();
+    let failure: Error | undefined;
+    const ended = new Promise<Error | undefined>((end) => {
+      channel.on("error", (error) => {
+        failure = error;
+      });
+      channel.on("cancel", () => void channel.close().catch(() => undefined));
+      channel.on("close", () => end(failure));
+    });
+    await this.#declare(channel);
+    await channel.prefetch(this.#concurrency);
+    this.#channel = channel;
+    const take = (message: ConsumeMessage | null): void => {
+      if (message !== null) this.#take(channel, message);
+      // The queue was deleted: it is declared anew.
+      else void channel.close().catch(() => undefined);
+    };
+    await channel.consume(this.#queue, take, { consumerTag });
+    return { ended };
+  }
+
+  async #declare(channel: Channel): Promise<void> {
+    const { settings } = this.#parts;
+    const { topic, metadata } = this.#request;
+    const { durable, deletedWhenUnused: autoDelete, enableDeadLetter } = settings;
+    await declareExchange(channel, topic, settings);
+    if (enableDeadLetter) await this.#declareDeadLetters(channel);
+    await channel.assertQueue(this.#queue, { durable, autoDelete, arguments: this.#arguments() });
+    for (const key of (metadata.routingKey ?? "").split(",")) {
+      await channel.bindQueue(this.#queue, topic, key.trim());
+    }
+  }
+
+  /** Where what is dropped goes, in Dapr's names. */
+  async #declareDeadLetters(channel: Channel): Promise<void> {
+    const { deletedWhenUnused: autoDelete } = this.#parts.settings;
+    const [exchange, queue] = [`dlx-${this.#queue}`, `dlq-${this.#queue}`];
+    await channel.assertExchange(exchange, "fanout", { durable: true, autoDelete });
+    const lazy = { "x-queue-mode": "lazy", ...this.#lengths() };
+    await channel.assertQueue(queue, { durable: true, autoDelete, arguments: lazy });
+    await channel.bindQueue(queue, exchange, "");
+  }
+
+  /** The broker sends no more than may be at work. */
+  get #concurrency(): number {
+    const { concurrencyMax, bulkMax = 0 } = this.#request;
+    const wanted = Math.max(concurrencyMax, bulkMax);
+    return Math.min(this.#parts.settings.prefetchCount || wanted, wanted, prefetchMax);
+  }
+
+  #arguments(): Record<string, unknown> {
+    const { metadata } = this.#request;
+    const type = metadata.queueType || "classic";
+    if (type !== "classic" && type !== "quorum") {
+      throw new Error(`queueType is ${JSON.stringify(type)}, expected classic or quorum`);
+    }
+    const maxPriority = wholeNumber(metadata.maxPriority, "maxPriority");
+    return {
+      "x-queue-type": type,
+      ...this.#lengths(),
+      ...(this.#parts.settings.enableDeadLetter && { "x-dead-letter-exchange": `dlx-${this.#queue}` }),
+      ...(maxPriority !== undefined && { "x-max-priority": Math.min(maxPriority, priorityMax) }),
+      ...(parseFlag(metadata.singleActiveConsumer ?? "") && { "x-single-active-consumer": true }),
+    };
+  }
+
+  /** The subscription's word counts before the component's. */
+  #lengths(): Record<string, number> {
+    const { maxLen, maxLenBytes } = this.#parts.settings;
+    const { metadata } = this.#request;
+    const length = wholeNumber(metadata.maxLen, "maxLen") ?? maxLen;
+    const bytes = wholeNumber(metadata.maxLenBytes, "maxLenBytes") ?? maxLenBytes;
+    return {
+      ...(length !== undefined && { "x-max-length": length }),
+      ...(bytes !== undefined && { "x-max-length-bytes": bytes }),
+    };
+  }
+
+  #take(channel: Channel, message: ConsumeMessage): void {
+    const { partitionKey } = textsOf(message);
+    const before = partitionKey === undefined ? undefined : this.#chains.get(partitionKey);
+    const work = (before ?? Promise.resolve()).then(() => this.#handle(channel, message));
+    this.#handling.add(work);
+    if (partitionKey !== undefined) this.#chains.set(partitionKey, work);
+    void work.then(() => {
+      this.#handling.delete(work);
+      if (partitionKey !== undefined && this.#chains.get(partitionKey) === work)
+        this.#chains.delete(partitionKey);
+    });
+  }
+
+  /** Never rejects. What the broker does not hear of, it delivers again. */
+  async #handle(channel: Channel, message: ConsumeMessage): Promise<void> {
+    const { autoAck, requeueInFailure } = this.#parts.settings;
+    const tell = (say: () => void): void => {
+      try {
+        say();
+      } catch {
+        // The channel is closed: its messages are the broker's again.
+      }
+    };
+    if (autoAck) tell(() => channel.ack(message));
+    try {
+      await this.#handler(this.#messageOf(message));
+    } catch {
+      if (autoAck) return;
+      if (requeueInFailure) await this.#parts.link.pause(requeueMs);
+      return tell(() => channel.nack(message, false, requeueInFailure));
+    }
+    if (!autoAck) tell(() => channel.ack(message));
+  }
+
+  #messageOf(message: ConsumeMessage): IncomingMessage {
+    const { content, fields, properties } = message;
+    const texts = textsOf(message);
+    const asked = this.#parts.settings.publishMessagePropertiesToMetadata;
+    const count = Number(properties.headers?.["x-delivery-count"] ?? Number.NaN);
+    return {
+      topic: this.#request.topic,
+      data: content,
+      contentType: String(properties.contentType ?? ""),
+      metadata: asked ? { ...namedProperties(message), ...texts } : texts,
+      // Classic queues do not count.
+      attempt: fields.redelivered ? (Number.isNaN(count) ? undefined : count + 1) : 1,
+    };
+  }
+}
+
+/** Of one channel. */
+const consumerTag = "mecha";
+const prefetchMax = 65_535;
+const otherwise = "it is there already and was declared otherwise: delete it, or take over its settings";
+
+/** Headers that are texts; those of the broker's own are other things. */
+function textsOf({ properties: { headers = {} } }: ConsumeMessage): Record<string, string> {
+  const texts = Object.entries(headers).filter(
+    ([name, value]) => !name.startsWith("x-") && typeof value === "string",
+  );
+  return Object.fromEntries(texts as [string, string][]);
+}
+
+const propertyNames = [
+  ...(["contentType", "contentEncoding", "messageId", "correlationId", "type", "timestamp"] as const),
+  ...(["appId", "priority", "replyTo", "expiration", "userId"] as const),
+];
+
+/** In Dapr's names. */
+function namedProperties({ properties }: ConsumeMessage): Record<string, string> {
+  const there = propertyNames.filter((name) => (properties[name] ?? "") !== "");
+  return Object.fromEntries(
+    there.map((name) => [`metadata.${name.toLowerCase()}`, String(properties[name])]),
+  );
+}

@@ -1,0 +1,210 @@
+import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
+import type { Authenticator, NatsConnection, TlsOptions } from "@nats-io/transport-node";
+import type { Options } from "../../component/fields.ts";
+import { ServerUnavailable } from "../../component/server-unavailable.ts";
+import type { Edges } from "../../edges/edges.ts";
+import type { Log } from "../../telemetry/telemetry.ts";
+import type { natsFields } from "./nats-fields.ts";
+
+export type NatsSettings = Options<typeof natsFields>;
+
+interface Surroundings {
+  edges: Edges;
+  log: Log;
+}
+
+/** A server that does not answer two of these is given up. */
+const pingMs = 3_000;
+const firstPauseMs = 100;
+const pauseMaxMs = 2_000;
+const waitingMax = 20_000;
+
+/** One connection to NATS that comes back by itself. Each request has an end, and is sent once. */
+export class NatsLink {
+  readonly connection: NatsConnection;
+  readonly jetstream: JetStreamClient;
+  readonly manager: JetStreamManager;
+  /** For messages. */
+  readonly where: string;
+  readonly #settings: NatsSettings;
+  readonly #surroundings: Surroundings;
+  readonly #whenBack = new Set<() => void>();
+  #isConnected = true;
+  #waiting = 0;
+
+  private constructor(
+    parts: { connection: NatsConnection; jetstream: JetStreamClient; manager: JetStreamManager },
+    settings: NatsSettings,
+    surroundings: Surroundings,
+  ) {
+    this.connection = parts.connection;
+    this.jetstream = parts.jetstream;
+    this.manager = parts.manager;
+    this.where = withoutCredentials(settings.natsURL);
+    this.#settings = settings;
+    this.#surroundings = surroundings;
+    void this.#watch();
+  }
+
+  /** Connects, or rejects with the reason. */
+  static async open(settings: NatsSettings, surroundings: Surroundings): Promise<NatsLink> {
+    const { connect } = await import("@nats-io/transport-node");
+    const { jetstream } = await import("@nats-io/jetstream");
+    const { timeout, domain, apiPrefix, name } = settings;
+    const where = withoutCredentials(settings.natsURL);
+    const pauses = pausesOf(surroundings.edges);
+    let connection: NatsConnection | undefined;
+    try {
+      connection = await connect({
+        servers: settings.natsURL.split(",").map((one) => one.trim()),
+        ...{ name, timeout, maxReconnectAttempts: -1, pingInterval: pingMs, maxPingOut: 2 },
+        ...{ reconnectDelayHandler: pauses.next, ignoreAuthErrorAbort: true },
+        authenticator: await authenticatorOf(settings),
+        tls: tlsOf(settings),
+      });
+      const client = jetstream(connection, {
+        timeout,
+        ...(domain && { domain }),
+        ...(apiPrefix && { apiPrefix }),
+      });
+      const manager = await client.jetstreamManager();
+      const link = new NatsLink({ connection, jetstream: client, manager }, settings, surroundings);
+      link.onBack(pauses.begin);
+      return link;
+    } catch (error) {
+      await connection?.close();
+      throw new Error(`error connecting to nats at ${where}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  /** Each time the connection is there again. */
+  onBack(listener: () => void): void {
+    this.#whenBack.add(listener);
+  }
+
+  /**
+   * Sends a request when there is a connection. Rejects with `ServerUnavailable` "undone" when there was none, and
+   * "unknown" when the answer did not come; errors of the server are given as they are.
+   */
+  async ask<T>(send: () => Promise<T>): Promise<T> {
+    if (this.#waiting >= waitingMax) throw this.#unavailable("too many requests wait already", "undone");
+    this.#waiting++;
+    try {
+      await this.#untilConnected();
+      return await this.#inTime(send());
+    } finally {
+      this.#waiting--;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.connection.close();
+  }
+
+  async #watch(): Promise<void> {
+    const { log } = this.#surroundings;
+    for await (const status of this.connection.status()) {
+      if (status.type === "disconnect" || status.type === "staleConnection") {
+        if (this.#isConnected) log.warn({}, `the connection to nats at ${this.where} was lost`);
+        this.#isConnected = false;
+      } else if (status.type === "reconnect") {
+        log.info({}, `nats at ${this.where} is connected again`);
+        this.#isConnected = true;
+        for (const listener of [...this.#whenBack]) listener();
+      }
+    }
+  }
+
+  async #untilConnected(): Promise<void> {
+    if (this.#isConnected) return;
+    const back = Promise.withResolvers<void>();
+    this.#whenBack.add(back.resolve);
+    const timer = this.#surroundings.edges.clock.setTimer(this.#settings.timeout, back.resolve);
+    await back.promise;
+    timer.cancel();
+    this.#whenBack.delete(back.resolve);
+    if (this.#isConnected) return;
+    throw this.#unavailable(`no connection within ${this.#settings.timeout} ms`, "undone");
+  }
+
+  async #inTime<T>(work: Promise<T>): Promise<T> {
+    const { timeout } = this.#settings;
+    const late = Promise.withResolvers<never>();
+    const timer = this.#surroundings.edges.clock.setTimer(timeout, () =>
+      late.reject(new NoAnswer(`no answer within ${timeout} ms`)),
+    );
+    try {
+      return await Promise.race([work, late.promise]);
+    } catch (error) {
+      if (!isUnanswered(error)) throw error;
+      // A server that stands still, or a link that is half open, keeps its connection: leave it, make another.
+      if (!this.connection.isClosed()) void this.connection.reconnect().catch(() => undefined);
+      throw this.#unavailable(messageOf(error), "unknown", error);
+    } finally {
+      timer.cancel();
+      work.catch(() => undefined);
+    }
+  }
+
+  #unavailable(text: string, outcome: "undone" | "unknown", cause?: unknown): ServerUnavailable {
+    return new ServerUnavailable(`nats at ${this.where}: ${text}`, outcome, cause);
+  }
+}
+
+/** Grows twofold, each time between half and all of it: runtimes that lost one server come back one by one. */
+function pausesOf({ random }: Edges): { next(): number; begin(): void } {
+  let tries = 0;
+  return {
+    next: () => Math.min(pauseMaxMs, firstPauseMs * 2 ** Math.min(tries++, 30)) * (0.5 + random.next() / 2),
+    begin: () => {
+      tries = 0;
+    },
+  };
+}
+
+async function authenticatorOf(settings: NatsSettings): Promise<Authenticator | undefined> {
+  const { token, jwt, seedKey } = settings;
+  if (!jwt !== !seedKey) throw new Error("jwt and seedKey need each other");
+  const { jwtAuthenticator, tokenAuthenticator } = await import("@nats-io/transport-node");
+  if (jwt && seedKey) return jwtAuthenticator(jwt, new TextEncoder().encode(seedKey));
+  return token ? tokenAuthenticator(token) : undefined;
+}
+
+function tlsOf(settings: NatsSettings): TlsOptions | undefined {
+  const { tls_client_cert: cert, tls_client_key: key, tls_ca: ca } = settings;
+  if (!cert !== !key) throw new Error("tls_client_cert and tls_client_key need each other");
+  if (!cert && !ca) return undefined;
+  return { ...pemOrFile("cert", cert), ...pemOrFile("key", key), ...pemOrFile("ca", ca) };
+}
+
+function pemOrFile(name: "cert" | "key" | "ca", value: string | undefined): TlsOptions {
+  if (!value) return {};
+  return { [value.includes("-----BEGIN") ? name : `${name}File`]: value };
+}
+
+function withoutCredentials(urls: string): string {
+  return urls
+    .split(",")
+    .map((url) =>
+      url
+        .trim()
+        .replace(/^[a-z]+:\/\//, "")
+        .replace(/^[^@]*@/, ""),
+    )
+    .join(", ");
+}
+
+class NoAnswer extends Error {
+  override name = "NoAnswer";
+}
+
+const unanswered = ["NoAnswer", "TimeoutError", "ConnectionError", "ClosedConnectionError", "RequestError"];
+
+/** Not a no of the server: nothing was heard of it. */
+function isUnanswered(error: unknown): boolean {
+  return unanswered.includes((error as Error).name);
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -11,6 +11,10 @@ const root = resolve(import.meta.dirname, "../..");
 const total = Number(process.env.CHECKOUTS ?? 500);
 const killsAfter = [0.2, 0.5, 0.8].map((share) => Math.floor(total * share));
 const stayUp = !process.argv.includes("--once");
+/** Components instead of the embedded ones: `--resources DIR`. */
+const resources = process.argv.includes("--resources")
+  ? resolve(process.argv[process.argv.indexOf("--resources") + 1] ?? ".")
+  : undefined;
 const deadlineMs = 180_000;
 const folder = mkdtempSync(join(tmpdir(), "mecha-checkout-"));
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
@@ -46,6 +50,7 @@ async function main(): Promise<void> {
   say(
     "mecha checkout demo: an order service and an inventory service (official JavaScript SDK), one runtime for both",
   );
+  if (resources !== undefined) say(`  components of ${resources}`);
   startApp(inventory);
   startApp(order);
   const startedAt = performance.now();
@@ -242,5 +247,7 @@ function runFileText(apps: readonly DemoApp[]): string {
       `  - appID: ${app.appId}\n    appPort: ${app.appPort}\n    daprHTTPPort: ${app.httpPort}\n` +
       `    daprGRPCPort: ${app.grpcPort}\n    metricsPort: ${app.metricsPort}\n`,
   );
-  return `version: 1\napps:\n${entries.join("")}`;
+  const common =
+    resources === undefined ? "" : `common:\n  resourcesPaths:\n    - ${JSON.stringify(resources)}\n`;
+  return `version: 1\n${common}apps:\n${entries.join("")}`;
 }

@@ -26,6 +26,7 @@ export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "secretstores.local.env/v1": () => import("../components/secretstores/local.env.ts"),
   "secretstores.local.file/v1": () => import("../components/secretstores/local.file.ts"),
   "state.in-memory/v1": () => import("../components/state/in-memory.ts"),
+  "state.jetstream/v1": () => import("../components/state/jetstream.ts"),
   "state.postgresql/v1": () => import("../components/state/postgresql.ts"),
   "state.postgresql/v2": () => import("../components/state/postgresql.v2.ts"),
   "state.redis/v1": () => import("../components/state/redis.ts"),

@@ -77,7 +77,7 @@ export class Sender {
   }
 
   #flushLater(): void {
-    if (this.#isScheduled || this.#batch.length === 0) return;
+    if (this.#isScheduled || (this.#batch.length === 0 && this.#waiting.size === 0)) return;
     this.#isScheduled = true;
     setImmediate(flushLater, this);
   }
@@ -94,7 +94,9 @@ export class Sender {
   /** Called by the timer of `push`. */
   flushScheduled(): void {
     this.#isScheduled = false;
+    if (this.#isOver) return;
     this.flush();
+    this.pumpWaiting();
   }
 
   /** The socket has taken everything. */
@@ -189,6 +191,8 @@ export class Sender {
     while (stream.pending.length > 0) {
       if (this.#isBlocked || this.#window <= 0 || turn <= 0) {
         this.#waiting.add(stream);
+        // Nothing else may come to wake it: neither does the socket block nor has the peer used up what it grants.
+        if (!this.#isBlocked && this.#window > 0) this.#flushLater();
         return;
       }
       const piece = stream.pending[0] as Uint8Array;

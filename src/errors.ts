@@ -1,4 +1,5 @@
 import { actorErrors } from "./faults/actors.ts";
+import { cryptoErrors } from "./faults/crypto.ts";
 import { Code, fault } from "./faults/fault.ts";
 import { idempotencyErrors } from "./faults/idempotency.ts";
 import { jobErrors } from "./faults/jobs.ts";
@@ -409,4 +410,5 @@ export const errors = {
   ...jobErrors,
   ...actorErrors,
   ...idempotencyErrors,
+  ...cryptoErrors,
 } as const;

@@ -19,6 +19,7 @@ import {
   unsubscribeConfiguration,
   unsubscribeConfigurationHttp,
 } from "./configuration.ts";
+import { cryptoOperations } from "./crypto.ts";
 import { electionOperations } from "./election.ts";
 import { healthz, healthzOutbound } from "./health.ts";
 import { invokeFallback, invokeMethod, invokeService } from "./invoke.ts";
@@ -34,6 +35,7 @@ import { shutdown } from "./shutdown.ts";
 import { getBulkState, getState, queryState } from "./state-read.ts";
 import { deleteBulkState, deleteState, executeStateTransaction, saveState } from "./state-write.ts";
 import { subscribeTopicEvents } from "./subscribe.ts";
+import { subtleCryptoOperations } from "./subtle-crypto.ts";
 import { workflowOperations } from "./workflow.ts";
 import { workerOperations } from "./workflow-worker.ts";
 
@@ -72,6 +74,8 @@ const daprOperations: Operation[] = [
   ...unsubscribeConfigurationHttp,
   tryLock,
   unlock,
+  ...cryptoOperations,
+  ...subtleCryptoOperations,
   invokeActor,
   invokeActorHttp,
   subscribeActorEvents,

@@ -38,6 +38,7 @@ const families: Record<TargetKind, string> = {
   secretstores: "secret",
   configuration: "configuration",
   lock: "lock",
+  crypto: "crypto",
   bindings: "output_binding",
 };
 

@@ -2,6 +2,7 @@ import type { Edges } from "../edges/edges.ts";
 import type { Log } from "../telemetry/telemetry.ts";
 import type { Binding } from "./binding.ts";
 import type { ConfigurationStore } from "./configuration-store.ts";
+import type { CryptoProvider } from "./crypto-provider.ts";
 import type { Fields, Options } from "./fields.ts";
 import type { HttpMiddleware } from "./http-middleware.ts";
 import type { LockStore } from "./lock-store.ts";
@@ -16,6 +17,7 @@ export interface ComponentKinds {
   secretstores: SecretStore;
   configuration: ConfigurationStore;
   lock: LockStore;
+  crypto: CryptoProvider;
   bindings: Binding;
   middleware: HttpMiddleware;
 }

@@ -39,12 +39,13 @@ const kindNames: Record<string, string> = {
   secretstores: "secret store",
   configuration: "configuration store",
   lock: "lock store",
+  crypto: "crypto provider",
   bindings: "binding",
   middleware: "middleware",
 };
 
 /** Kinds of Dapr whose blocks mecha does not have yet. */
-const missingKinds = new Set(["crypto", "conversation", "nameresolution", "workflow"]);
+const missingKinds = new Set(["conversation", "nameresolution", "workflow"]);
 
 function unknownType(type: string, version: string, known: string[]): string {
   const kind = type.split(".", 1)[0] ?? "";

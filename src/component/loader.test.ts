@@ -163,7 +163,11 @@ const failing: [string, ComponentResource, string][] = [
     "process component a error: [INIT_COMPONENT_FAILURE]: initialization error occurred for a (state.in-memroy/v1): couldn't find state store state.in-memroy/v1; did you mean state.in-memory? (a.yaml:2:1)",
   ],
   ["an unknown kind", resource("a", "satte.redis"), "incorrect type satte.redis"],
-  ["a kind to come", resource("a", "crypto.jwks"), "components of kind crypto are not implemented"],
+  [
+    "a kind to come",
+    resource("a", "conversation.openai"),
+    "components of kind conversation are not implemented",
+  ],
   ["a wrong value", resource("a", "lock.probe", [{ name: "fails", value: "x" }]), 'got "x" (a.yaml:4:1)'],
   [
     "a variable of the runtime",

@@ -7,10 +7,11 @@ export interface ConfigurationSpec {
   values: Record<string, unknown>;
 }
 
-/** Dapr's features, and whether they are on without a word. */
+/** Dapr's features, and mecha's own SubtleCrypto, and whether they are on without a word. */
 const featureDefaults: Readonly<Record<string, boolean>> = {
   ActorStateTTL: false,
   HotReload: true,
+  SubtleCrypto: false,
   WorkflowsClusteredDeployment: false,
   WorkflowsRemoteActivityReminder: true,
   WorkflowHistorySigning: false,

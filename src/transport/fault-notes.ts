@@ -15,6 +15,7 @@ const categories: readonly [start: string, category: string][] = [
   ["ERR_LOCK", "lock"],
   ["ERR_TRY_LOCK", "lock"],
   ["ERR_UNLOCK", "lock"],
+  ["ERR_CRYPTO", "crypto"],
   ["ERR_DIRECT_INVOKE", "service-invocation"],
   ["ERR_INVOKE_OUTPUT", "binding"],
   ["ERR_HEALTH", "health"],

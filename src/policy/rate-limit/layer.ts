@@ -13,7 +13,7 @@ const blocksOf: Record<RateLimitTarget["kind"], Blocks> = {
   App: { inbound: [], outbound: ["invoke", "grpc"] },
   Component: {
     inbound: ["deliver", "input"],
-    outbound: ["state", "publish", "bindings", "secretstores", "configuration", "lock"],
+    outbound: ["state", "publish", "bindings", "secretstores", "configuration", "lock", "crypto"],
   },
   Topic: { inbound: ["deliver"], outbound: ["publish"] },
   Workflow: { inbound: ["workflow"], outbound: [] },

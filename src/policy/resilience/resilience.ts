@@ -13,6 +13,7 @@ const kindNames = {
   secretstores: "Secretstore",
   configuration: "Configuration",
   lock: "Lock",
+  crypto: "Crypto",
   bindings: "Binding",
 } as const;
 export type ResilientKind = keyof typeof kindNames;

@@ -24,6 +24,7 @@ const kindsOfBlock: Readonly<Record<Block, readonly Kind[]>> = {
   secretstores: ["Component"],
   configuration: ["Component"],
   lock: ["Component"],
+  crypto: ["Component"],
   actor: ["ActorType"],
   activity: ["Activity"],
   workflow: [],

@@ -25,6 +25,7 @@ export const blocks = [
   "secretstores",
   "configuration",
   "lock",
+  "crypto",
 ] as const;
 export type Block = (typeof blocks)[number];
 

@@ -23,6 +23,7 @@ export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "middleware.http.uppercase/v1": () => import("../components/middleware/http.uppercase.ts"),
   "pubsub.in-memory/v1": () => import("../components/pubsub/in-memory.ts"),
   "pubsub.jetstream/v1": () => import("../components/pubsub/jetstream.ts"),
+  "pubsub.kafka/v1": () => import("../components/pubsub/kafka.ts"),
   "pubsub.rabbitmq/v1": () => import("../components/pubsub/rabbitmq.ts"),
   "pubsub.redis/v1": () => import("../components/pubsub/redis.ts"),
   "secretstores.local.env/v1": () => import("../components/secretstores/local.env.ts"),

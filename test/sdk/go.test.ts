@@ -24,6 +24,7 @@ const checks = [
   "configuration",
   "configuration-subscribe",
   "lock",
+  "crypto",
   "metadata",
 ];
 const wanted = {

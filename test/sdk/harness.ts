@@ -1,5 +1,6 @@
 // Runs the programs of one SDK against one runtime: a client and the server apps that the SDK can write.
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
@@ -92,6 +93,10 @@ class SdkRun {
     const secrets = join(this.folder, "secrets.json");
     writeFileSync(secrets, JSON.stringify({ "sdk-secret": "hush", nested: { inner: "deep" } }));
     writeFileSync(join(resources, "secrets.yaml"), secretStore(secrets));
+    const keys = join(this.folder, "keys");
+    mkdirSync(keys);
+    writeFileSync(join(keys, "sdk-key"), randomBytes(32));
+    writeFileSync(join(resources, "vault.yaml"), vault(keys));
     const { roles, folder = this.folder, appHealthCheck = false, hasOtherApp = false } = this.program;
     for (const file of this.program.resources ?? []) copyFileSync(file, join(resources, basename(file)));
     const apps = Object.entries({ ...roles, client: undefined }).filter(
@@ -212,6 +217,20 @@ function appEntry(role: string, command: string[], folder: string, healthCheck: 
     appProtocol: ${role === "grpc" ? "grpc" : "http"}
     enableAppHealthCheck: ${healthCheck}
     command: ${JSON.stringify(command)}
+`;
+}
+
+function vault(folder: string): string {
+  return `apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata:
+  name: vault
+spec:
+  type: crypto.dapr.localstorage
+  version: v1
+  metadata:
+    - name: path
+      value: ${folder}
 `;
 }
 

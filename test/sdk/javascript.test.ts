@@ -21,6 +21,7 @@ const once = [
   "invoke-grpc",
   "configuration",
   "configuration-subscribe",
+  "crypto",
 ];
 
 test("the JavaScript SDK works over HTTP and gRPC", async () => {

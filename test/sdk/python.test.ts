@@ -27,6 +27,7 @@ const checks = [
   "configuration",
   "configuration-subscribe",
   "lock",
+  "crypto",
   "metadata",
   "asyncio",
 ];

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"strings"
@@ -57,6 +60,7 @@ func runChecks() error {
 		{"configuration", run.configuration},
 		{"configuration-subscribe", run.configurationSubscribe},
 		{"lock", run.lock},
+		{"crypto", run.crypto},
 		{"metadata", run.metadata},
 	} {
 		check(each.name, each.work)
@@ -224,6 +228,43 @@ func (run checks) configurationSubscribe(ctx context.Context) error {
 		}
 	}
 	return run.client.UnsubscribeConfigurationItems(ctx, "configstore", id)
+}
+
+func (run checks) crypto(ctx context.Context) error {
+	encryption := dapr.EncryptOptions{ComponentName: "vault", KeyName: "sdk-key", KeyWrapAlgorithm: "AES"}
+	decryption := dapr.DecryptOptions{ComponentName: "vault", KeyName: "sdk-key"}
+	decrypt := func(document []byte) ([]byte, error) {
+		stream, err := run.client.Decrypt(ctx, bytes.NewReader(document), decryption)
+		if err != nil {
+			return nil, err
+		}
+		return io.ReadAll(stream)
+	}
+	// The SDK sends nothing at all for nothing, so the smallest document has a byte.
+	for _, size := range []int{1, 65_535, 65_536, 65_537, 10 << 20} {
+		plaintext := make([]byte, size)
+		rand.Read(plaintext)
+		stream, err := run.client.Encrypt(ctx, bytes.NewReader(plaintext), encryption)
+		if err != nil {
+			return err
+		}
+		document, err := io.ReadAll(stream)
+		if err != nil {
+			return err
+		}
+		found, err := decrypt(document)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(found, plaintext) {
+			return fmt.Errorf("%d bytes came back as %d others", size, len(found))
+		}
+		document[len(document)-1] ^= 1
+		if _, err := decrypt(document); err == nil {
+			return fmt.Errorf("a changed document of %d bytes was taken", size)
+		}
+	}
+	return nil
 }
 
 func (run checks) lock(ctx context.Context) error {

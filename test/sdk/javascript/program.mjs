@@ -1,4 +1,5 @@
 // The SDK program in JavaScript, on @dapr/dapr as npm ships it. See ../README.md.
+import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CommunicationProtocolEnum, DaprClient, DaprServer, HttpMethod } from "@dapr/dapr";
 
@@ -88,6 +89,7 @@ async function runChecks() {
   await check("configuration-subscribe", () => configurationSubscribe(grpc));
   await check("lock-http", () => lock(http, "http"));
   await check("lock-grpc", () => lock(grpc, "grpc"));
+  await check("crypto", () => encryption(grpc));
   await Promise.all([http.stop(), grpc.stop()]);
   process.exit(0);
 }
@@ -251,6 +253,21 @@ async function arrived(client, app, isIt) {
     if (count > 1) throw new Error(`${app} got the event ${count} times`);
     return count === 1;
   });
+}
+
+/** The SDK sends nothing at all for nothing, so the smallest document has a byte. */
+async function encryption(client) {
+  const key = { componentName: "vault", keyName: "sdk-key" };
+  for (const size of [1, 65_535, 65_536, 65_537, 10 << 20]) {
+    const plaintext = randomBytes(size);
+    const document = await client.crypto.encrypt(plaintext, { ...key, keyWrapAlgorithm: "AES" });
+    const found = await client.crypto.decrypt(document, key);
+    if (!found.equals(plaintext)) throw new Error(`${size} bytes came back as ${found.length} others`);
+    document[document.length - 1] ^= 1;
+    const failure = await client.crypto.decrypt(document, key).catch((error) => error);
+    if (!String(failure?.message).includes("failed to decrypt segment"))
+      throw new Error(`a changed document of ${size} bytes: ${failure?.message ?? "was taken"}`);
+  }
 }
 
 async function receivedBy(client, app) {

@@ -14,6 +14,7 @@ import grpc
 from dapr.aio.clients import DaprClient as AsyncDaprClient
 from dapr.clients import BulkPublishEntry, DaprClient
 from dapr.clients.exceptions import DaprGrpcError, DaprHttpError
+from dapr.clients.grpc._crypto import DecryptOptions, EncryptOptions
 from dapr.clients.grpc._request import TransactionalStateOperation, TransactionOperationType
 from dapr.clients.grpc._response import TopicEventResponse, UnlockResponseStatus
 from dapr.clients.grpc._state import Concurrency, StateItem, StateOptions
@@ -46,6 +47,7 @@ def run() -> None:
         check("configuration", lambda: configuration(client))
         check("configuration-subscribe", lambda: configuration_subscribe(client))
         check("lock", lambda: lock(client))
+        check("crypto", lambda: crypto(client))
         check("metadata", lambda: metadata(client))
     check("asyncio", lambda: asyncio.run(with_asyncio()))
 
@@ -265,6 +267,22 @@ def lock(client: DaprClient) -> None:
     with client.try_lock("lockstore", "py-lock", "c", 60) as held:
         same(held.success, True)
     same(client.try_lock("lockstore", "py-lock", "d", 60).success, True)
+
+
+def crypto(client: DaprClient) -> None:
+    encryption = EncryptOptions(component_name="vault", key_name="sdk-key", key_wrap_algorithm="AES")
+    decryption = DecryptOptions(component_name="vault", key_name="sdk-key")
+    # The SDK sends nothing at all for nothing, so the smallest document has a byte.
+    for size in (1, 65_535, 65_536, 65_537, 10 << 20):
+        plaintext = os.urandom(size)
+        document = client.encrypt(data=plaintext, options=encryption).read()
+        same(client.decrypt(data=document, options=decryption).read() == plaintext, True)
+        changed = document[:-1] + bytes([document[-1] ^ 1])
+        try:
+            client.decrypt(data=changed, options=decryption).read()
+        except grpc.RpcError:
+            continue
+        raise AssertionError(f"a changed document of {size} bytes was taken")
 
 
 def metadata(client: DaprClient) -> None:

@@ -7,6 +7,7 @@ export type ComponentLoader = () => Promise<{ default: ComponentDefinition }>;
 /** Every built-in component by type and version. */
 export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "bindings.http/v1": () => import("../components/bindings/http.ts"),
+  "bindings.mysql/v1": () => import("../components/bindings/mysql.ts"),
   "bindings.postgresql/v1": () => import("../components/bindings/postgresql.ts"),
   "configuration.postgresql/v1": () => import("../components/configuration/postgresql.ts"),
   "configuration.redis/v1": () => import("../components/configuration/redis.ts"),
@@ -30,6 +31,7 @@ export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "secretstores.local.file/v1": () => import("../components/secretstores/local.file.ts"),
   "state.in-memory/v1": () => import("../components/state/in-memory.ts"),
   "state.jetstream/v1": () => import("../components/state/jetstream.ts"),
+  "state.mysql/v1": () => import("../components/state/mysql.ts"),
   "state.postgresql/v1": () => import("../components/state/postgresql.ts"),
   "state.postgresql/v2": () => import("../components/state/postgresql.v2.ts"),
   "state.redis/v1": () => import("../components/state/redis.ts"),

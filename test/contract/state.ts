@@ -22,6 +22,8 @@ export interface OpenedState {
 export interface StateExceptions {
   /** A key that is written again after its deletion begins with its first etag again, as the layout has it. */
   etagsRestart?: true;
+  /** Longer keys are refused, with both numbers. */
+  keyLengthMax?: number;
 }
 
 /** Runs the suite for one store. `features`: what it must declare, exactly. */
@@ -47,7 +49,7 @@ export function stateContract(
       expect(store().deleteWithPrefix !== undefined).toBe(has("DELETE_WITH_PREFIX"));
       expect(store().keysLike !== undefined).toBe(has("KEYS_LIKE"));
     });
-    valueContract(store);
+    valueContract(store, exceptions);
     bulkContract(store);
     if (has("ETAG")) etagContract(store, exceptions);
     if (has("TTL")) ttlContract(store);
@@ -83,7 +85,7 @@ export async function rejection(promise: Promise<unknown>): Promise<unknown> {
 
 type GetStore = () => StateStore;
 
-function valueContract(store: GetStore): void {
+function valueContract(store: GetStore, { keyLengthMax }: StateExceptions): void {
   const values: [string, Uint8Array][] = [
     ["a number", bytes("42")],
     ["a boolean", bytes("true")],
@@ -110,7 +112,7 @@ function valueContract(store: GetStore): void {
     "'; DROP TABLE state; --",
     "back\\slash %like_ pattern*",
     "line\nbreak",
-    "k".repeat(1024),
+    "k".repeat((keyLengthMax ?? 1025) - 1),
   ];
   test.each(keys)("takes the key %j", async (key) => {
     await store().set(put(key, "mine"));
@@ -120,6 +122,13 @@ function valueContract(store: GetStore): void {
     expect(await textAt(store(), key)).toBeUndefined();
     expect(await textAt(store(), `${key}x`)).toBe("other");
   });
+
+  if (keyLengthMax !== undefined)
+    test("refuses a key that is too long", async () => {
+      const error = await rejection(store().set(put("k".repeat(keyLengthMax + 1), "x")));
+      expect(String(error)).toContain(`${keyLengthMax + 1} characters`);
+      expect(String(error)).toContain(`at most ${keyLengthMax}`);
+    });
 
   test("knows absent keys, and deletes them without complaint", async () => {
     expect(await store().get({ key: "never", metadata: {} })).toBeUndefined();

@@ -1,7 +1,8 @@
 import { component } from "../../component/component.ts";
 import { text } from "../../component/fields.ts";
-import { EtagInvalid, type SetRequest, type StateStore } from "../../component/state-store.ts";
-import { openPostgresql, type Value } from "../clients/postgresql.ts";
+import { EtagInvalid, type StateStore } from "../../component/state-store.ts";
+import { bytesOfJson, storedForm } from "../clients/json-column.ts";
+import { openPostgresql } from "../clients/postgresql.ts";
 import { type Layout, PostgresqlStateStore, postgresqlStateFields } from "../clients/postgresql-state.ts";
 import { migrate, rowNumbers, tableName } from "../clients/postgresql-tables.ts";
 
@@ -53,10 +54,7 @@ const columns: Omit<Layout, "table" | "metadataTable" | "cleanupKey"> = {
   expiryColumn: "expiredate",
   updatedColumn: "updatedate",
   written: { value: "$2::text::jsonb", isbinary: "$3" },
-  valueOf({ value, is_binary }) {
-    const text = value as string;
-    return is_binary ? Buffer.from(JSON.parse(text) as string, "base64") : Buffer.from(withoutSpaces(text));
-  },
+  valueOf: ({ value, is_binary }) => bytesOfJson(value as string, is_binary === true),
   storedForm,
   etagIs: (parameter) => `xmin = ${parameter}::text::xid`,
   checkedEtag(etag) {
@@ -65,52 +63,3 @@ const columns: Omit<Layout, "table" | "metadataTable" | "cleanupKey"> = {
     return etag;
   },
 };
-
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
-/** JSON is kept as such when the server gives it back as it was; all else as base64, as Dapr does. */
-function storedForm({ value, contentType = "" }: SetRequest): Value[] {
-  if (/^application\/([\w.+-]+\+)?json\b/i.test(contentType)) {
-    try {
-      const text = decoder.decode(value);
-      if (isKept(text)) return [text, false];
-    } catch {
-      // Not UTF-8, whatever its type says.
-    }
-  }
-  return [JSON.stringify(Buffer.from(value).toString("base64")), true];
-}
-
-/** `jsonb` sorts the names of an object, drops spaces and repetitions, and knows no U+0000. */
-function isKept(text: string): boolean {
-  return !text.includes("\\u0000") && text.isWellFormed() && canonical(JSON.parse(text)) === text;
-}
-
-function canonical(value: unknown): string | undefined {
-  if (typeof value === "number") return plainNumber.test(String(value)) ? String(value) : undefined;
-  if (typeof value === "string") return value.isWellFormed() ? JSON.stringify(value) : undefined;
-  if (typeof value !== "object" || value === null) return JSON.stringify(value);
-  if (Array.isArray(value)) return joined("[", value.map(canonical), "]");
-  const names = Object.keys(value).sort(byLengthAndBytes);
-  const members = names.map((name) => {
-    const member = canonical((value as Record<string, unknown>)[name]);
-    return name.isWellFormed() && member !== undefined ? `${JSON.stringify(name)}:${member}` : undefined;
-  });
-  return joined("{", members, "}");
-}
-
-const plainNumber = /^-?\d+(\.\d+)?$/;
-
-function joined(begin: string, parts: (string | undefined)[], end: string): string | undefined {
-  return parts.includes(undefined) ? undefined : begin + parts.join(",") + end;
-}
-
-function byLengthAndBytes(one: string, other: string): number {
-  const [first, second] = [Buffer.from(one), Buffer.from(other)];
-  return first.length - second.length || first.compare(second);
-}
-
-/** The server writes spaces after colons and commas. */
-function withoutSpaces(json: string): string {
-  return json.replace(/("(?:[^"\\]|\\.)*")|\s+/g, "$1");
-}

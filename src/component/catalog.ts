@@ -7,6 +7,7 @@ export type ComponentLoader = () => Promise<{ default: ComponentDefinition }>;
 /** Every built-in component by type and version. */
 export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "bindings.http/v1": () => import("../components/bindings/http.ts"),
+  "bindings.kafka/v1": () => import("../components/bindings/kafka.ts"),
   "bindings.mysql/v1": () => import("../components/bindings/mysql.ts"),
   "bindings.postgresql/v1": () => import("../components/bindings/postgresql.ts"),
   "configuration.postgresql/v1": () => import("../components/configuration/postgresql.ts"),

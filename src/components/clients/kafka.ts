@@ -109,7 +109,9 @@ export class KafkaLink {
   /** As the protocol has it, or after a moment without. */
   async leave(client: Base): Promise<void> {
     client.on("error", () => undefined);
+    const connections = [...client.connections].map(([, connection]) => connection);
     await this.inTime(client.close(), closeMs).catch(() => undefined);
+    for (const { socket } of connections) socket?.destroy();
     destroy(client.connections);
   }
 

@@ -1,4 +1,5 @@
 import { actorErrors } from "./faults/actors.ts";
+import { conversationErrors } from "./faults/conversation.ts";
 import { cryptoErrors } from "./faults/crypto.ts";
 import { Code, fault } from "./faults/fault.ts";
 import { idempotencyErrors } from "./faults/idempotency.ts";
@@ -411,4 +412,5 @@ export const errors = {
   ...actorErrors,
   ...idempotencyErrors,
   ...cryptoErrors,
+  ...conversationErrors,
 } as const;

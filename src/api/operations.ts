@@ -19,6 +19,7 @@ import {
   unsubscribeConfiguration,
   unsubscribeConfigurationHttp,
 } from "./configuration.ts";
+import { conversationOperations } from "./conversation.ts";
 import { cryptoOperations } from "./crypto.ts";
 import { electionOperations } from "./election.ts";
 import { healthz, healthzOutbound } from "./health.ts";
@@ -76,6 +77,7 @@ const daprOperations: Operation[] = [
   unlock,
   ...cryptoOperations,
   ...subtleCryptoOperations,
+  ...conversationOperations,
   invokeActor,
   invokeActorHttp,
   subscribeActorEvents,

@@ -39,6 +39,7 @@ const families: Record<TargetKind, string> = {
   configuration: "configuration",
   lock: "lock",
   crypto: "crypto",
+  conversation: "conversation",
   bindings: "output_binding",
 };
 

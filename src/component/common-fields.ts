@@ -45,6 +45,7 @@ export const commonFields: Record<ComponentKind, Fields> = {
   configuration: {},
   lock: { keyPrefix: text({ description: "appid, name, namespace, none, or a text put before each lock" }) },
   crypto: {},
+  conversation: {},
   bindings: {
     direction: text({ description: "input, output, or both" }),
     route: text({ description: "path of the app that gets the events; by default the component's name" }),

@@ -2,6 +2,7 @@ import type { Edges } from "../edges/edges.ts";
 import type { Log } from "../telemetry/telemetry.ts";
 import type { Binding } from "./binding.ts";
 import type { ConfigurationStore } from "./configuration-store.ts";
+import type { Conversation } from "./conversation.ts";
 import type { CryptoProvider } from "./crypto-provider.ts";
 import type { Fields, Options } from "./fields.ts";
 import type { HttpMiddleware } from "./http-middleware.ts";
@@ -18,6 +19,7 @@ export interface ComponentKinds {
   configuration: ConfigurationStore;
   lock: LockStore;
   crypto: CryptoProvider;
+  conversation: Conversation;
   bindings: Binding;
   middleware: HttpMiddleware;
 }

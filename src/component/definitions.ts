@@ -40,12 +40,13 @@ const kindNames: Record<string, string> = {
   configuration: "configuration store",
   lock: "lock store",
   crypto: "crypto provider",
+  conversation: "conversation component",
   bindings: "binding",
   middleware: "middleware",
 };
 
 /** Kinds of Dapr whose blocks mecha does not have yet. */
-const missingKinds = new Set(["conversation", "nameresolution", "workflow"]);
+const missingKinds = new Set(["nameresolution", "workflow"]);
 
 function unknownType(type: string, version: string, known: string[]): string {
   const kind = type.split(".", 1)[0] ?? "";

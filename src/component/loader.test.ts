@@ -165,8 +165,8 @@ const failing: [string, ComponentResource, string][] = [
   ["an unknown kind", resource("a", "satte.redis"), "incorrect type satte.redis"],
   [
     "a kind to come",
-    resource("a", "conversation.openai"),
-    "components of kind conversation are not implemented",
+    resource("a", "nameresolution.consul"),
+    "components of kind nameresolution are not implemented",
   ],
   ["a wrong value", resource("a", "lock.probe", [{ name: "fails", value: "x" }]), 'got "x" (a.yaml:4:1)'],
   [

@@ -16,6 +16,7 @@ const categories: readonly [start: string, category: string][] = [
   ["ERR_TRY_LOCK", "lock"],
   ["ERR_UNLOCK", "lock"],
   ["ERR_CRYPTO", "crypto"],
+  ["ERR_CONVERSATION", "conversation"],
   ["ERR_DIRECT_INVOKE", "service-invocation"],
   ["ERR_INVOKE_OUTPUT", "binding"],
   ["ERR_HEALTH", "health"],

@@ -13,7 +13,16 @@ const blocksOf: Record<RateLimitTarget["kind"], Blocks> = {
   App: { inbound: [], outbound: ["invoke", "grpc"] },
   Component: {
     inbound: ["deliver", "input"],
-    outbound: ["state", "publish", "bindings", "secretstores", "configuration", "lock", "crypto"],
+    outbound: [
+      "state",
+      "publish",
+      "bindings",
+      "secretstores",
+      "configuration",
+      "lock",
+      "crypto",
+      "conversation",
+    ],
   },
   Topic: { inbound: ["deliver"], outbound: ["publish"] },
   Workflow: { inbound: ["workflow"], outbound: [] },

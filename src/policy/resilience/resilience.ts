@@ -14,6 +14,7 @@ const kindNames = {
   configuration: "Configuration",
   lock: "Lock",
   crypto: "Crypto",
+  conversation: "Conversation",
   bindings: "Binding",
 } as const;
 export type ResilientKind = keyof typeof kindNames;

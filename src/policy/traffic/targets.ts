@@ -25,6 +25,7 @@ const kindsOfBlock: Readonly<Record<Block, readonly Kind[]>> = {
   configuration: ["Component"],
   lock: ["Component"],
   crypto: ["Component"],
+  conversation: ["Component"],
   actor: ["ActorType"],
   activity: ["Activity"],
   workflow: [],

@@ -26,6 +26,7 @@ export const blocks = [
   "configuration",
   "lock",
   "crypto",
+  "conversation",
 ] as const;
 export type Block = (typeof blocks)[number];
 

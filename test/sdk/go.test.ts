@@ -25,6 +25,7 @@ const checks = [
   "configuration-subscribe",
   "lock",
   "crypto",
+  "conversation",
   "metadata",
 ];
 const wanted = {

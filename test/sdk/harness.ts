@@ -5,6 +5,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { bunPath } from "../../scripts/install.mjs";
+import { type ModelServer, serveOpenAi, startModelServer } from "../contract/model-server.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const deadlineMs = 60_000;
@@ -50,6 +51,8 @@ class SdkRun {
   private readonly folder: string;
   private readonly data: string;
   private readonly children: ChildProcess[] = [];
+  /** Of the component `gpt`. */
+  private model: ModelServer | undefined;
 
   constructor(program: SdkProgram, folder: string) {
     this.program = program;
@@ -58,7 +61,8 @@ class SdkRun {
   }
 
   async execute(): Promise<SdkResult> {
-    this.writeFiles();
+    this.model = await startModelServer(serveOpenAi);
+    this.writeFiles(this.model.url);
     const style = this.program.sidecars ? ["--sidecars"] : [];
     this.spawnMecha(["run", "-f", join(this.folder, "mecha.yaml"), ...style]);
     await this.cli(["configuration", "set", "sdk-item", "one"]);
@@ -69,6 +73,7 @@ class SdkRun {
   }
 
   async stop(): Promise<void> {
+    this.model?.close();
     for (const child of this.children) {
       if (child.exitCode !== null || child.signalCode !== null) continue;
       const ended = new Promise((done) => child.once("exit", done));
@@ -87,16 +92,21 @@ class SdkRun {
     return this.program.hasOtherApp ? ["other"] : [];
   }
 
-  private writeFiles(): void {
+  private writeFiles(modelUrl: string): void {
     const resources = join(this.folder, "resources");
     mkdirSync(resources, { recursive: true });
     const secrets = join(this.folder, "secrets.json");
     writeFileSync(secrets, JSON.stringify({ "sdk-secret": "hush", nested: { inner: "deep" } }));
-    writeFileSync(join(resources, "secrets.yaml"), secretStore(secrets));
     const keys = join(this.folder, "keys");
     mkdirSync(keys);
     writeFileSync(join(keys, "sdk-key"), randomBytes(32));
-    writeFileSync(join(resources, "vault.yaml"), vault(keys));
+    const components = [
+      component("filesecrets", "secretstores.local.file", { secretsFile: secrets }),
+      component("vault", "crypto.dapr.localstorage", { path: keys }),
+      component("echo", "conversation.echo", {}),
+      component("gpt", "conversation.openai", { key: "secret-key", endpoint: modelUrl }),
+    ];
+    writeFileSync(join(resources, "components.yaml"), components.join("\n---\n"));
     const { roles, folder = this.folder, appHealthCheck = false, hasOtherApp = false } = this.program;
     for (const file of this.program.resources ?? []) copyFileSync(file, join(resources, basename(file)));
     const apps = Object.entries({ ...roles, client: undefined }).filter(
@@ -220,30 +230,8 @@ function appEntry(role: string, command: string[], folder: string, healthCheck: 
 `;
 }
 
-function vault(folder: string): string {
-  return `apiVersion: dapr.io/v1alpha1
-kind: Component
-metadata:
-  name: vault
-spec:
-  type: crypto.dapr.localstorage
-  version: v1
-  metadata:
-    - name: path
-      value: ${folder}
-`;
-}
-
-function secretStore(file: string): string {
-  return `apiVersion: dapr.io/v1alpha1
-kind: Component
-metadata:
-  name: filesecrets
-spec:
-  type: secretstores.local.file
-  version: v1
-  metadata:
-    - name: secretsFile
-      value: ${file}
-`;
+function component(name: string, type: string, metadata: Record<string, string>): string {
+  const items = Object.entries(metadata).map(([key, value]) => ({ name: key, value }));
+  const spec = { type, version: "v1", metadata: items };
+  return JSON.stringify({ apiVersion: "dapr.io/v1alpha1", kind: "Component", metadata: { name }, spec });
 }

@@ -28,6 +28,7 @@ const checks = [
   "configuration-subscribe",
   "lock",
   "crypto",
+  "conversation",
   "metadata",
   "asyncio",
 ];

@@ -61,6 +61,7 @@ func runChecks() error {
 		{"configuration-subscribe", run.configurationSubscribe},
 		{"lock", run.lock},
 		{"crypto", run.crypto},
+		{"conversation", run.conversation},
 		{"metadata", run.metadata},
 	} {
 		check(each.name, each.work)

@@ -19,6 +19,16 @@ from dapr.clients.grpc._request import TransactionalStateOperation, TransactionO
 from dapr.clients.grpc._response import TopicEventResponse, UnlockResponseStatus
 from dapr.clients.grpc._state import Concurrency, StateItem, StateOptions
 from dapr.clients.grpc.client import DaprGrpcClient
+from dapr.clients.grpc.conversation import (
+    ConversationInputAlpha2,
+    ConversationMessage,
+    ConversationMessageOfAssistant,
+    ConversationTools,
+    ConversationToolsFunction,
+    create_system_message,
+    create_tool_message,
+    create_user_message,
+)
 
 STORE = "statestore"
 first_write = StateOptions(concurrency=Concurrency.first_write)
@@ -48,6 +58,7 @@ def run() -> None:
         check("configuration-subscribe", lambda: configuration_subscribe(client))
         check("lock", lambda: lock(client))
         check("crypto", lambda: crypto(client))
+        check("conversation", lambda: conversation(client))
         check("metadata", lambda: metadata(client))
     check("asyncio", lambda: asyncio.run(with_asyncio()))
 
@@ -283,6 +294,36 @@ def crypto(client: DaprClient) -> None:
         except grpc.RpcError:
             continue
         raise AssertionError(f"a changed document of {size} bytes was taken")
+
+
+def conversation(client: DaprClient) -> None:
+    def answer(component: str, messages: list, **options):
+        inputs = [ConversationInputAlpha2(messages=messages, scrub_pii=True)]
+        return client.converse_alpha2(component, inputs, **options).outputs[0]
+
+    said = answer("echo", [create_user_message("write to me@example.com")])
+    same(said.choices[0].message.content, "write to <EMAIL_ADDRESS>")
+    same(said.usage.total_tokens, 6)
+
+    schema = {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]}
+    tool = ConversationTools(function=ConversationToolsFunction("weather", "of a place", schema))
+    messages = [create_system_message("be brief"), create_user_message("how is the weather?")]
+    called = answer("gpt", messages, tools=[tool], tool_choice="required", temperature=0.5).choices[0]
+    same(called.finish_reason, "tool_calls")
+    function = called.message.tool_calls[0].function
+    same((function.name, json.loads(function.arguments)), ("weather", {"place": "Zürich"}))
+    result = create_tool_message(called.message.tool_calls[0].id, "weather", "sun")
+    messages += [*said_by(called), result]
+    same(answer("gpt", messages, tools=[tool]).choices[0].message.content, "You said: sun")
+    try:
+        answer("nobody", messages)
+    except grpc.RpcError:
+        return
+    raise AssertionError("a component that is not there answered")
+
+
+def said_by(choice) -> list:
+    return [ConversationMessage(of_assistant=ConversationMessageOfAssistant(tool_calls=choice.message.tool_calls))]
 
 
 def metadata(client: DaprClient) -> None:

@@ -73,6 +73,8 @@ test.each([
   ["{ actors: [Cat], methods: [feed] }", "actors"],
   ["{ secrets: [db] }", "secrets"],
   ["{ locks: [l] }", "locks"],
+  ["{ cryptoKeys: [k], cryptoProviders: [vault] }", "crypto"],
+  ["{ conversations: [gpt] }", "conversation"],
   ["{ methods: [GET] }", "call"],
 ])("the operation %s speaks of %s", async (operation, subject) => {
   const spec = (await read(`{ rules: [{ to: [{ operation: ${operation} }] }] }`)) as {

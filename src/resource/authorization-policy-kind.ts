@@ -104,6 +104,8 @@ const subjects: Record<Exclude<OperationSubject, "component">, { names: string[]
   secrets: { names: ["secretStores", "secrets"], more: [] },
   configuration: { names: ["configurationStores"], more: ["keys"] },
   locks: { names: ["lockStores", "locks"], more: [] },
+  crypto: { names: ["cryptoProviders", "cryptoKeys"], more: [] },
+  conversation: { names: ["conversations"], more: [] },
 };
 const operationFields = [
   ...new Set(Object.values(subjects).flatMap(({ names, more }) => [...names, ...more])),

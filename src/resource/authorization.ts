@@ -10,6 +10,8 @@ export const operationSubjects = [
   "secrets",
   "configuration",
   "locks",
+  "crypto",
+  "conversation",
   "component",
 ] as const;
 export type OperationSubject = (typeof operationSubjects)[number];

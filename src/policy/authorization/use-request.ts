@@ -14,6 +14,8 @@ export const subjectOfBlock: Readonly<Partial<Record<Block, Subject>>> = {
   secretstores: "secrets",
   configuration: "configuration",
   lock: "locks",
+  crypto: "crypto",
+  conversation: "conversation",
 };
 
 const targetFields: Readonly<Partial<Record<Subject, string>>> = {
@@ -24,6 +26,8 @@ const targetFields: Readonly<Partial<Record<Subject, string>>> = {
   secrets: "secretStores",
   configuration: "configurationStores",
   locks: "lockStores",
+  crypto: "cryptoProviders",
+  conversation: "conversations",
 };
 const nameFields: Readonly<Partial<Record<Subject, string>>> = {
   state: "keys",
@@ -32,6 +36,7 @@ const nameFields: Readonly<Partial<Record<Subject, string>>> = {
   secrets: "secrets",
   configuration: "keys",
   locks: "locks",
+  crypto: "cryptoKeys",
 };
 
 export interface UseOfPlace {

@@ -29,6 +29,7 @@ export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "pubsub.in-memory/v1": () => import("../components/pubsub/in-memory.ts"),
   "pubsub.jetstream/v1": () => import("../components/pubsub/jetstream.ts"),
   "pubsub.kafka/v1": () => import("../components/pubsub/kafka.ts"),
+  "pubsub.pulsar/v1": () => import("../components/pubsub/pulsar.ts"),
   "pubsub.rabbitmq/v1": () => import("../components/pubsub/rabbitmq.ts"),
   "pubsub.redis/v1": () => import("../components/pubsub/redis.ts"),
   "secretstores.local.env/v1": () => import("../components/secretstores/local.env.ts"),

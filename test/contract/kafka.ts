@@ -1,7 +1,6 @@
 // A real Kafka for the contract suites: one broker for a file of tests.
 import type { ComponentDefinition, ComponentKind } from "../../src/component/component.ts";
 import { parseOptions } from "../../src/component/parse-options.ts";
-import type { PubSub } from "../../src/component/pubsub.ts";
 import { type Service, startService } from "../services.ts";
 
 export interface TestKafka {
@@ -26,22 +25,5 @@ export async function startKafka(options: Record<string, string> = {}): Promise<
       return parseOptions(definition as ComponentDefinition<ComponentKind>, values).options as O;
     },
     stop: () => server.stop(),
-  };
-}
-
-/** The topics of the contract have the same names in every test: on the broker each test has its own. */
-export function withPrefix(pubsub: PubSub, prefix: string): PubSub {
-  const { bulkPublish } = pubsub;
-  return {
-    features: pubsub.features,
-    publish: (message) => pubsub.publish({ ...message, topic: prefix + message.topic }),
-    ...(bulkPublish && {
-      bulkPublish: (topic, entries) => bulkPublish.call(pubsub, prefix + topic, entries),
-    }),
-    subscribe: (request, handler) =>
-      pubsub.subscribe({ ...request, topic: prefix + request.topic }, (message) =>
-        handler({ ...message, topic: message.topic.slice(prefix.length) }),
-      ),
-    close: () => pubsub.close(),
   };
 }

@@ -6,7 +6,8 @@ import { partitionOfKey } from "../../src/components/clients/kafka-record.ts";
 import kafka from "../../src/components/pubsub/kafka.ts";
 import { type Authority, createAuthority } from "../scenario/tls-fixture.ts";
 import { componentHost, eventually } from "./component-host.ts";
-import { startKafka, type TestKafka, withPrefix } from "./kafka.ts";
+import { startKafka, type TestKafka } from "./kafka.ts";
+import { prefixedTopics } from "./prefixed-topics.ts";
 import { pubsubContract, subscription } from "./pubsub.ts";
 
 let server: TestKafka;
@@ -37,14 +38,14 @@ for (const partitions of [1, 4]) {
       const prefix = `test-${number++}.`;
       const topics = ["topic", "one", "two"].map((name) => prefix + name);
       await admin.createTopics({ topics, partitions, replicas: 1 });
-      let pubsub = withPrefix(await open(), prefix);
+      let pubsub = prefixedTopics(await open(), prefix);
       return {
         get pubsub() {
           return pubsub;
         },
         async reopen() {
           await pubsub.close();
-          pubsub = withPrefix(await open(), prefix);
+          pubsub = prefixedTopics(await open(), prefix);
           return pubsub;
         },
         close: () => pubsub.close(),

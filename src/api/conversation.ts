@@ -23,6 +23,7 @@ import {
 import type { ChatAnswer, ChatRequest } from "../component/conversation.ts";
 import { errors, Fault } from "../errors.ts";
 import { after } from "../kit/after.ts";
+import { type AttemptEnd, signalOf } from "../kit/cancellation.ts";
 import { Dapr } from "../wire/dapr/proto/runtime/v1/dapr_pb.js";
 import type { AppScope, Call } from "./call.ts";
 import { outputsOf, readAlpha1, readAlpha2 } from "./conversation-messages.ts";
@@ -82,7 +83,9 @@ function conversationTarget(app: AppScope, name: string): Target<"conversation">
 
 async function ask(target: Target<"conversation">, request: ChatRequest, call: Call): Promise<ChatAnswer> {
   try {
-    return await target.run("converse", () => target.component.converse(request, call.signal), call);
+    const attempt = (ended?: AbortSignal | AttemptEnd) =>
+      target.component.converse(request, signalOf(ended) ?? call.signal);
+    return await target.run("converse", attempt, call);
   } catch (error) {
     if (error instanceof Fault) throw error;
     throw errors.CONVERSATION_INVOKE(target.name, (error as Error).message, { cause: error });

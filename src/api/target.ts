@@ -1,5 +1,6 @@
 import type { ComponentKind, ComponentKinds } from "../component/component.ts";
 import type { LoadedComponent } from "../component/components.ts";
+import type { AttemptEnd } from "../kit/cancellation.ts";
 import { ComponentMeter } from "../policy/component-meter.ts";
 import type { ResiliencePolicy } from "../policy/resilience/policy.ts";
 import type { Block, GivenAnswer } from "../policy/use/layer.ts";
@@ -13,8 +14,11 @@ export interface Target<K extends TargetKind> {
   readonly component: ComponentKinds[K];
   readonly loaded: LoadedComponent<K>;
   /** Calls the component inside the layers of the target side: a meter around all attempts, the policies around each. */
-  run<T>(operation: string, work: () => Promise<T>, call: TargetCall, more?: RunDetails<T>): Promise<T>;
+  run<T>(operation: string, work: Attempt<T>, call: TargetCall, more?: RunDetails<T>): Promise<T>;
 }
+
+/** One try. It is told how it ends when a policy may end it; else it lasts as long as it likes. */
+type Attempt<T> = (ended?: AbortSignal | AttemptEnd) => Promise<T>;
 
 /** Of the call on whose behalf a component is used; what mecha does by itself has only the signal. */
 export type TargetCall = Pick<Call, "signal"> & Partial<Pick<Call, "header" | "setReplyHeader">>;
@@ -110,7 +114,7 @@ export function throwAnswer(call: TargetCall, { fault, headers = [] }: GivenAnsw
 
 interface Governed<T> extends RunDetails<T> {
   operation: string;
-  work: () => Promise<T>;
+  work: Attempt<T>;
   call: TargetCall;
 }
 

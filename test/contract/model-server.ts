@@ -8,6 +8,8 @@ export interface ModelServer {
   url: string;
   /** What it was asked, in order. */
   requests: { path: string; headers: IncomingHttpHeaders; body: Json }[];
+  /** Callers that left before they had an answer. */
+  abandoned: number;
   /** In the place of the next answers. */
   answer: ((body: Json) => { status?: number; text: string } | "silence") | undefined;
   close(): void;
@@ -28,6 +30,9 @@ export async function startModelServer(
     for await (const chunk of request) text += chunk;
     const body = JSON.parse(text) as Json;
     state.requests.push({ path: request.url ?? "", headers: request.headers, body });
+    response.once("close", () => {
+      if (!response.writableEnded) state.abandoned++;
+    });
     const given = state.answer?.(body);
     if (given === "silence") return;
     const reply = given ?? answerOf(() => serve(body, request.headers));
@@ -37,6 +42,7 @@ export async function startModelServer(
   const state: ModelServer = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
     requests: [],
+    abandoned: 0,
     answer: undefined,
     close() {
       server.closeAllConnections();

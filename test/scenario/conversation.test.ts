@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { createGrpcClient } from "../../src/net/grpc/client.ts";
 import { GrpcError } from "../../src/net/grpc/types.ts";
-import { startMecha, type TestMecha } from "../../src/testing/index.ts";
+import { startMecha, type TestMecha, until } from "../../src/testing/index.ts";
 import { Dapr } from "../../src/wire/dapr/proto/runtime/v1/dapr_pb.js";
 import { type ModelServer, serveOpenAi, startModelServer } from "../contract/model-server.ts";
 
@@ -21,8 +21,13 @@ const component = (name: string, type: string, metadata: Record<string, string>)
 const retries = JSON.stringify({
   ...{ apiVersion: "dapr.io/v1alpha1", kind: "Resiliency", metadata: { name: "r" } },
   spec: {
-    policies: { retries: { again: { policy: "constant", duration: "1ms", maxRetries: 2 } } },
-    targets: { components: { gpt: { outbound: { retry: "again" } } } },
+    policies: {
+      timeouts: { short: "50ms" },
+      retries: { again: { policy: "constant", duration: "1ms", maxRetries: 2 } },
+    },
+    targets: {
+      components: { gpt: { outbound: { retry: "again" } }, slow: { outbound: { timeout: "short" } } },
+    },
   },
 });
 
@@ -32,6 +37,7 @@ beforeAll(async () => {
   const resources = [
     component("echo", "conversation.echo", {}),
     component("gpt", "conversation.openai", gpt),
+    component("slow", "conversation.openai", gpt),
     component("cached", "conversation.openai", { ...gpt, cacheTTL: "10m" }),
     retries,
   ].join("\n---\n");
@@ -206,6 +212,13 @@ describe("the second form of the API", () => {
         message: "failed conversing with component gpt: the model's server answered 401: Incorrect API key",
       },
     ]);
+  });
+
+  test("is given up on when its time is over, at the model's server too", async () => {
+    model.answer = () => "silence";
+    const { abandoned } = model;
+    expect((await converse("slow", { inputs: [{ messages: [says("hi")] }] })).status).toBe(500);
+    await until(() => model.abandoned > abandoned, "the request has ended");
   });
 
   test("is served over gRPC", async () => {

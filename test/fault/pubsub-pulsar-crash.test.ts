@@ -12,5 +12,5 @@ pubsubFaults({
   },
   // A fresh broker takes a second and more for its first topic.
   hasty: { timeout: "5s" },
-  kills: 2,
+  kills: 1,
 });

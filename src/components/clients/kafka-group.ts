@@ -83,7 +83,7 @@ class GroupSession {
   #assigning: Promise<void> = Promise.resolve();
   #assignment: KafkaAssignment | undefined;
   #topicId = "";
-  #isEnded = false;
+  readonly #over = new AbortController();
 
   private constructor(link: KafkaLink, request: ReadRequest, handled: Map<string, bigint>) {
     this.#link = link;
@@ -125,7 +125,7 @@ class GroupSession {
   /** Waits for the handlers at work. */
   async close(): Promise<void> {
     this.#finish(undefined);
-    await this.#assigning;
+    await this.#link.inTime(this.#assigning, commitMs).catch(() => undefined);
     await this.#stopAssignment(true);
     // The others of the group need not wait for the end of this session.
     const left = new Promise((done) => this.#consumer.leaveGroup(true, done));
@@ -137,16 +137,14 @@ class GroupSession {
     const consumer = this.#consumer;
     const { topic } = this.#request;
     consumer.on("error", (error: Error) => {
-      if (this.#link.module.findErrorBy(error, "needsRejoin", true))
-        this.#join().catch((e: Error) => this.#finish(e));
-      else this.#finish(error);
+      if (!this.#link.module.findErrorBy(error, "needsRejoin", true)) this.#finish(error);
+      else this.#join().catch((reason: Error) => this.#finish(reason));
     });
-    consumer.on("consumer:heartbeat:stalled", () => this.#finish(new Error("no heartbeat was answered")));
-    consumer.on("consumer:group:join", () => {
-      this.#assigning = this.#assigning
-        .then(() => this.#assign())
-        .catch((error: Error) => this.#finish(error));
+    consumer.on("consumer:heartbeat:stalled", () => {
+      for (const [, { socket }] of consumer.connections) socket?.destroy();
+      this.#assignAgain(new Error("no heartbeat was answered"));
     });
+    consumer.on("consumer:group:join", () => this.#assignSoon(async () => {}));
     consumer.topics.track(topic);
     await this.#retried(() =>
       consumer.metadata({ topics: [topic], autocreateTopics: true, retries: topicRetries }),
@@ -170,24 +168,46 @@ class GroupSession {
       } catch (error) {
         const { findErrorBy } = this.#link.module;
         const mayPass =
-          findErrorBy(error as Error, "needsRejoin", true) ?? findErrorBy(error as Error, "canRetry", true);
+          findErrorBy(error as Error, "needsRejoin", true) !== null ||
+          findErrorBy(error as Error, "canRetry", false) === null;
         const pauseMs = this.#link.pauseMs(Math.min(tries, 2));
         const isOver =
           this.#isEnded || tries >= joinTries || surroundings.edges.clock.monotonicMs() + pauseMs > endMs;
         if (!mayPass || isOver) throw error;
-        await this.#link.pause(pauseMs);
+        await this.#link.pause(pauseMs, this.#over.signal);
       }
     }
   }
 
+  /** The brokers are away for a while: it stays a member, and goes on where it was. */
+  #assignAgain(error: Error): void {
+    const { log } = this.#link.surroundings;
+    if (!this.#isEnded)
+      log.warn({ error, topic: this.#request.topic }, "messages can not be read; trying again");
+    this.#assignSoon(async () => {
+      await this.#stopAssignment();
+      await this.#link.pause(this.#link.pauseMs(1), this.#over.signal);
+    });
+  }
+
+  #assignSoon(before: () => Promise<void>): void {
+    this.#assigning = this.#assigning
+      .then(before)
+      .then(() => this.#assign())
+      .catch((error: Error) => this.#finish(error));
+  }
+
   async #assign(): Promise<void> {
-    await this.#stopAssignment(false);
+    await this.#stopAssignment();
     if (this.#isEnded) return;
     const positions = await this.#retried(() => this.#positions());
     if (this.#isEnded) return;
     const assignment = new KafkaAssignment({
       ...{ link: this.#link, consumer: this.#consumer, request: this.#request },
-      ...{ topicId: this.#topicId, positions, failed: (error) => this.#finish(error) },
+      ...{ topicId: this.#topicId, positions },
+      failed: (error) => {
+        if (this.#assignment === assignment) this.#assignAgain(error);
+      },
     });
     this.#assignment = assignment;
     // Where a new group begins must outlive a crash: what is published meanwhile is for it too.
@@ -196,7 +216,7 @@ class GroupSession {
     });
   }
 
-  async #stopAssignment(isLast: boolean): Promise<void> {
+  async #stopAssignment(isLast = false): Promise<void> {
     const assignment = this.#assignment;
     this.#assignment = undefined;
     if (assignment === undefined) return;
@@ -211,7 +231,7 @@ class GroupSession {
     const consumer = this.#consumer;
     const partitions = consumer.assignments?.find((one) => one.topic === topic)?.partitions ?? [];
     if (partitions.length === 0) return [];
-    const metadata = await this.#link.inTime(consumer.metadata({ topics: [topic] }));
+    const metadata = await this.#link.inTime(consumer.metadata({ topics: [topic], forceUpdate: true }));
     const known = metadata.topics.get(topic);
     if (known === undefined) throw new Error(`the topic ${topic} is not there`);
     this.#topicId = known.id;
@@ -236,8 +256,12 @@ class GroupSession {
     });
   }
 
+  get #isEnded(): boolean {
+    return this.#over.signal.aborted;
+  }
+
   #finish(error: Error | undefined): void {
-    this.#isEnded = true;
+    this.#over.abort();
     this.#end.resolve(error);
   }
 }

@@ -99,7 +99,9 @@ function createTarget<K extends TargetKind>(app: AppScope, loaded: LoadedCompone
       const attempts = isPlain
         ? work
         : () => governed({ resilience, placed }, { operation, work, call, ...more });
-      return meter === undefined ? attempts() : measured(meter, operation, attempts);
+      // As Dapr counts: a model has one operation.
+      const counted = loaded.kind === "conversation" ? "" : operation;
+      return meter === undefined ? attempts() : measured(meter, counted, attempts);
     },
   };
 }

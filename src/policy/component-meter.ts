@@ -25,6 +25,7 @@ export class ComponentMeter {
     this.#labels = labels;
   }
 
+  /** An empty operation is no label. */
   record(operation: string, isSuccess: boolean, tookMs: number): void {
     const known = isSuccess ? this.#succeeded : this.#failed;
     let cells = known.get(operation);
@@ -38,7 +39,10 @@ export class ComponentMeter {
 
   #bind(operation: string, isSuccess: boolean): Cells {
     const { family, appId, namespace, component } = this.#labels;
-    const labels = { app_id: appId, component, namespace, operation, success: String(isSuccess) };
+    const labels = {
+      ...{ app_id: appId, component, namespace, success: String(isSuccess) },
+      ...(operation !== "" && { operation }),
+    };
     return {
       count: this.#metrics.counter(`component_${family}_count`, labels),
       latencies: this.#metrics.histogram(`component_${family}_latencies`, labels),

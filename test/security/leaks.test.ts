@@ -25,6 +25,8 @@ const secrets = {
   binding: canary("binding"),
   endpoint: canary("endpoint"),
   vault: canary("vault"),
+  model: canary("model"),
+  jwk: canary("jwk"),
 };
 /** Contents of messages: for apps and stores alone. */
 const payload = canary("payload");
@@ -76,6 +78,30 @@ spec:
     - { name: securityToken, secretKeyRef: { name: binding, key: binding } }
     - { name: securityTokenHeader, value: X-Hook-Key }
 auth: { secretStore: vault }
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: { name: gpt }
+spec:
+  type: conversation.openai
+  version: v1
+  metadata: [{ name: key, value: ${secrets.model} }, { name: endpoint, value: "http://127.0.0.1:${port}/fail" }]
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: { name: claude }
+spec:
+  type: conversation.anthropic
+  version: v1
+  metadata: [{ name: key, value: ${secrets.model} }, { name: endpoint, value: "http://127.0.0.1:${port}" }]
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: { name: keys }
+spec:
+  type: crypto.dapr.jwks
+  version: v1
+  metadata: [{ name: jwks, value: '{"keys":[{"kid":"k","kty":"oct","k":"${secrets.jwk}"}]}' }]
 ---
 apiVersion: dapr.io/v1alpha1
 kind: HTTPEndpoint
@@ -312,6 +338,7 @@ test("SEC-T1: tokens that are nearly right, and overrides of method and URL, are
 });
 
 const state = JSON.stringify([{ key: "k", value: payload }]);
+const said = JSON.stringify({ inputs: [{ messages: [{ ofUser: { content: [{ text: payload }] } }] }] });
 const slow = /redis|postgres|nobody|127\.0\.0\.1|actors/;
 /** Calls that work and calls that fail, of every building block. */
 const calls: [string, string, string?][] = [
@@ -352,6 +379,11 @@ const calls: [string, string, string?][] = [
     JSON.stringify({ resourceId: "r", lockOwner: "o", expiryInSeconds: 5 }),
   ],
   ["GET", "/v1.0/configuration/configstore?key=a"],
+  ["POST", "/v1.0-alpha2/conversation/gpt/converse", said],
+  ["POST", "/v1.0-alpha2/conversation/claude/converse", said],
+  ["PUT", "/v1.0-alpha1/crypto/keys/encrypt", payload],
+  ["PUT", "/v1.0-alpha1/crypto/keys/decrypt", payload],
+  ["POST", "/v1.0-alpha1/subtlecrypto/keys/getkey", JSON.stringify({ name: "k" })],
   ["POST", "/v1.0/actors/Cat/tom/method/feed", payload],
   ["GET", "/v1.0/metadata"],
   ["PUT", "/v1.0/metadata/colour", "red"],
@@ -430,7 +462,7 @@ test("SEC-T2, SEC-L1, SEC-L2: no token, secret or payload gets where it does not
       ...hits(
         "requests outside",
         headersOf(outside),
-        own.filter((one) => one !== secrets.binding && one !== secrets.endpoint),
+        own.filter((one) => ![secrets.binding, secrets.endpoint, secrets.model].includes(one)),
       ),
     ].slice(0, 20),
   ).toEqual([]);

@@ -65,3 +65,14 @@ test("a stream may be as long as it likes, one segment is held of it", async () 
   expect(bytes).toBeGreaterThan(pieces * (segment + 16));
   expect(largest).toBe(segment + 16);
 }, 60_000);
+
+test("a stream that says nothing is ended", async () => {
+  const silent = server.grpc.stream(`/${parent.typeName}/${name}`, { timeoutMs: 60_000 });
+  const failure = await silent.responses[Symbol.asyncIterator]()
+    .next()
+    .catch((error) => error);
+  expect([failure.code, failure.message]).toEqual([
+    3,
+    "invalid request: error waiting for first message: context deadline exceeded",
+  ]);
+}, 20_000);

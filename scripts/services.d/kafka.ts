@@ -1,6 +1,7 @@
 // Kafka in KRaft mode: one node that is broker and controller. Options: settings of the broker, such as
 // `num.partitions`; `advertisedPort` (a proxy's); `user` and `password` add a listener with SASL (PLAIN, SCRAM-SHA-256 and
-// SCRAM-SHA-512); `tlsCa`, `tlsCert` and `tlsKey` (PEM) add one with TLS, and one that wants a client's certificate.
+// SCRAM-SHA-512); `tlsCa`, `tlsCert` and `tlsKey` (PEM) add one with TLS, and one that wants a client's certificate; `jwks`
+// (an address of keys) adds one with bearer tokens for the audience `orders`.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { findTool } from "../build-once.ts";
@@ -43,13 +44,9 @@ export default {
   name: "kafka",
   maven: [`org.apache.kafka:kafka_2.13:${version}`, "org.slf4j:slf4j-nop:1.7.36"],
   async launch({ folder, port, options, freePort, packages, run }) {
-    const { advertisedPort, user, password, tlsCa, tlsCert, tlsKey, ...settings } = options;
-    const [controller, sasl, tls, mtls] = [
-      await freePort(),
-      await freePort(),
-      await freePort(),
-      await freePort(),
-    ];
+    const { advertisedPort, user, password, tlsCa, tlsCert, tlsKey, jwks, ...settings } = options;
+    const [controller, sasl, tls] = [await freePort(), await freePort(), await freePort()];
+    const [mtls, bearer] = [await freePort(), await freePort()];
     const pem = { tlsCa: tlsCa ?? "", tlsCert: tlsCert ?? "", tlsKey: tlsKey ?? "" };
     const listeners: Listener[] = [
       { name: "PLAIN", protocol: "PLAINTEXT", port, settings: {} },
@@ -57,6 +54,7 @@ export default {
       ...(tlsCert === undefined
         ? []
         : [tlsListener("TLS", tls, pem, "none"), tlsListener("MTLS", mtls, pem, "required")]),
+      ...(jwks === undefined ? [] : [bearerListener(bearer, jwks)]),
     ];
     const address = (listener: Listener, at = listener.port) => `${listener.name}://127.0.0.1:${at}`;
     const properties: Record<string, string> = {
@@ -86,11 +84,12 @@ export default {
     const java = findTool("java");
     const light = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"];
     const format = ["kafka.tools.StorageTool", "format", "-t", clusterId, "-c", config, ...users];
-    await run(java, [...light, ...jars, ...format]);
+    const trusted = `-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=${jwks ?? ""}`;
+    await run(java, [...light, trusted, ...jars, ...format]);
     return {
       command: java,
-      args: ["-Xmx256m", ...light, ...jars, "kafka.Kafka", config],
-      details: { sasl, tls, mtls },
+      args: ["-Xmx256m", ...light, trusted, ...jars, "kafka.Kafka", config],
+      details: { sasl, tls, mtls, bearer },
     };
   },
 } satisfies Recipe;
@@ -105,6 +104,21 @@ function saslListener(port: number, user: string, password: string): Listener {
       "listener.name.sasl.plain.sasl.jaas.config": module("plain.Plain", `user_${user}="${password}"`),
       "listener.name.sasl.scram-sha-256.sasl.jaas.config": module("scram.Scram", ""),
       "listener.name.sasl.scram-sha-512.sasl.jaas.config": module("scram.Scram", ""),
+    },
+  };
+}
+
+function bearerListener(port: number, jwks: string): Listener {
+  const security = "org.apache.kafka.common.security.oauthbearer";
+  const prefix = "listener.name.bearer.oauthbearer.sasl";
+  return {
+    ...{ name: "BEARER", protocol: "SASL_PLAINTEXT", port },
+    settings: {
+      "listener.name.bearer.sasl.enabled.mechanisms": "OAUTHBEARER",
+      [`${prefix}.jaas.config`]: `${security}.OAuthBearerLoginModule required ;`,
+      [`${prefix}.server.callback.handler.class`]: `${security}.OAuthBearerValidatorCallbackHandler`,
+      [`${prefix}.oauthbearer.jwks.endpoint.url`]: jwks,
+      [`${prefix}.oauthbearer.expected.audience`]: "orders",
     },
   };
 }

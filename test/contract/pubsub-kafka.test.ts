@@ -5,12 +5,14 @@ import { ServerUnavailable } from "../../src/component/server-unavailable.ts";
 import { partitionOfKey } from "../../src/components/clients/kafka-record.ts";
 import kafka from "../../src/components/pubsub/kafka.ts";
 import { type Authority, createAuthority } from "../scenario/tls-fixture.ts";
+import { type Service, startService } from "../services.ts";
 import { componentHost, eventually } from "./component-host.ts";
 import { startKafka, type TestKafka } from "./kafka.ts";
 import { prefixedTopics } from "./prefixed-topics.ts";
 import { pubsubContract, subscription } from "./pubsub.ts";
 
 let server: TestKafka;
+let provider: Service;
 let admin: Admin;
 let authority: Authority;
 let number = 0;
@@ -18,12 +20,15 @@ beforeAll(async () => {
   authority = createAuthority("brokers");
   const { ca: tlsCa, leaf } = authority;
   const tls = { tlsCa, tlsCert: leaf.cert, tlsKey: leaf.key };
-  server = await startKafka({ "num.partitions": "4", user: "alice", password: "wonderland", ...tls });
+  provider = await startService("oidc-provider");
+  const jwks = `${provider.details.issuer}/jwks`;
+  server = await startKafka({ "num.partitions": "4", user: "alice", password: "wonderland", ...tls, jwks });
   admin = new Admin({ clientId: "test", bootstrapBrokers: [server.broker] });
 }, 240_000);
 afterAll(async () => {
   await admin.close();
   await server.stop();
+  await provider.stop();
 }, 60_000);
 
 const open = (items: Record<string, string> = {}): Promise<PubSub> =>
@@ -222,6 +227,22 @@ describe("pubsub.kafka", () => {
     }
   });
 
+  test("logs in with tokens of an identity provider", async () => {
+    const brokers = `127.0.0.1:${server.server.details.bearer}`;
+    const login = {
+      ...{ brokers, authType: "oidc", disableTls: "true", oidcScopes: "read", oidcClientID: "mecha" },
+      oidcTokenEndpoint: `${provider.details.issuer}/token`,
+    };
+    const extended = { ...login, oidcClientSecret: "secret", oidcExtensions: '{"cluster":"one"}' };
+    await withPubSub(extended, async (pubsub, topic) => {
+      const { seen } = await listen(pubsub, { topic });
+      await pubsub.publish({ ...message, topic });
+      await eventually("it is there", () => seen.length === 1);
+    });
+    const denied = await open({ ...login, oidcClientSecret: "wrong" }).catch((e: Error) => e.message);
+    expect(denied).toContain("/token answered 401");
+  });
+
   test("trusts brokers by their certificate, and shows its own", async () => {
     const { ca: caCert, leaf } = authority;
     const { tls, mtls } = server.server.details;
@@ -249,7 +270,8 @@ describe("pubsub.kafka", () => {
         return (error as Error).message;
       }
     };
-    expect(await said({ authType: "oidc" })).toContain("expected one of none, password, mtls, certificate");
+    expect(await said({ authType: "awsiam" })).toContain("expected one of none, password, mtls, certificate");
+    expect(await said({ authType: "oidc" })).toBe("oidcTokenEndpoint is missing, for authType oidc");
     expect(await said({ authType: "password" })).toBe("saslUsername is missing, for authType password");
     expect(await said({ authType: "certificate" })).toBe("caCert is missing, for authType certificate");
     expect(await said({ authType: "mtls" })).toBe("clientCert and clientKey are missing, for authType mtls");

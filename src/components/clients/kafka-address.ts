@@ -1,13 +1,22 @@
 import type { Options } from "../../component/fields.ts";
 import type { kafkaFields } from "./kafka-fields.ts";
+import { kafkaTokenSource } from "./kafka-token.ts";
 
 export type KafkaSettings = Options<typeof kafkaFields>;
 
 export interface KafkaAddress {
   bootstrapBrokers: { host: string; port: number }[];
   tls?: { ca?: string[]; cert?: string; key?: string; rejectUnauthorized: boolean };
-  sasl?: { mechanism: "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512"; username: string; password: string };
+  sasl?: Sasl;
 }
+
+type Sasl =
+  | { mechanism: "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512"; username: string; password: string }
+  | {
+      mechanism: "OAUTHBEARER";
+      token: () => Promise<string>;
+      oauthBearerExtensions: Record<string, string>;
+    };
 
 const mechanisms = { PLAINTEXT: "PLAIN", "SHA-256": "SCRAM-SHA-256", "SHA-512": "SCRAM-SHA-512" } as const;
 
@@ -23,7 +32,8 @@ export function kafkaAddress(settings: KafkaSettings): KafkaAddress {
   return {
     bootstrapBrokers,
     ...(tls && { tls }),
-    ...(authType === "password" && { sasl: saslOf(settings) }),
+    ...(authType === "password" && { sasl: passwordOf(settings) }),
+    ...(authType === "oidc" && { sasl: bearerOf(settings) }),
   };
 }
 
@@ -39,16 +49,18 @@ function authTypeOf({
   saslPassword,
 }: KafkaSettings): KafkaSettings["authType"] & string {
   if (authType !== undefined) return authType;
-  if (authRequired === undefined) throw new Error("authType is missing: none, password, mtls or certificate");
+  if (authRequired === undefined)
+    throw new Error("authType is missing: none, password, mtls, certificate or oidc");
   if (!authRequired) return "none";
   return saslPassword ? "password" : "mtls";
 }
 
-function saslOf({
-  saslUsername,
-  saslPassword,
-  saslMechanism,
-}: KafkaSettings): NonNullable<KafkaAddress["sasl"]> {
+function bearerOf(settings: KafkaSettings): Sasl {
+  const { token, extensions: oauthBearerExtensions } = kafkaTokenSource(settings);
+  return { mechanism: "OAUTHBEARER", token, oauthBearerExtensions };
+}
+
+function passwordOf({ saslUsername, saslPassword, saslMechanism }: KafkaSettings): Sasl {
   if (!saslUsername) throw new Error("saslUsername is missing, for authType password");
   if (!saslPassword) throw new Error("saslPassword is missing, for authType password");
   return { mechanism: mechanisms[saslMechanism], username: saslUsername, password: saslPassword };

@@ -1,7 +1,7 @@
 import { choice, duration, flag, list, number, text } from "../../component/fields.ts";
 
 const wait = { min: 100, max: 600_000 };
-const notOidc = "log in with password, mtls or certificate";
+const noAssertion = "tokens are got with the client's secret";
 const noRegistry = "values are taken as the bytes they are";
 
 /** What every component on Kafka takes: Dapr's names. */
@@ -12,9 +12,9 @@ export const kafkaFields = {
   }),
   consumerGroup: text({ description: "consumer group; by default the consumerID, and that is the app id" }),
   clientID: text({ description: "what the brokers call this client in their logs", default: "mecha" }),
-  authType: choice(["none", "password", "mtls", "certificate"], {
+  authType: choice(["none", "password", "mtls", "certificate", "oidc"], {
     description:
-      "none: without TLS; password: SASL, over TLS unless disableTls; mtls: with a certificate of the client; certificate: TLS with caCert",
+      "none: without TLS; password: SASL, over TLS unless disableTls; mtls: with a certificate of the client; certificate: TLS with caCert; oidc: with tokens",
   }),
   authRequired: flag({
     description: "older than authType: true is password when there is a saslPassword, else mtls",
@@ -119,11 +119,16 @@ export const kafkaFields = {
     description: "age at which connections are closed",
     missing: "connections are kept until one side closes them",
   }),
-  oidcTokenEndpoint: text({ description: "where tokens are got", missing: notOidc }),
-  oidcClientID: text({ description: "client of the identity provider", missing: notOidc }),
-  oidcClientSecret: text({ description: "its secret", sensitive: true, missing: notOidc }),
-  oidcScopes: text({ description: "scopes of the token", missing: notOidc }),
-  oidcExtensions: text({ description: "extensions of the token", missing: notOidc }),
+  oidcTokenEndpoint: text({ description: "where tokens are got, for authType oidc" }),
+  oidcClientID: text({ description: "client of the identity provider" }),
+  oidcClientSecret: text({ description: "the client's secret", sensitive: true }),
+  oidcScopes: list({ description: "scopes of the token", default: ["openid"] }),
+  oidcExtensions: text({ description: "what else the brokers are told, as a JSON object of texts" }),
+  oidcClientAssertionCert: text({ description: "certificate of the client", missing: noAssertion }),
+  oidcClientAssertionKey: text({ description: "its key", sensitive: true, missing: noAssertion }),
+  oidcResource: text({ description: "resource of the token", missing: noAssertion }),
+  oidcAudience: text({ description: "audience of the assertion", missing: noAssertion }),
+  oidcKid: text({ description: "id of the client's key", missing: noAssertion }),
   schemaRegistryURL: text({ description: "the schema registry", missing: noRegistry }),
   schemaRegistryAPIKey: text({ description: "its key", missing: noRegistry }),
   schemaRegistryAPISecret: text({ description: "its secret", sensitive: true, missing: noRegistry }),

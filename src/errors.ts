@@ -121,6 +121,12 @@ export const errors = {
     Unimplemented,
     (type: string) => `operation type ${type} not supported`,
   ),
+  PUBLISH_OUTBOX: fault(
+    "ERR_PUBLISH_OUTBOX",
+    500,
+    Internal,
+    (why: string) => `error while publishing outbox message: ${why}`,
+  ),
   STATE_TRANSACTION: fault(
     "ERR_STATE_TRANSACTION",
     500,

@@ -26,6 +26,13 @@ const variants: Variant[] = [
       { service: "redis", address: "localhost:6379" },
     ],
   },
+  {
+    name: "postgresql-kafka",
+    servers: [
+      { service: "kafka", address: "localhost:9092" },
+      { service: "postgresql", address: "localhost:5432" },
+    ],
+  },
   { name: "nats", servers: [{ service: "nats", address: "localhost:4222" }] },
 ];
 
@@ -39,7 +46,7 @@ for (const variant of variants) {
     );
     cleanups.push(() => demo.kill());
     const output = await readAll(demo.stdout, async (text) => {
-      if (!text.includes("kill -9 no. 2")) return false;
+      if (!text.includes("kill -9 no. 1")) return false;
       await servers[0]?.kill();
       await servers[0]?.start();
       return true;

@@ -9,6 +9,7 @@ import { noContent } from "./reply.ts";
 import { deleteRequestOf, type Item, setRequestOf, storeFault } from "./state-item.ts";
 import { readItems, readOptions, readTransaction } from "./state-json.ts";
 import { type StateTarget, stateTarget } from "./state-target.ts";
+import { type AskedChange, withOutbox } from "./transaction-outbox.ts";
 
 const group = { name: "state", version: "v1.0" };
 const done = Object.freeze({});
@@ -192,9 +193,10 @@ export const executeStateTransaction = operation(Dapr.method.executeStateTransac
     const transact = requireTransactions(target);
     if (operations.length === 0) return done;
     try {
-      const changes = operations.map(({ operationType, request }) =>
+      const asked = operations.map(({ operationType, request }) =>
         changeOf(target, operationType, request, metadata),
       );
+      const changes = await withOutbox(storeName, asked, call);
       requireRoom(target, changes.length);
       const names = changes.map(({ request }) => request.key);
       await target.run("transaction", () => transact(changes, metadata), call, { names });
@@ -211,13 +213,15 @@ function changeOf(
   type: string,
   item: Item | undefined,
   common: Record<string, string>,
-): StateOperation {
+): AskedChange {
   if (type !== "upsert" && type !== "delete") throw errors.STATE_OPERATION_NOT_SUPPORTED(type);
   if (item === undefined) throw errors.STATE_KEY_MISSING();
   const metadata = { ...common, ...item.metadata };
-  return type === "upsert"
-    ? { kind: "upsert", request: setRequestOf(target, item, metadata) }
-    : { kind: "delete", request: deleteRequestOf(target, item, metadata) };
+  const change: StateOperation =
+    type === "upsert"
+      ? { kind: "upsert", request: setRequestOf(target, item, metadata) }
+      : { kind: "delete", request: deleteRequestOf(target, item, metadata) };
+  return { change, item, metadata };
 }
 
 type Transact = (operations: readonly StateOperation[], metadata: Record<string, string>) => Promise<void>;

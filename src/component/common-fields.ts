@@ -1,8 +1,6 @@
 import type { ComponentKind } from "./component.ts";
 import { choice, type Fields, flag, list, text } from "./fields.ts";
 
-const outbox = "transactions do not publish yet; effects of an Idempotency resource do";
-
 /**
  * Fields that every component of a kind takes because the layer above reads them, not the component: they are known
  * to the loader and to the reference pages, and reach that layer through `LoadedComponent.properties`.
@@ -19,15 +17,15 @@ export const commonFields: Record<ComponentKind, Fields> = {
       description: "an older AES key in hex, still used to decrypt",
       sensitive: true,
     }),
-    outboxPublishPubsub: text({
-      description: "pub/sub component that transactions publish to",
-      missing: outbox,
+    outboxPublishPubsub: text({ description: "pub/sub component that transactions publish to" }),
+    outboxPublishTopic: text({ description: "topic that transactions publish to" }),
+    outboxPubsub: text({
+      description: "pub/sub component where events wait for their commit; by default outboxPublishPubsub",
     }),
-    outboxPublishTopic: text({ description: "topic that transactions publish to", missing: outbox }),
-    outboxPubsub: text({ description: "pub/sub component of the internal outbox topic", missing: outbox }),
     outboxDiscardWhenMissingState: flag({
-      description: "drop outbox messages whose state was not written",
-      missing: outbox,
+      description:
+        "drop an event whose state is not committed after ten seconds; else for an hour it is tried again",
+      default: false,
     }),
   },
   pubsub: {

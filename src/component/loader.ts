@@ -1,3 +1,4 @@
+import type { ClockTimer } from "../edges/clock.ts";
 import type { Edges } from "../edges/edges.ts";
 import type { ComponentResource, MetadataItem, Resource } from "../resource/resource.ts";
 import type { Log, Metrics } from "../telemetry/telemetry.ts";
@@ -17,6 +18,7 @@ import {
   selectComponents,
   type WantedComponent,
 } from "./selection.ts";
+import { isUnreachable } from "./unreachable.ts";
 
 export interface ComponentsOptions {
   definitions: Definitions;
@@ -66,6 +68,9 @@ interface Open {
   print: string;
 }
 
+const laterMs = 500;
+const laterMaxMs = 10_000;
+
 class AppComponents implements ReloadableComponents {
   readonly #options: ComponentsOptions;
   readonly #scope: OpenScope;
@@ -74,14 +79,16 @@ class AppComponents implements ReloadableComponents {
   /** By name, in load order. */
   #open = new Map<string, Open>();
   #applying: Promise<void> = Promise.resolve();
+  /** Components whose server was not there, and may be next time. */
+  readonly #later = new Map<string, ClockTimer>();
   #actorStore: string | undefined;
 
   constructor(options: ComponentsOptions) {
     this.#options = options;
     this.#log = options.log;
-    const { definitions, principal, edges, env, log } = options;
+    const { definitions, principal, edges, env, log, isStrict } = options;
     const secretStoreOf = (wanted: WantedComponent) => this.#secretStore(wanted.secretStore);
-    this.#scope = { definitions, principal, edges, env, log, secretStoreOf };
+    this.#scope = { definitions, principal, edges, env, log, isPatient: !isStrict, secretStoreOf };
   }
 
   find<K extends ComponentKind>(kind: K, name: string): LoadedComponent<K> | undefined {
@@ -131,7 +138,9 @@ class AppComponents implements ReloadableComponents {
   }
 
   async close(): Promise<void> {
+    this.#forgetLater();
     await this.#applying;
+    this.#forgetLater();
     // Secret stores last: others may hold on to them.
     const closing = [...this.#open.values()].reverse();
     this.#open.clear();
@@ -173,7 +182,31 @@ class AppComponents implements ReloadableComponents {
     const failure = new Error(this.#failureText(wanted, error), { cause: error });
     if (!wanted.ignoresErrors) return failure;
     this.#log.error({}, `Ignoring error processing component: ${failure.message}`);
+    if (this.#scope.isPatient && isUnreachable(error)) this.#tryLater(wanted, 0);
     return undefined;
+  }
+
+  #tryLater(wanted: WantedComponent, tries: number): void {
+    const { clock, random } = this.#options.edges;
+    const pauseMs = Math.min(laterMaxMs, laterMs * 2 ** tries) * (0.5 + random.next() / 2);
+    const retry = async (): Promise<void> => {
+      if (!this.#later.delete(wanted.name)) return;
+      await this.#replace(wanted, undefined);
+      if (!this.#open.has(wanted.name)) this.#tryLater(wanted, Math.min(tries + 1, 10));
+    };
+    const timer = clock.setTimer(
+      pauseMs,
+      () => {
+        this.#applying = this.#applying.then(retry);
+      },
+      { background: true },
+    );
+    this.#later.set(wanted.name, timer);
+  }
+
+  #forgetLater(): void {
+    for (const timer of this.#later.values()) timer.cancel();
+    this.#later.clear();
   }
 
   #failureText(wanted: WantedComponent, error: unknown): string {
@@ -204,11 +237,15 @@ class AppComponents implements ReloadableComponents {
       this.#log.error({}, `components are not reloaded: ${(error as Error).message}`);
       return;
     }
+    // Those are tried now.
+    this.#forgetLater();
     const names = new Set(wanted.map((one) => one.name));
     for (const open of [...this.#open.values()]) if (!names.has(open.wanted.name)) await this.#remove(open);
     for (const one of wanted) {
       const current = this.#open.get(one.name);
-      if (current?.print !== fingerprint(one)) await this.#replace(one, current);
+      if (current?.print === fingerprint(one)) continue;
+      await this.#replace(one, current);
+      if (one.ignoresErrors && !this.#open.has(one.name)) this.#tryLater(one, 0);
     }
   }
 

@@ -1,3 +1,4 @@
+import type { Clock } from "../edges/clock.ts";
 import type { Edges } from "../edges/edges.ts";
 import { formatDuration } from "../kit/duration.ts";
 import type { Log } from "../telemetry/telemetry.ts";
@@ -10,6 +11,7 @@ import { FieldError, hide, kindOf, parseOptions } from "./parse-options.ts";
 import { describePosition, ItemError, type ItemScope, resolveItems, usesNamespace } from "./resolve-items.ts";
 import type { SecretStore } from "./secret-store.ts";
 import { logName, type WantedComponent } from "./selection.ts";
+import { isUnreachable } from "./unreachable.ts";
 
 export interface OpenScope {
   definitions: Definitions;
@@ -17,6 +19,8 @@ export interface OpenScope {
   edges: Edges;
   env: Readonly<Record<string, string | undefined>>;
   log: Log;
+  /** Whether a server that is not there yet is waited for, within the init timeout. */
+  isPatient: boolean;
   /** Finds the store that a component's `secretKeyRef`s ask. Throws with the reason when there is none. */
   secretStoreOf(component: WantedComponent): SecretStore;
 }
@@ -48,14 +52,14 @@ async function open(wanted: WantedComponent, scope: OpenScope): Promise<LoadedCo
   }
   const { appId, namespace } = scope.principal;
   const { edges, env, log } = scope;
-  const opening = definition.open(options, {
-    ...{ name: wanted.name, appId, namespace, log, edges, env, otherFields },
-  });
+  const host = { name: wanted.name, appId, namespace, log, edges, env, otherFields };
+  const attempts = new Attempts(wanted, scope);
+  const opening = attempts.run(() => definition.open(options, host));
   const sensitive = sensitiveNames(definition);
   const secrets = [...values].flatMap(([name, value]) =>
     hidden.has(name) || sensitive.has(name.toLowerCase()) ? [value] : [],
   );
-  const instance = await within(wanted, opening, edges).catch((error: unknown) => {
+  const instance = await within(wanted, opening, { clock: edges.clock, attempts }).catch((error: unknown) => {
     throw withoutSecrets(error, secrets);
   });
   const kind = kindOf(definition.type) as ComponentKind;
@@ -108,17 +112,59 @@ function capabilitiesOf(kind: ComponentKind, instance: ComponentKinds[ComponentK
   return hostsActors ? [...features, "ACTOR"] : features;
 }
 
+const firstPauseMs = 50;
+const pauseMaxMs = 1_000;
+
+/** Opens a component, again and again while its server is not there. */
+class Attempts {
+  /** Why the last one failed. */
+  last: Error | undefined;
+  readonly #wanted: WantedComponent;
+  readonly #scope: OpenScope;
+  #isOver = false;
+
+  constructor(wanted: WantedComponent, scope: OpenScope) {
+    this.#wanted = wanted;
+    this.#scope = scope;
+  }
+
+  end(): void {
+    this.#isOver = true;
+  }
+
+  async run<T>(open: () => Promise<T>): Promise<T> {
+    const { isPatient, log, edges } = this.#scope;
+    for (let tries = 0; ; tries++) {
+      try {
+        return await open();
+      } catch (error) {
+        if (!isPatient || this.#isOver || !isUnreachable(error)) throw error;
+        this.last = error as Error;
+        const atMost = formatDuration(this.#wanted.initTimeoutMs);
+        const text = `the server of component ${logName(this.#wanted)} is not there; trying again for ${atMost}`;
+        // The reason may quote what is secret: it is told, without that, when the time is over.
+        if (tries === 0) log.warn({}, text);
+      }
+      const pauseMs = Math.min(pauseMaxMs, firstPauseMs * 2 ** tries) * (0.5 + edges.random.next() / 2);
+      await new Promise<void>((done) => void edges.clock.setTimer(pauseMs, done));
+    }
+  }
+}
+
 /** A component that is ready too late is closed again. */
 function within<T extends { close(): Promise<void> }>(
   { name, initTimeoutMs }: WantedComponent,
   opening: Promise<T>,
-  { clock }: Edges,
+  { clock, attempts }: { clock: Clock; attempts: Attempts },
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     let isLate = false;
     const timer = clock.setTimer(initTimeoutMs, () => {
       isLate = true;
-      reject(new Error(`init timeout for component ${name} exceeded after ${formatDuration(initTimeoutMs)}`));
+      attempts.end();
+      const why = attempts.last === undefined ? "" : `: ${attempts.last.message}`;
+      const text = `init timeout for component ${name} exceeded after ${formatDuration(initTimeoutMs)}${why}`;
+      reject(new Error(text, { cause: attempts.last }));
     });
     opening.then(
       (instance) => {

@@ -83,7 +83,6 @@ const wrong: [Record<string, string>, string][] = [
   [{ host: "h", extra: "{" }, "expected JSON"],
   [{ host: "h", cluster: "yes" }, "not implemented: clusters come later"],
   [{ host: "h", actorStateStore: "perhaps" }, "expected true or false"],
-  [{ host: "h", outboxPublishTopic: "t" }, "outboxPublishTopic of state.sample is not implemented"],
 ];
 test.each(wrong)("parseOptions() refuses %j", (values, message) => {
   expect(() => parse(values)).toThrow(FieldError);

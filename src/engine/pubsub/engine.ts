@@ -5,6 +5,7 @@ import type {
   TopicEventRequest,
   TopicEventResponse_TopicEventResponseStatus,
 } from "../../wire/dapr/proto/runtime/v1/appcallback_pb.js";
+import type { OutboxTrace, OutboxWrite } from "./outbox.ts";
 
 /** Publishing and delivering for one app. */
 export interface PubSubEngine {
@@ -12,6 +13,14 @@ export interface PubSubEngine {
   publish(request: PublishRequest): Promise<void>;
   /** Checks and wraps an event with a given id, without publishing it: it becomes part of a larger commit. */
   prepare(request: PublishRequest, eventId: string): PreparedPublication;
+  /** Whether transactions of the store publish (`outboxPublishPubsub`). */
+  hasOutbox(store: LoadedComponent<"state">): boolean;
+  /** The events of a transaction, to be sent on when what is resolved to, the keys of their markers, is committed with it. */
+  announce(
+    store: LoadedComponent<"state">,
+    writes: readonly OutboxWrite[],
+    trace: OutboxTrace,
+  ): Promise<string[]>;
   /** Returns the entries that failed; throws when the request as a whole is invalid. */
   bulkPublish(request: BulkPublishRequest): Promise<{ entryId: string; error: string }[]>;
   /** Subscriptions of the app for the metadata API, in order. */

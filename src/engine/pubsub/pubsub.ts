@@ -9,6 +9,7 @@ import { defaultLimits, type PubSubContext, type PubSubLimits, topicsCache } fro
 import type { AskPlan } from "./discovery.ts";
 import type { ActiveSubscription, PubSubEngine, StreamSubscriptionRequest } from "./engine.ts";
 import type { GuardOf } from "./guard.ts";
+import { Outboxes } from "./outbox.ts";
 import { type InboundPolicy, oneAttempt } from "./outcome.ts";
 import { Publisher } from "./publisher.ts";
 import { StreamTarget } from "./stream-target.ts";
@@ -60,7 +61,10 @@ class Engine implements PubSubEngine {
   readonly bulkPublish: PubSubEngine["bulkPublish"];
   readonly prepare: PubSubEngine["prepare"];
   readonly #context: PubSubContext;
+  readonly hasOutbox: PubSubEngine["hasOutbox"];
+  readonly announce: PubSubEngine["announce"];
   readonly #app: AppSubscriptions;
+  readonly #outboxes: Outboxes;
   readonly #streams = new Set<Subscriber>();
   readonly #stopListening: () => void;
   #isPaused = false;
@@ -73,6 +77,9 @@ class Engine implements PubSubEngine {
     this.bulkPublish = (request) => publisher.bulkPublish(request);
     this.prepare = (request, eventId) => publisher.prepare(request, eventId);
     this.#app = new AppSubscriptions(context, options);
+    this.#outboxes = new Outboxes(context);
+    this.hasOutbox = (store) => this.#outboxes.has(store);
+    this.announce = (store, writes, trace) => this.#outboxes.announce(store, writes, trace);
     this.#stopListening = context.components.onChange((change) => {
       this.#componentChanged(change).catch((error) =>
         context.log.error({ error, component: change.name }, "subscriptions could not follow a component"),
@@ -85,8 +92,9 @@ class Engine implements PubSubEngine {
     return [...this.#app.subscriptions(), ...streams].map(activeSubscription);
   }
 
-  start(): Promise<void> {
-    return this.#app.start();
+  async start(): Promise<void> {
+    await this.#app.start();
+    await this.#outboxes.start();
   }
 
   reload(): Promise<void> {
@@ -132,11 +140,14 @@ class Engine implements PubSubEngine {
     this.#stopListening();
     const streams = [...this.#streams];
     this.#streams.clear();
-    await Promise.all([this.#app.close(), ...streams.map((stream) => stream.close())]);
+    const ended = [this.#app.close(), this.#outboxes.close()];
+    await Promise.all([...ended, ...streams.map((stream) => stream.close())]);
   }
 
   async #componentChanged(change: ComponentChange): Promise<void> {
-    if (change.kind !== "pubsub" || this.#isClosed) return;
+    if (this.#isClosed) return;
+    if (change.kind === "state") await this.#outboxes.refresh();
+    if (change.kind !== "pubsub") return;
     const streams = [...this.#streams].filter(({ subscription }) => subscription.pubsubName === change.name);
     await Promise.all([
       this.#app.componentChanged(change.name),
@@ -145,6 +156,7 @@ class Engine implements PubSubEngine {
         if (change.action !== "removed") await this.#reopen(stream);
       }),
     ]);
+    await this.#outboxes.refresh();
   }
 
   async #reopen(stream: Subscriber): Promise<void> {

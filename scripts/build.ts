@@ -24,7 +24,7 @@ export async function build({ outfile, target, source = join(root, "src") }: Bui
     format: "esm",
     minify: true,
     bytecode: true,
-    plugins: [workerPaths(source, target)],
+    plugins: [workerPaths(source, target), wasmInside],
     throw: false,
     compile: {
       outfile,
@@ -68,6 +68,16 @@ function workerPaths(source: string, target: string | undefined): BunPlugin {
     },
   };
 }
+
+/** The library of `@platformatic/kafka` reads a file beside itself, of which the executable has none; it has a form without. */
+const wasmInside: BunPlugin = {
+  name: "wasm-inside",
+  setup(builder) {
+    builder.onResolve({ filter: /^@platformatic\/wasm-utils$/ }, ({ importer }) => ({
+      path: Bun.resolveSync("@platformatic/wasm-utils/bundled", dirname(importer)),
+    }));
+  },
+};
 
 if (import.meta.main) {
   await asProgram(async () => {

@@ -262,6 +262,16 @@ describe("pubsub.kafka", () => {
     expect(anonymous.message).toContain("error connecting to kafka");
   });
 
+  test("refuses what a schema registry would be for", () =>
+    withPubSub({}, async (pubsub, topic) => {
+      const metadata = { valueSchemaType: "Avro" };
+      const text = "valueSchemaType is Avro, and values are taken as the bytes they are";
+      const sent = await pubsub.publish({ ...message, topic, metadata }).catch((e: Error) => e.message);
+      const asked = await listen(pubsub, { topic, metadata }).catch((e: Error) => e.message);
+      expect([sent, asked]).toEqual([text, text]);
+      await pubsub.publish({ ...message, topic, metadata: { valueSchemaType: "None" } });
+    }));
+
   test("says what is wrong with its metadata", async () => {
     const said = async (items: Record<string, string>) => {
       try {

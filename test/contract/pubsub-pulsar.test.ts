@@ -1,6 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { createServer } from "node:tls";
 import type { PubSub, SubscribeRequest } from "../../src/component/pubsub.ts";
+import { ServerUnavailable } from "../../src/component/server-unavailable.ts";
 import pulsar from "../../src/components/pubsub/pulsar.ts";
+import { createAuthority } from "../scenario/tls-fixture.ts";
 import { componentHost, eventually } from "./component-host.ts";
 import { prefixedTopics } from "./prefixed-topics.ts";
 import { pubsubContract, subscription } from "./pubsub.ts";
@@ -87,6 +92,8 @@ describe("pubsub.pulsar", () => {
       expect(seen).toEqual(texts);
       const bad = await listen(pubsub, { topic, metadata: { subscribeType: "own" } }).catch((e) => e.message);
       expect(bad).toBe("subscribeType is own, expected one of shared, exclusive, failover, key_shared");
+      const all = await listen(pubsub, { topic, metadata: { topicsPattern: ".*" } }).catch((e) => e.message);
+      expect(all).toContain("topicsPattern is not done");
     }));
 
   test("begins with what comes, or with all there is", () =>
@@ -126,6 +133,25 @@ describe("pubsub.pulsar", () => {
         expect(denied).toContain(`pulsar at 127.0.0.1:${server.server.port}`);
       });
     }
+  });
+
+  test("tells a broker nothing whose certificate nobody known has signed", async () => {
+    const { cert, key } = createAuthority("unknown").leaf;
+    let heard = "";
+    const broker = createServer({ cert, key }, (socket) => socket.on("data", (data) => (heard += data)));
+    broker.listen(0, "127.0.0.1");
+    await once(broker, "listening");
+    const { port } = broker.address() as AddressInfo;
+    await withPubSub(
+      { host: `localhost:${port}`, enableTLS: "true", timeout: "1s" },
+      async (pubsub, topic) => {
+        const refused = await pubsub.publish({ ...message, topic }).catch((e) => e);
+        expect(refused).toBeInstanceOf(ServerUnavailable);
+        expect(refused.outcome).toBe("undone");
+      },
+    );
+    broker.close();
+    expect(heard).toBe("");
   });
 
   test("says what is wrong with its metadata", async () => {

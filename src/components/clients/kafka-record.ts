@@ -83,11 +83,12 @@ export function partitionOfKey(key: Uint8Array, partitions: number): number {
   return Math.abs((hash | 0) % partitions);
 }
 
-/** What the metadata of a message says of its place. */
+/** What the metadata of a message says of its place. Throws for what is not done. */
 export function placeOf(metadata: Record<string, string>): {
   key: Buffer | undefined;
   partition: number | undefined;
 } {
+  refuseSchemas(metadata);
   const key = metadata.partitionKey ?? metadata.__key;
   const number = metadata.partitionNumber;
   if (number !== undefined && !/^\d{1,9}$/.test(number)) {
@@ -97,4 +98,10 @@ export function placeOf(metadata: Record<string, string>): {
     key: key === undefined ? undefined : Buffer.from(key),
     partition: number === undefined ? undefined : Number(number),
   };
+}
+
+/** Metadata of a message or a subscription that asks for what is not done. */
+export function refuseSchemas({ valueSchemaType }: Record<string, string>): void {
+  if (valueSchemaType === undefined || /^(none)?$/i.test(valueSchemaType)) return;
+  throw new Error(`valueSchemaType is ${valueSchemaType}, and values are taken as the bytes they are`);
 }

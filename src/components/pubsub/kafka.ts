@@ -14,7 +14,7 @@ import type { KafkaSettings } from "../clients/kafka-address.ts";
 import { kafkaFields } from "../clients/kafka-fields.ts";
 import { KafkaGroupReader } from "../clients/kafka-group.ts";
 import { KafkaProducer } from "../clients/kafka-producer.ts";
-import { KafkaHeaders, placeOf } from "../clients/kafka-record.ts";
+import { KafkaHeaders, placeOf, refuseSchemas } from "../clients/kafka-record.ts";
 
 export default component({
   type: "pubsub.kafka",
@@ -70,6 +70,7 @@ class KafkaPubSub implements PubSub {
 
   async subscribe(request: SubscribeRequest, handler: MessageHandler): Promise<PubSubSubscription> {
     const { topic, consumerGroup, concurrencyMax, bulkMax = 1 } = request;
+    refuseSchemas(request.metadata);
     const reader = new KafkaGroupReader(this.#link, {
       topic,
       group: this.#settings.consumerGroup ?? consumerGroup,

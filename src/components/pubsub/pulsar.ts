@@ -196,6 +196,7 @@ class PulsarPubSub implements PubSub {
 
   #consumerParameters({ metadata }: SubscribeRequest, concurrencyMax: number): Record<string, string> {
     const { subscribeInitialPosition, subscribeMode, redeliveryDelay, receiverQueueSize } = this.#settings;
+    if (metadata.topicsPattern) throw new Error(`topicsPattern is not done: ${binaryOnly}`);
     const type = (metadata.subscribeType ?? this.#settings.subscribeType).toLowerCase();
     const known = types.find((one) => one === type);
     if (known === undefined) throw new Error(`subscribeType is ${type}, expected one of ${types.join(", ")}`);

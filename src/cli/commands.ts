@@ -20,6 +20,7 @@ export const commands: Record<string, () => Promise<{ default: Command }>> = {
   identity: () => import("./commands/identity.ts"),
   configuration: () => import("./commands/configuration.ts"),
   check: () => import("./commands/check.ts"),
+  explain: () => import("./commands/explain.ts"),
   doctor: () => import("./commands/doctor.ts"),
   completion: () => import("./commands/completion.ts"),
   version: () => import("./commands/version.ts"),

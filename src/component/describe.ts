@@ -27,6 +27,8 @@ export interface FieldDescription {
   default: string;
   aliases: readonly string[];
   choices: readonly string[] | undefined;
+  /** Dapr has it and mecha does not: why. */
+  missing?: string | undefined;
 }
 
 export function describe(definition: ComponentDefinition): ComponentDescription {
@@ -47,9 +49,10 @@ export function describe(definition: ComponentDefinition): ComponentDescription 
   };
 }
 
-function describeField(name: string, field: Field<unknown>): FieldDescription {
-  const { type, description, isRequired, isSensitive, aliases, choices } = field;
-  return { name, type, description, isRequired, isSensitive, aliases, choices, default: defaultText(field) };
+export function describeField(name: string, field: Field<unknown>): FieldDescription {
+  const { type, description, isRequired, isSensitive, aliases, choices, missing } = field;
+  const shown = { name, type, description, isRequired, isSensitive, aliases, choices };
+  return { ...shown, default: defaultText(field), ...(missing !== undefined && { missing }) };
 }
 
 function defaultText(field: Field<unknown>): string {

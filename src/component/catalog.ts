@@ -8,8 +8,11 @@ export type ComponentLoader = () => Promise<{ default: ComponentDefinition }>;
 export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "bindings.http/v1": () => import("../components/bindings/http.ts"),
   "bindings.kafka/v1": () => import("../components/bindings/kafka.ts"),
+  "bindings.localstorage/v1": () => import("../components/bindings/localstorage.ts"),
   "bindings.mysql/v1": () => import("../components/bindings/mysql.ts"),
   "bindings.postgresql/v1": () => import("../components/bindings/postgresql.ts"),
+  "bindings.redis/v1": () => import("../components/bindings/redis.ts"),
+  "bindings.smtp/v1": () => import("../components/bindings/smtp.ts"),
   "configuration.postgresql/v1": () => import("../components/configuration/postgresql.ts"),
   "configuration.redis/v1": () => import("../components/configuration/redis.ts"),
   "conversation.anthropic/v1": () => import("../components/conversation/anthropic.ts"),

@@ -27,7 +27,7 @@ export const suites = [
   // 300 seeds; more by `npm run simulate`.
   { name: "simulator", files: ["test/simulator"], timeoutS: 600, testTimeoutS: 300 },
   { name: "replay", files: ["test/replay"], timeoutS: 120, testTimeoutS: 60, ok: true },
-  { name: "contract", files: ["test/contract"], timeoutS: 300, testTimeoutS: 30, ok: true },
+  { name: "contract", files: ["test/contract"], timeoutS: 600, testTimeoutS: 30, ok: true },
   {
     name: "scenario",
     files: ["test/scenario"],

@@ -21,6 +21,7 @@ const order = [
   "stream",
   "connections",
   "overload",
+  "components",
 ];
 
 const { values, positionals } = parseArgs({
@@ -82,7 +83,7 @@ function settings(name: string): Settings {
 }
 
 function print(bench: string, { name, figure, value, unit, target }: Line): void {
-  const verdict = value <= target ? "ok" : "short";
+  const verdict = target === undefined ? "" : value <= target ? "ok" : "short";
   if (values.json) {
     console.log(
       JSON.stringify({ bench, name, figure, value: Number(value.toFixed(3)), unit, target, verdict }),
@@ -90,7 +91,7 @@ function print(bench: string, { name, figure, value, unit, target }: Line): void
     return;
   }
   const amount = unit === "x" ? `${value.toFixed(2)} x` : `${value.toFixed(value < 10 ? 2 : 0)} ${unit}`;
-  console.log(row(name, figure, amount, `<= ${target} ${unit}`, verdict));
+  console.log(row(name, figure, amount, target === undefined ? "" : `<= ${target} ${unit}`, verdict));
 }
 
 function row(name: string, figure: string, value: string, target: string, verdict: string): string {

@@ -5,9 +5,9 @@ export interface Line {
   figure: string;
   /** What the target speaks about: a ratio, milliseconds, megabytes, a share of one core. */
   value: number;
-  unit: "x" | "ms" | "MB" | "KiB" | "%";
-  /** Reached when the value is not above it. */
-  target: number;
+  unit: "x" | "ms" | "us" | "MB" | "KiB" | "%";
+  /** Reached when the value is not above it; absent: the figure is told, and nothing is wanted of it. */
+  target?: number;
 }
 
 export interface Settings {

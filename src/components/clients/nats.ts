@@ -1,5 +1,5 @@
 import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
-import type { Authenticator, NatsConnection, TlsOptions } from "@nats-io/transport-node";
+import type { Authenticator, MsgHdrs, NatsConnection, TlsOptions } from "@nats-io/transport-node";
 import type { Options } from "../../component/fields.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
 import type { Edges } from "../../edges/edges.ts";
@@ -24,6 +24,8 @@ export class NatsLink {
   readonly connection: NatsConnection;
   readonly jetstream: JetStreamClient;
   readonly manager: JetStreamManager;
+  /** Makes header lines. */
+  readonly headers: () => MsgHdrs;
   /** For messages. */
   readonly where: string;
   readonly #settings: NatsSettings;
@@ -33,13 +35,14 @@ export class NatsLink {
   #waiting = 0;
 
   private constructor(
-    parts: { connection: NatsConnection; jetstream: JetStreamClient; manager: JetStreamManager },
+    parts: Pick<NatsLink, "connection" | "jetstream" | "manager" | "headers">,
     settings: NatsSettings,
     surroundings: Surroundings,
   ) {
     this.connection = parts.connection;
     this.jetstream = parts.jetstream;
     this.manager = parts.manager;
+    this.headers = parts.headers;
     this.where = withoutCredentials(settings.natsURL);
     this.#settings = settings;
     this.#surroundings = surroundings;
@@ -48,7 +51,7 @@ export class NatsLink {
 
   /** Connects, or rejects with the reason. */
   static async open(settings: NatsSettings, surroundings: Surroundings): Promise<NatsLink> {
-    const { connect } = await import("@nats-io/transport-node");
+    const { connect, headers } = await import("@nats-io/transport-node");
     const { jetstream } = await import("@nats-io/jetstream");
     const { timeout, domain, apiPrefix, name } = settings;
     const where = withoutCredentials(settings.natsURL);
@@ -68,7 +71,11 @@ export class NatsLink {
         ...(apiPrefix && { apiPrefix }),
       });
       const manager = await client.jetstreamManager();
-      const link = new NatsLink({ connection, jetstream: client, manager }, settings, surroundings);
+      const link = new NatsLink(
+        { connection, jetstream: client, manager, headers: () => headers() },
+        settings,
+        surroundings,
+      );
       link.onBack(pauses.begin);
       return link;
     } catch (error) {

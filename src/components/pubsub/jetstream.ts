@@ -130,8 +130,7 @@ class JetstreamPubSub implements PubSub {
 
   async publish({ topic, data, contentType, metadata }: OutgoingMessage): Promise<void> {
     if (this.#settings.createStreams) await this.#streamOf(topic);
-    const { headers } = await import("@nats-io/transport-node");
-    const lines = headers();
+    const lines = this.#link.headers();
     if (contentType !== "") lines.set(typeHeader, contentType);
     if (Object.keys(metadata).length > 0) lines.set(metadataHeader, asciiJson(metadata));
     const msgID = contentType.startsWith("application/cloudevents+json") ? eventId(data) : undefined;

@@ -132,13 +132,14 @@ function deliveryContract(pubsub: GetPubSub, { keepsOrder, isOnePartition }: Pub
     await eventually("both have all", () => a.texts.length === 5 && b.texts.length === 5);
   });
 
-  test.skipIf(isOnePartition === true)("goes on after a failing handler", async () => {
-    const { texts } = await collect(pubsub(), {}, (text) => {
-      if (text === "message 1") throw new Error("not this one");
+  if (!isOnePartition)
+    test("goes on after a failing handler", async () => {
+      const { texts } = await collect(pubsub(), {}, (text) => {
+        if (text === "message 1") throw new Error("not this one");
+      });
+      for (const text of numbered(4)) await publish(pubsub(), text);
+      await eventually("the others are there", () => new Set(texts).size === 4);
     });
-    for (const text of numbered(4)) await publish(pubsub(), text);
-    await eventually("the others are there", () => new Set(texts).size === 4);
-  });
 
   test("runs no more handlers at once than it was told", async () => {
     let running = 0;
@@ -258,15 +259,16 @@ function durableContract(
     expect(attempts).toEqual(isUncounted ? [1, undefined, undefined] : [1, 2, 3]);
   });
 
-  test.skipIf(isOnePartition === true)("lets the consumers of a group share the messages", async () => {
-    const slow = () => new Promise<void>((resolve) => setTimeout(resolve, 3));
-    const first = await collect(pubsub(), { concurrencyMax: 2 }, slow);
-    const second = await collect(pubsub(), { concurrencyMax: 2 }, slow);
-    await Promise.all(numbered(60).map((text) => publish(pubsub(), text)));
-    await eventually("all are there", () => first.texts.length + second.texts.length >= 60);
-    expect([...first.texts, ...second.texts].sort()).toEqual(numbered(60).sort());
-    expect(Math.min(first.texts.length, second.texts.length)).toBeGreaterThan(0);
-  });
+  if (!isOnePartition)
+    test("lets the consumers of a group share the messages", async () => {
+      const slow = () => new Promise<void>((resolve) => setTimeout(resolve, 3));
+      const first = await collect(pubsub(), { concurrencyMax: 2 }, slow);
+      const second = await collect(pubsub(), { concurrencyMax: 2 }, slow);
+      await Promise.all(numbered(60).map((text) => publish(pubsub(), text)));
+      await eventually("all are there", () => first.texts.length + second.texts.length >= 60);
+      expect([...first.texts, ...second.texts].sort()).toEqual(numbered(60).sort());
+      expect(Math.min(first.texts.length, second.texts.length)).toBeGreaterThan(0);
+    });
 
   test("handles messages of one partition key one after the other", async () => {
     let running = 0;

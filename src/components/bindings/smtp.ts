@@ -1,6 +1,7 @@
 import type { Binding, BindingRequest } from "../../component/binding.ts";
 import { component } from "../../component/component.ts";
 import { duration, flag, number, text } from "../../component/fields.ts";
+import { withinTime } from "../../component/within-time.ts";
 
 export default component({
   type: "bindings.smtp",
@@ -52,19 +53,11 @@ export default component({
       async invoke({ operation, metadata, data }: BindingRequest) {
         if (operation !== "create") throw new Error(`unsupported operation ${operation}`);
         const mail = mailOf({ ...options, ...withoutEmpty(metadata) }, data);
-        const late = Promise.withResolvers<never>();
-        const timer = edges.clock.setTimer(timeout, () =>
-          late.reject(new Error(`no answer within ${timeout} ms`)),
-        );
-        const sending = transport.sendMail(mail);
         try {
-          await Promise.race([sending, late.promise]);
+          await withinTime(edges.clock, timeout, transport.sendMail(mail));
         } catch (error) {
-          const text = `error from smtp binding, sending email failed: ${(error as Error).message}`;
-          throw new Error(text, { cause: error });
-        } finally {
-          timer.cancel();
-          sending.catch(() => undefined);
+          const why = `error from smtp binding, sending email failed: ${(error as Error).message}`;
+          throw new Error(why, { cause: error });
         }
         return undefined;
       },

@@ -1,5 +1,6 @@
 import type { Pool, PoolConnection, ResultSetHeader, RowDataPacket } from "mysql2/promise";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
+import { NoAnswer, withinTime } from "../../component/within-time.ts";
 import type { Edges } from "../../edges/edges.ts";
 import type { MysqlAddress } from "./mysql-address.ts";
 
@@ -176,19 +177,9 @@ export class MysqlConnections {
     }
   }
 
-  async #inTime<T>(work: Promise<T>, leave: () => void): Promise<T> {
+  #inTime<T>(work: Promise<T>, leave: () => void): Promise<T> {
     const { timeoutMs, edges } = this.#options;
-    const late = Promise.withResolvers<never>();
-    const timer = edges.clock.setTimer(timeoutMs, () => {
-      late.reject(new NoAnswer(`no answer within ${timeoutMs} ms`));
-      leave();
-    });
-    try {
-      return await Promise.race([work, late.promise]);
-    } finally {
-      timer.cancel();
-      work.catch(() => undefined);
-    }
+    return withinTime(edges.clock, timeoutMs, work, leave);
   }
 
   #pause(ms: number): Promise<void> {
@@ -216,8 +207,6 @@ async function transaction(
   }
   await connection.query("COMMIT");
 }
-
-class NoAnswer extends Error {}
 
 function isDeadlock(error: unknown): boolean {
   const { code } = error as { code?: string };

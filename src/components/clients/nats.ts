@@ -2,6 +2,7 @@ import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
 import type { Authenticator, MsgHdrs, NatsConnection, TlsOptions } from "@nats-io/transport-node";
 import type { Options } from "../../component/fields.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
+import { withinTime } from "../../component/within-time.ts";
 import type { Edges } from "../../edges/edges.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import type { natsFields } from "./nats-fields.ts";
@@ -135,21 +136,13 @@ export class NatsLink {
   }
 
   async #inTime<T>(work: Promise<T>): Promise<T> {
-    const { timeout } = this.#settings;
-    const late = Promise.withResolvers<never>();
-    const timer = this.#surroundings.edges.clock.setTimer(timeout, () =>
-      late.reject(new NoAnswer(`no answer within ${timeout} ms`)),
-    );
     try {
-      return await Promise.race([work, late.promise]);
+      return await withinTime(this.#surroundings.edges.clock, this.#settings.timeout, work);
     } catch (error) {
       if (!isUnanswered(error)) throw error;
       // A server that stands still, or a link that is half open, keeps its connection: leave it, make another.
       if (!this.connection.isClosed()) void this.connection.reconnect().catch(() => undefined);
       throw this.#unavailable(messageOf(error), "unknown", error);
-    } finally {
-      timer.cancel();
-      work.catch(() => undefined);
     }
   }
 
@@ -199,10 +192,6 @@ function withoutCredentials(urls: string): string {
         .replace(/^[^@]*@/, ""),
     )
     .join(", ");
-}
-
-class NoAnswer extends Error {
-  override name = "NoAnswer";
 }
 
 const unanswered = ["NoAnswer", "TimeoutError", "ConnectionError", "ClosedConnectionError", "RequestError"];

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import type { Options as Amqp, Channel, ChannelModel, ConfirmChannel } from "amqplib";
 import type { Options } from "../../component/fields.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
+import { withinTime } from "../../component/within-time.ts";
 import type { Edges } from "../../edges/edges.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import { type RabbitmqAddress, rabbitmqAddress } from "./rabbitmq-address.ts";
@@ -227,19 +228,8 @@ export class RabbitmqLink {
   }
 
   /** A broker that stands still keeps its connection: after the time it is left. */
-  async #inTime<T>(work: Promise<T>, leave: () => void): Promise<T> {
-    const { timeout } = this.#settings;
-    const late = Promise.withResolvers<never>();
-    const timer = this.#surroundings.edges.clock.setTimer(timeout, () => {
-      late.reject(new Error(`no answer within ${timeout} ms`));
-      leave();
-    });
-    try {
-      return await Promise.race([work, late.promise]);
-    } finally {
-      timer.cancel();
-      work.catch(() => undefined);
-    }
+  #inTime<T>(work: Promise<T>, leave: () => void): Promise<T> {
+    return withinTime(this.#surroundings.edges.clock, this.#settings.timeout, work, leave);
   }
 
   /** As the protocol has it, or after a moment without. */

@@ -2,6 +2,7 @@ import type { Redis, RedisOptions } from "ioredis";
 import type { ComponentHost } from "../../component/component.ts";
 import type { Options } from "../../component/fields.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
+import { NoAnswer, withinTime } from "../../component/within-time.ts";
 import type { Edges } from "../../edges/edges.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import { redisAddress } from "./redis-address.ts";
@@ -188,7 +189,7 @@ export class RedisConnection {
     for (let tries = 0; ; tries++) {
       await this.#untilReady();
       try {
-        return await this.#withDeadline(send(), timeoutMs);
+        return await withinTime(this.#edges.clock, timeoutMs, send());
       } catch (error) {
         const kind = kindOf(error);
         if (kind === "answer") throw error;
@@ -202,19 +203,6 @@ export class RedisConnection {
         }
       }
       await this.#pause(delayMs(tries, this.#settings, this.#edges));
-    }
-  }
-
-  async #withDeadline(reply: Promise<Reply>, timeoutMs: number): Promise<Reply> {
-    const late = Promise.withResolvers<never>();
-    const timer = this.#edges.clock.setTimer(timeoutMs, () => {
-      late.reject(new NoAnswer(`no answer within ${timeoutMs} ms`));
-    });
-    try {
-      return await Promise.race([reply, late.promise]);
-    } finally {
-      timer.cancel();
-      reply.catch(() => undefined);
     }
   }
 
@@ -270,8 +258,6 @@ export interface Script {
 export function scriptOf(text: string, isRead = false): Script {
   return { text, sha: new Bun.CryptoHasher("sha1").update(text).digest("hex"), isRead };
 }
-
-class NoAnswer extends Error {}
 
 /** `answer`: the server's own error; `unsent`: it never left; `lost`: it may have been done. */
 function kindOf(error: unknown): "answer" | "unsent" | "lost" | "late" {

@@ -2,6 +2,7 @@ import type { Consumer, ConsumerConfig, ConsumerMessages, JsMsg, StreamInfo } fr
 import type { MsgHdrs } from "@nats-io/transport-node";
 import { component } from "../../component/component.ts";
 import { choice, duration, flag, list, number, text } from "../../component/fields.ts";
+import { MessagesAtWork } from "../../component/messages-at-work.ts";
 import type {
   IncomingMessage,
   MessageHandler,
@@ -259,9 +260,7 @@ class Subscription {
   readonly #request: SubscribeRequest;
   readonly #handler: MessageHandler;
   readonly #parts: Parts;
-  readonly #handling = new Set<Promise<void>>();
-  /** The last message at work of each partition key. */
-  readonly #chains = new Map<string, Promise<void>>();
+  readonly #atWork = new MessagesAtWork();
   readonly #concurrencyMax: number;
   readonly #name: string;
   #pull: ConsumerMessages | undefined;
@@ -285,7 +284,7 @@ class Subscription {
     this.#isClosing = true;
     this.#pull?.stop();
     await this.#running;
-    await Promise.all(this.#handling);
+    await this.#atWork.all();
   }
 
   async #consumer(): Promise<Consumer> {
@@ -307,9 +306,9 @@ class Subscription {
     const { log, edges } = this.#parts.surroundings;
     let consumer: Consumer | undefined = first;
     while (!this.#isClosing) {
-      const room = this.#concurrencyMax - this.#handling.size;
+      const room = this.#concurrencyMax - this.#atWork.size;
       if (room <= 0) {
-        await Promise.race(this.#handling);
+        await this.#atWork.one();
         continue;
       }
       try {
@@ -337,16 +336,7 @@ class Subscription {
 
   #start(message: JsMsg): void {
     const incoming = incomingOf(message, this.#request.topic);
-    const { partitionKey } = incoming.metadata;
-    const before = partitionKey === undefined ? undefined : this.#chains.get(partitionKey);
-    const work = (before ?? Promise.resolve()).then(() => this.#handle(message, incoming));
-    this.#handling.add(work);
-    if (partitionKey !== undefined) this.#chains.set(partitionKey, work);
-    void work.then(() => {
-      this.#handling.delete(work);
-      if (partitionKey !== undefined && this.#chains.get(partitionKey) === work)
-        this.#chains.delete(partitionKey);
-    });
+    this.#atWork.start(message, incoming.metadata.partitionKey, () => this.#handle(message, incoming));
   }
 
   /** Never rejects: what is not acknowledged comes again. */

@@ -1,6 +1,7 @@
 import type { Options as Amqp, Channel, ConsumeMessage } from "amqplib";
 import { component } from "../../component/component.ts";
 import { choice, duration, flag, number, parseFlag } from "../../component/fields.ts";
+import { MessagesAtWork } from "../../component/messages-at-work.ts";
 import type {
   IncomingMessage,
   MessageHandler,
@@ -195,9 +196,7 @@ class Subscription {
   readonly #handler: MessageHandler;
   readonly #parts: Parts;
   readonly #queue: string;
-  readonly #handling = new Set<Promise<void>>();
-  /** The last message at work of each partition key. */
-  readonly #chains = new Map<string, Promise<void>>();
+  readonly #atWork = new MessagesAtWork();
   #channel: Channel | undefined;
   #running: Promise<void> | undefined;
   #isClosing = false;
@@ -226,7 +225,7 @@ class Subscription {
     this.#isClosing = true;
     const channel = this.#channel;
     await channel?.cancel(consumerTag).catch(() => undefined);
-    await Promise.all(this.#handling);
+    await this.#atWork.all();
     await channel?.close().catch(() => undefined);
     await this.#running;
   }
@@ -331,15 +330,7 @@ class Subscription {
 
   #take(channel: Channel, message: ConsumeMessage): void {
     const { partitionKey } = textsOf(message);
-    const before = partitionKey === undefined ? undefined : this.#chains.get(partitionKey);
-    const work = (before ?? Promise.resolve()).then(() => this.#handle(channel, message));
-    this.#handling.add(work);
-    if (partitionKey !== undefined) this.#chains.set(partitionKey, work);
-    void work.then(() => {
-      this.#handling.delete(work);
-      if (partitionKey !== undefined && this.#chains.get(partitionKey) === work)
-        this.#chains.delete(partitionKey);
-    });
+    this.#atWork.start(message, partitionKey, () => this.#handle(channel, message));
   }
 
   /** Never rejects. What the broker does not hear of, it delivers again. */

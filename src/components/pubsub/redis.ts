@@ -1,5 +1,6 @@
 import { component } from "../../component/component.ts";
 import { duration, number } from "../../component/fields.ts";
+import { MessagesAtWork } from "../../component/messages-at-work.ts";
 import type {
   IncomingMessage,
   MessageHandler,
@@ -152,9 +153,7 @@ class StreamReader {
   readonly #request: SubscribeRequest;
   readonly #handler: MessageHandler;
   readonly #parts: ReaderParts;
-  readonly #handling = new Map<string, Promise<void>>();
-  /** The last message at work of each partition key. */
-  readonly #chains = new Map<string, Promise<void>>();
+  readonly #atWork = new MessagesAtWork();
   readonly #concurrencyMax: number;
   readonly #running: Promise<void>;
   #redeliverAtMs = 0;
@@ -172,15 +171,15 @@ class StreamReader {
   async close(): Promise<void> {
     this.#isClosing = true;
     await this.#running;
-    await Promise.all(this.#handling.values());
+    await this.#atWork.all();
     await this.#parts.reader.close();
   }
 
   async #run(): Promise<void> {
     while (!this.#isClosing) {
-      const room = this.#concurrencyMax - this.#handling.size;
+      const room = this.#concurrencyMax - this.#atWork.size;
       if (room <= 0) {
-        await Promise.race(this.#handling.values());
+        await this.#atWork.one();
         continue;
       }
       try {
@@ -212,12 +211,12 @@ class StreamReader {
       return [];
     const { topic, consumerGroup } = this.#request;
     // Those at work here count too: they must not hide the others.
-    const count = room + this.#handling.size;
+    const count = room + this.#atWork.size;
     const pending = (await this.#parts.redis.read(
       ...(["XPENDING", topic, consumerGroup, "IDLE", processingTimeout, "-", "+", count] as const),
     )) as [Buffer, Buffer, number, number][];
     const attempts = new Map(pending.map(([id, , , times]) => [id.toString(), times + 1]));
-    const ids = [...attempts.keys()].filter((id) => !this.#handling.has(id)).slice(0, room);
+    const ids = [...attempts.keys()].filter((id) => !this.#atWork.has(id)).slice(0, room);
     if (ids.length < room) this.#redeliverAtMs = clock.monotonicMs() + redeliverInterval;
     if (ids.length === 0) return [];
     const claimed = (await this.#parts.redis.write(
@@ -245,16 +244,7 @@ class StreamReader {
   }
 
   #start(entry: Entry): void {
-    const { partitionKey } = entry.message.metadata;
-    const before = partitionKey === undefined ? undefined : this.#chains.get(partitionKey);
-    const work = (before ?? Promise.resolve()).then(() => this.#handle(entry));
-    this.#handling.set(entry.id, work);
-    if (partitionKey !== undefined) this.#chains.set(partitionKey, work);
-    void work.then(() => {
-      this.#handling.delete(entry.id);
-      if (partitionKey !== undefined && this.#chains.get(partitionKey) === work)
-        this.#chains.delete(partitionKey);
-    });
+    this.#atWork.start(entry.id, entry.message.metadata.partitionKey, () => this.#handle(entry));
   }
 
   /** Never rejects: what is not acknowledged comes again after the processing timeout. */

@@ -182,17 +182,18 @@ class AppComponents implements ReloadableComponents {
     const failure = new Error(this.#failureText(wanted, error), { cause: error });
     if (!wanted.ignoresErrors) return failure;
     this.#log.error({}, `Ignoring error processing component: ${failure.message}`);
-    if (this.#scope.isPatient && isUnreachable(error)) this.#tryLater(wanted, 0);
+    if (isUnreachable(error)) this.#tryLater(wanted, 0);
     return undefined;
   }
 
+  /** Where it may come later: a store of actors may not. */
   #tryLater(wanted: WantedComponent, tries: number): void {
+    if (!this.#scope.isPatient || !wanted.ignoresErrors || asksForActors(wanted)) return;
     const { clock, random } = this.#options.edges;
     const pauseMs = Math.min(laterMaxMs, laterMs * 2 ** tries) * (0.5 + random.next() / 2);
     const retry = async (): Promise<void> => {
       if (!this.#later.delete(wanted.name)) return;
-      await this.#replace(wanted, undefined);
-      if (!this.#open.has(wanted.name)) this.#tryLater(wanted, Math.min(tries + 1, 10));
+      await this.#replace(wanted, undefined, tries + 1);
     };
     const timer = clock.setTimer(
       pauseMs,
@@ -243,9 +244,7 @@ class AppComponents implements ReloadableComponents {
     for (const open of [...this.#open.values()]) if (!names.has(open.wanted.name)) await this.#remove(open);
     for (const one of wanted) {
       const current = this.#open.get(one.name);
-      if (current?.print === fingerprint(one)) continue;
-      await this.#replace(one, current);
-      if (one.ignoresErrors && !this.#open.has(one.name)) this.#tryLater(one, 0);
+      if (current?.print !== fingerprint(one)) await this.#replace(one, current);
     }
   }
 
@@ -258,7 +257,7 @@ class AppComponents implements ReloadableComponents {
   }
 
   /** The new one is opened before the old one is closed, so that calls always find one. */
-  async #replace(wanted: WantedComponent, current: Open | undefined): Promise<void> {
+  async #replace(wanted: WantedComponent, current: Open | undefined, tries = 0): Promise<void> {
     if (this.#refusesReload(wanted, current)) return;
     let loaded: LoadedComponent<ComponentKind>;
     try {
@@ -267,6 +266,8 @@ class AppComponents implements ReloadableComponents {
       const kept = current ? "; the old version stays" : "";
       const cause = error instanceof Error ? error.message : String(error);
       this.#log.error({ error }, `${initFailure(wanted, cause)}${kept}`);
+      // A server on its way up may refuse before it serves.
+      if (!current && (tries > 0 || isUnreachable(error))) this.#tryLater(wanted, tries);
       return;
     }
     const open: Open = { wanted, loaded, print: fingerprint(wanted) };

@@ -1,10 +1,12 @@
 // What every state store with a server of its own must do on a network that fails (reliability.md §4.6).
+
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { ServerUnavailable } from "../../src/component/server-unavailable.ts";
 import type { StateStore } from "../../src/component/state-store.ts";
 import { until } from "../../src/testing/index.ts";
 import { put, rejection, textAt } from "../contract/state.ts";
 import type { Service } from "../services.ts";
+import { isDone } from "./is-done.ts";
 import { openSockets } from "./open-sockets.ts";
 import { TcpProxy } from "./tcp-proxy.ts";
 
@@ -168,11 +170,4 @@ async function writeThrough(store: StateStore, meanwhile: () => Promise<void>) {
   isOver = true;
   await running;
   return { writers: all, done };
-}
-
-function isDone(work: Promise<unknown>): Promise<boolean> {
-  return work.then(
-    () => true,
-    () => false,
-  );
 }

@@ -1,4 +1,5 @@
 // What every pub/sub component with a broker of its own must do when that broker dies, or stands still.
+
 import { afterEach, describe, expect, test } from "bun:test";
 import type { PubSub } from "../../src/component/pubsub.ts";
 import { ServerUnavailable } from "../../src/component/server-unavailable.ts";
@@ -6,6 +7,7 @@ import { until } from "../../src/testing/index.ts";
 import { subscription } from "../contract/pubsub.ts";
 import type { Service } from "../services.ts";
 import { signalTree } from "../signal-tree.ts";
+import { isDone } from "./is-done.ts";
 
 export interface PubSubServer {
   server: Service;
@@ -91,12 +93,7 @@ export function pubsubFaults({
       expect(error).toBeInstanceOf(ServerUnavailable);
       expect((error as ServerUnavailable).outcome).toBe("unknown");
       signalTree(running.server.pid, "CONT");
-      const isBack = () =>
-        send("after").then(
-          () => true,
-          () => false,
-        );
-      await until(isBack, "it is back", backMs);
+      await until(() => isDone(send("after")), "it is back", backMs);
       await until(() => seen.has("after"), "it is there", backMs);
     }, 200_000);
   });

@@ -1,4 +1,5 @@
 // What every state store with a server of its own must do when that server dies, or stands still.
+
 import { afterEach, describe, expect, test } from "bun:test";
 import { ServerUnavailable } from "../../src/component/server-unavailable.ts";
 import type { StateStore } from "../../src/component/state-store.ts";
@@ -7,6 +8,7 @@ import { until } from "../../src/testing/index.ts";
 import { etagOf, put, rejection, textAt } from "../contract/state.ts";
 import type { Service } from "../services.ts";
 import { signalTree } from "../signal-tree.ts";
+import { isDone } from "./is-done.ts";
 
 export interface StateServer {
   server: Service;
@@ -136,11 +138,4 @@ async function killed(server: Service, store: StateStore) {
   isOver = true;
   await running;
   return { writers: all, outcomes };
-}
-
-function isDone(work: Promise<unknown>): Promise<boolean> {
-  return work.then(
-    () => true,
-    () => false,
-  );
 }

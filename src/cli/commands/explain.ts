@@ -3,6 +3,7 @@ import type { ComponentDefinition, ComponentKind } from "../../component/compone
 import { definitionsOf } from "../../component/definitions.ts";
 import { describe, describeField, type FieldDescription } from "../../component/describe.ts";
 import type { Fields } from "../../component/fields.ts";
+import { kindOf } from "../../component/parse-options.ts";
 import { nearest } from "../../kit/nearest.ts";
 import { command } from "../command.ts";
 import { UsageError } from "../flags.ts";
@@ -63,7 +64,7 @@ function listing(rows: TypeRow[]): string {
 }
 
 function fieldsOf({ type, metadata }: ComponentDefinition): Fields {
-  return { ...commonFields[type.split(".", 1)[0] as ComponentKind], ...metadata };
+  return { ...commonFields[kindOf(type) as ComponentKind], ...metadata };
 }
 
 function componentJson(definition: ComponentDefinition): object {
@@ -74,10 +75,11 @@ function componentJson(definition: ComponentDefinition): object {
 
 function componentText(definition: ComponentDefinition): string {
   const { type, version, status, summary, metadata } = definition;
-  const common = commonFields[type.split(".", 1)[0] as ComponentKind];
+  const kind = kindOf(type);
+  const common = commonFields[kind as ComponentKind];
   const parts = [`${type} ${version}, ${status}: ${summary}\n`, "\n", rowsOf(metadata)];
   if (Object.keys(common).length > 0) {
-    parts.push(`\nof every ${type.split(".", 1)[0]} component:\n\n`, rowsOf(common));
+    parts.push(`\nof every ${kind} component:\n\n`, rowsOf(common));
   }
   return parts.join("");
 }

@@ -2,6 +2,7 @@ import type { Pool, PoolConnection, ResultSetHeader, RowDataPacket } from "mysql
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
 import { NoAnswer, withinTime } from "../../component/within-time.ts";
 import type { Edges } from "../../edges/edges.ts";
+import { messageOf } from "../../kit/message-of.ts";
 import type { MysqlAddress } from "./mysql-address.ts";
 
 export type Value = string | number | boolean | null | Uint8Array;
@@ -223,8 +224,4 @@ function isLost(error: unknown): boolean {
     /^(ECONN|EPIPE|ETIMEDOUT|PROTOCOL_CONNECTION_LOST|ER_SERVER_SHUTDOWN|ER_CON_COUNT_ERROR)/.test(code) ||
     /closed state|Pool is closed/.test(message)
   );
-}
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

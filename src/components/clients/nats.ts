@@ -4,6 +4,7 @@ import type { Options } from "../../component/fields.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
 import { withinTime } from "../../component/within-time.ts";
 import type { Edges } from "../../edges/edges.ts";
+import { messageOf } from "../../kit/message-of.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import type { natsFields } from "./nats-fields.ts";
 
@@ -199,8 +200,4 @@ const unanswered = ["NoAnswer", "TimeoutError", "ConnectionError", "ClosedConnec
 /** Not a no of the server: nothing was heard of it. */
 function isUnanswered(error: unknown): boolean {
   return unanswered.includes((error as Error).name);
-}
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -13,7 +13,7 @@ import {
   type StateOperation,
   type StateStore,
 } from "../../component/state-store.ts";
-import type { ClockTimer } from "../../edges/clock.ts";
+import { ExpirySweep } from "../../component/sweep.ts";
 import type { Edges } from "../../edges/edges.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import type { PostgresqlConnection, Statement, Value } from "./postgresql.ts";
@@ -83,7 +83,7 @@ export class PostgresqlStateStore implements StateStore {
   readonly #surroundings: Surroundings;
   readonly #select: string;
   readonly #isLive: string;
-  #cleanupTimer: ClockTimer | undefined;
+  readonly #sweep: ExpirySweep;
 
   constructor(connection: PostgresqlConnection, layout: Layout, surroundings: Surroundings) {
     const { table, columns, expiryColumn } = layout;
@@ -92,7 +92,7 @@ export class PostgresqlStateStore implements StateStore {
     this.#surroundings = surroundings;
     this.#isLive = `(${expiryColumn} IS NULL OR ${expiryColumn} > now())`;
     this.#select = `SELECT key, ${columns} FROM ${table} WHERE ${this.#isLive} AND key = ANY(ARRAY(SELECT jsonb_array_elements_text($1::text::jsonb)))`;
-    this.#cleanLater();
+    this.#sweep = new ExpirySweep(surroundings, () => this.#cleanNow());
   }
 
   async get({ key }: GetRequest): Promise<StateEntry | undefined> {
@@ -148,7 +148,7 @@ export class PostgresqlStateStore implements StateStore {
   }
 
   async close(): Promise<void> {
-    this.#cleanupTimer?.cancel();
+    this.#sweep.cancel();
     await this.#connection.close();
   }
 
@@ -211,16 +211,6 @@ ON CONFLICT (key) DO UPDATE SET ${this.#touched(request)}${condition}`;
     return Object.entries(updated)
       .map(([column, value]) => `${column} = ${value}`)
       .join(", ");
-  }
-
-  #cleanLater(): void {
-    const { edges, cleanupIntervalMs, log } = this.#surroundings;
-    if (cleanupIntervalMs <= 0) return;
-    const clean = (): void => {
-      this.#cleanNow().catch((error: unknown) => log.warn({ error }, "expired keys could not be removed"));
-      this.#cleanLater();
-    };
-    this.#cleanupTimer = edges.clock.setTimer(cleanupIntervalMs, clean, { background: true });
   }
 
   /** Of all that share the table, Dapr among them, one cleans per interval. */

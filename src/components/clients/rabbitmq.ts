@@ -4,6 +4,7 @@ import type { Options } from "../../component/fields.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
 import { withinTime } from "../../component/within-time.ts";
 import type { Edges } from "../../edges/edges.ts";
+import { messageOf } from "../../kit/message-of.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import { type RabbitmqAddress, rabbitmqAddress } from "./rabbitmq-address.ts";
 import type { rabbitmqFields } from "./rabbitmq-fields.ts";
@@ -267,8 +268,4 @@ function streamOf(model: ChannelModel): Socket {
 /** The broker has said no: what is there was declared otherwise, or may not be touched. */
 function isOfBroker(error: unknown): boolean {
   return typeof (error as { code?: unknown }).code === "number";
-}
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -4,6 +4,7 @@ import type { Options } from "../../component/fields.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
 import { NoAnswer, withinTime } from "../../component/within-time.ts";
 import type { Edges } from "../../edges/edges.ts";
+import { messageOf } from "../../kit/message-of.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import { redisAddress } from "./redis-address.ts";
 import type { redisFields } from "./redis-fields.ts";
@@ -266,8 +267,4 @@ function kindOf(error: unknown): "answer" | "unsent" | "lost" | "late" {
   if (name === "ReplyError") return /^(LOADING|MASTERDOWN|TRYAGAIN) /.test(message) ? "unsent" : "answer";
   if (message.startsWith("Stream isn't writeable")) return "unsent";
   return message === "Command timed out" ? "late" : "lost";
-}
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -2,8 +2,9 @@ import { component } from "../../component/component.ts";
 import type { ConfigurationItem, ConfigurationStore } from "../../component/configuration-store.ts";
 import type { ClockTimer } from "../../edges/clock.ts";
 import type { Edges } from "../../edges/edges.ts";
+import { messageOf } from "../../kit/message-of.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
-import { messageOf, openRedis, type RedisConnection } from "../clients/redis.ts";
+import { openRedis, type RedisConnection } from "../clients/redis.ts";
 import { redisFields } from "../clients/redis-fields.ts";
 
 export default component({

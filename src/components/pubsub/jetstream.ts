@@ -3,6 +3,7 @@ import type { MsgHdrs } from "@nats-io/transport-node";
 import { component } from "../../component/component.ts";
 import { choice, duration, flag, list, number, text } from "../../component/fields.ts";
 import { MessagesAtWork } from "../../component/messages-at-work.ts";
+import { OpenSubscriptions } from "../../component/open-subscriptions.ts";
 import type {
   IncomingMessage,
   MessageHandler,
@@ -14,8 +15,9 @@ import type {
 } from "../../component/pubsub.ts";
 import type { Edges } from "../../edges/edges.ts";
 import { parseDuration } from "../../kit/duration.ts";
+import { messageOf } from "../../kit/message-of.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
-import { messageOf, NatsLink } from "../clients/nats.ts";
+import { NatsLink } from "../clients/nats.ts";
 import { natsFields } from "../clients/nats-fields.ts";
 
 export default component({
@@ -119,7 +121,7 @@ class JetstreamPubSub implements PubSub {
   readonly #link: NatsLink;
   readonly #settings: Settings;
   readonly #surroundings: Surroundings;
-  readonly #subscriptions = new Set<Subscription>();
+  readonly #subscriptions = new OpenSubscriptions();
   /** Topics whose stream is known to be there. */
   readonly #streams = new Map<string, Promise<string>>();
 
@@ -150,17 +152,11 @@ class JetstreamPubSub implements PubSub {
       ...{ link: this.#link, settings: this.#settings, surroundings: this.#surroundings, stream },
     });
     await subscription.open();
-    this.#subscriptions.add(subscription);
-    return {
-      close: async () => {
-        await subscription.close();
-        this.#subscriptions.delete(subscription);
-      },
-    };
+    return this.#subscriptions.add(subscription);
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()));
+    await this.#subscriptions.close();
     await this.#link.close();
   }
 

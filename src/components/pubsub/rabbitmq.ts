@@ -2,6 +2,7 @@ import type { Options as Amqp, Channel, ConsumeMessage } from "amqplib";
 import { component } from "../../component/component.ts";
 import { choice, duration, flag, number, parseFlag } from "../../component/fields.ts";
 import { MessagesAtWork } from "../../component/messages-at-work.ts";
+import { OpenSubscriptions } from "../../component/open-subscriptions.ts";
 import type {
   IncomingMessage,
   MessageHandler,
@@ -12,8 +13,9 @@ import type {
   SubscribeRequest,
 } from "../../component/pubsub.ts";
 import type { Edges } from "../../edges/edges.ts";
+import { messageOf } from "../../kit/message-of.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
-import { messageOf, RabbitmqLink } from "../clients/rabbitmq.ts";
+import { RabbitmqLink } from "../clients/rabbitmq.ts";
 import { rabbitmqFields } from "../clients/rabbitmq-fields.ts";
 
 export default component({
@@ -99,7 +101,7 @@ class RabbitmqPubSub implements PubSub {
   readonly #link: RabbitmqLink;
   readonly #settings: Settings;
   readonly #surroundings: Surroundings;
-  readonly #subscriptions = new Set<Subscription>();
+  readonly #subscriptions = new OpenSubscriptions();
 
   constructor(link: RabbitmqLink, settings: Settings, surroundings: Surroundings) {
     this.#link = link;
@@ -123,17 +125,11 @@ class RabbitmqPubSub implements PubSub {
       surroundings: this.#surroundings,
     });
     await subscription.open();
-    this.#subscriptions.add(subscription);
-    return {
-      close: async () => {
-        await subscription.close();
-        this.#subscriptions.delete(subscription);
-      },
-    };
+    return this.#subscriptions.add(subscription);
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()));
+    await this.#subscriptions.close();
     await this.#link.close();
   }
 }

@@ -1,6 +1,7 @@
 import { component } from "../../component/component.ts";
 import { duration, number } from "../../component/fields.ts";
 import { MessagesAtWork } from "../../component/messages-at-work.ts";
+import { OpenSubscriptions } from "../../component/open-subscriptions.ts";
 import type {
   IncomingMessage,
   MessageHandler,
@@ -11,8 +12,9 @@ import type {
   SubscribeRequest,
 } from "../../component/pubsub.ts";
 import type { Edges } from "../../edges/edges.ts";
+import { messageOf } from "../../kit/message-of.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
-import { messageOf, openRedis, type RedisConnection, type Reply } from "../clients/redis.ts";
+import { openRedis, type RedisConnection, type Reply } from "../clients/redis.ts";
 import { redisFields } from "../clients/redis-fields.ts";
 
 const waits = { bareUnitMs: 1, min: 0, max: 86_400_000 };
@@ -76,7 +78,7 @@ class RedisPubSub implements PubSub {
   readonly #openReader: () => Promise<RedisConnection>;
   readonly #settings: Settings;
   readonly #surroundings: Surroundings;
-  readonly #subscriptions = new Set<StreamReader>();
+  readonly #subscriptions = new OpenSubscriptions();
 
   constructor(
     redis: RedisConnection,
@@ -104,17 +106,11 @@ class RedisPubSub implements PubSub {
       settings: this.#settings,
       surroundings: this.#surroundings,
     });
-    this.#subscriptions.add(reader);
-    return {
-      close: async () => {
-        await reader.close();
-        this.#subscriptions.delete(reader);
-      },
-    };
+    return this.#subscriptions.add(reader);
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#subscriptions].map((reader) => reader.close()));
+    await this.#subscriptions.close();
     await this.#redis.close();
   }
 

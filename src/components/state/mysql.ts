@@ -15,7 +15,7 @@ import {
   type StateOperation,
   type StateStore,
 } from "../../component/state-store.ts";
-import type { ClockTimer } from "../../edges/clock.ts";
+import { ExpirySweep } from "../../component/sweep.ts";
 import type { Edges } from "../../edges/edges.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import { bytesOfJson, storedForm } from "../clients/json-column.ts";
@@ -102,12 +102,12 @@ class MysqlStateStore implements StateStore {
   ]);
   readonly #connections: MysqlConnections;
   readonly #settings: Settings;
-  #cleanupTimer: ClockTimer | undefined;
+  readonly #sweep: ExpirySweep;
 
   constructor(connections: MysqlConnections, settings: Settings) {
     this.#connections = connections;
     this.#settings = settings;
-    this.#cleanLater();
+    this.#sweep = new ExpirySweep(settings, () => this.#cleanNow());
   }
 
   async get({ key }: GetRequest): Promise<StateEntry | undefined> {
@@ -169,7 +169,7 @@ class MysqlStateStore implements StateStore {
   }
 
   async close(): Promise<void> {
-    this.#cleanupTimer?.cancel();
+    this.#sweep.cancel();
     await this.#connections.close();
   }
 
@@ -219,16 +219,6 @@ class MysqlStateStore implements StateStore {
     const assignments = columns.map((column) => `${column} = ${written(column)}`).join(", ");
     return `INSERT INTO ${this.#settings.table} (id, value, eTag, isbinary, insertDate, expiredate)
 VALUES (?, ?, ?, ?, CURRENT_TIMESTAMP, ${expiry}) ON DUPLICATE KEY UPDATE ${assignments}`;
-  }
-
-  #cleanLater(): void {
-    const { edges, cleanupIntervalMs, log } = this.#settings;
-    if (cleanupIntervalMs <= 0) return;
-    const clean = (): void => {
-      this.#cleanNow().catch((error: unknown) => log.warn({ error }, "expired keys could not be removed"));
-      this.#cleanLater();
-    };
-    this.#cleanupTimer = edges.clock.setTimer(cleanupIntervalMs, clean, { background: true });
   }
 
   /** Of all that share the table, Dapr among them, one cleans per interval. */

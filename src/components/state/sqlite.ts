@@ -17,7 +17,7 @@ import {
   type StateOperation,
   type StateStore,
 } from "../../component/state-store.ts";
-import type { ClockTimer } from "../../edges/clock.ts";
+import { ExpirySweep } from "../../component/sweep.ts";
 import type { Edges } from "../../edges/edges.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import { openSqlite, type SqliteConnection } from "../clients/sqlite.ts";
@@ -132,7 +132,7 @@ class SqliteStateStore implements StateStore {
   readonly #tables: Tables;
   readonly #surroundings: Surroundings;
   readonly #get: Statement<Row, [string, string]>;
-  #cleanupTimer: ClockTimer | undefined;
+  readonly #sweep: ExpirySweep;
 
   constructor(connection: SqliteConnection, tables: Tables, surroundings: Surroundings) {
     this.#connection = connection;
@@ -142,7 +142,7 @@ class SqliteStateStore implements StateStore {
       `SELECT key, value, is_binary, etag, expiration_time FROM ${tables.state}
        WHERE key = ? AND (expiration_time IS NULL OR expiration_time > ?)`,
     );
-    this.#cleanLater();
+    this.#sweep = new ExpirySweep(surroundings, () => connection.write(() => this.#cleanNow()));
   }
 
   async get({ key }: GetRequest): Promise<StateEntry | undefined> {
@@ -211,7 +211,7 @@ class SqliteStateStore implements StateStore {
   }
 
   async close(): Promise<void> {
-    this.#cleanupTimer?.cancel();
+    this.#sweep.cancel();
     this.#connection.close();
   }
 
@@ -262,20 +262,6 @@ class SqliteStateStore implements StateStore {
     const live = "(expiration_time IS NULL OR expiration_time > ?)";
     const remove = db.query(`DELETE FROM ${state} WHERE key = ? AND etag = ? AND ${live}`);
     if (remove.run(key, etag, this.#now()).changes === 0) throw new EtagMismatch();
-  }
-
-  #cleanLater(): void {
-    const { edges, cleanupIntervalMs, log } = this.#surroundings;
-    if (cleanupIntervalMs <= 0) return;
-    const clean = () => {
-      this.#connection
-        .write(() => this.#cleanNow())
-        .catch((error: unknown) => {
-          log.warn({ error }, "expired keys could not be removed");
-        });
-      this.#cleanLater();
-    };
-    this.#cleanupTimer = edges.clock.setTimer(cleanupIntervalMs, clean, { background: true });
   }
 
   /** Of the processes that share the file one cleans per interval. */

@@ -1,5 +1,6 @@
 import type { LoadedComponent } from "../../component/components.ts";
 import type { IncomingMessage } from "../../component/pubsub.ts";
+import { messageOf } from "../../kit/message-of.ts";
 import { parseTraceparent } from "../../telemetry/propagation.ts";
 import type { Span } from "../../telemetry/telemetry.ts";
 import { CloudEvent } from "./cloud-event.ts";
@@ -224,8 +225,4 @@ function isDeadLetter(message: IncomingMessage): boolean {
 export function endSpan(span: Span, outcome: Outcome): void {
   if (outcome.kind === "retry") span.end({ code: 2, message: outcome.reason });
   else span.end();
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

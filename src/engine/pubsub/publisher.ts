@@ -1,6 +1,7 @@
 import type { LoadedComponent } from "../../component/components.ts";
 import type { BulkPublishEntry, PubSub } from "../../component/pubsub.ts";
 import { errors, type FaultOptions } from "../../errors.ts";
+import { messageOf } from "../../kit/message-of.ts";
 import { cloudEventType } from "./content-type.ts";
 import type { PubSubContext } from "./context.ts";
 import type { BulkPublishRequest, PreparedPublication, PublishRequest } from "./engine.ts";
@@ -231,8 +232,4 @@ async function oneByOne(
 
 function about(pubsubName: string): FaultOptions {
   return { resource: { type: "pubsub", name: pubsubName } };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

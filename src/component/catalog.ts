@@ -35,6 +35,7 @@ export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "pubsub.pulsar/v1": () => import("../components/pubsub/pulsar.ts"),
   "pubsub.rabbitmq/v1": () => import("../components/pubsub/rabbitmq.ts"),
   "pubsub.redis/v1": () => import("../components/pubsub/redis.ts"),
+  "secretstores.hashicorp.vault/v1": () => import("../components/secretstores/hashicorp.vault.ts"),
   "secretstores.local.env/v1": () => import("../components/secretstores/local.env.ts"),
   "secretstores.local.file/v1": () => import("../components/secretstores/local.file.ts"),
   "state.in-memory/v1": () => import("../components/state/in-memory.ts"),

@@ -6,6 +6,7 @@ export type ComponentLoader = () => Promise<{ default: ComponentDefinition }>;
 
 /** Every built-in component by type and version. */
 export const catalog: Readonly<Record<string, ComponentLoader>> = {
+  "bindings.graphql/v1": () => import("../components/bindings/graphql.ts"),
   "bindings.http/v1": () => import("../components/bindings/http.ts"),
   "bindings.kafka/v1": () => import("../components/bindings/kafka.ts"),
   "bindings.localstorage/v1": () => import("../components/bindings/localstorage.ts"),

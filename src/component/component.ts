@@ -36,6 +36,8 @@ export interface ComponentHost {
   edges: Edges;
   /** The metadata that no field is for, where the definition takes such. */
   otherFields?: ReadonlyMap<string, string>;
+  /** All metadata as spelled, resolved, for what is handed on whole. */
+  allFields?: ReadonlyMap<string, string>;
   /** Environment variables, handed down from the host. */
   env: Readonly<Record<string, string | undefined>>;
 }

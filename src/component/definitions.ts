@@ -10,7 +10,10 @@ export interface Definitions {
   types(): string[];
 }
 
-export function definitionsOf(extra: readonly ComponentDefinition[]): Definitions {
+/** Finds definitions that no file has. */
+export type FindElsewhere = (type: string, version: string) => Promise<ComponentDefinition | undefined>;
+
+export function definitionsOf(extra: readonly ComponentDefinition[], elsewhere?: FindElsewhere): Definitions {
   const loaders = new Map<string, () => Promise<ComponentDefinition>>();
   for (const [key, load] of Object.entries(catalog)) {
     loaders.set(key.toLowerCase(), async () => (await load()).default);
@@ -22,8 +25,9 @@ export function definitionsOf(extra: readonly ComponentDefinition[]): Definition
     types: () => [...loaders.keys()].sort(),
     async find(type, version) {
       const load = loaders.get(keyOf(type, version));
-      if (!load) throw new Error(unknownType(type, version, [...loaders.keys()]));
-      return load();
+      const found = load ? await load() : await elsewhere?.(type, version);
+      if (!found) throw new Error(unknownType(type, version, [...loaders.keys()]));
+      return found;
     },
   };
 }

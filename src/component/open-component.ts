@@ -52,7 +52,7 @@ async function open(wanted: WantedComponent, scope: OpenScope): Promise<LoadedCo
   }
   const { appId, namespace } = scope.principal;
   const { edges, env, log } = scope;
-  const host = { name: wanted.name, appId, namespace, log, edges, env, otherFields };
+  const host = { name: wanted.name, appId, namespace, log, edges, env, otherFields, allFields: values };
   const attempts = new Attempts(wanted, scope);
   const opening = attempts.run(() => definition.open(options, host));
   const sensitive = sensitiveNames(definition);

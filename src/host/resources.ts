@@ -2,6 +2,8 @@ import { definitionsOf } from "../component/definitions.ts";
 import { createComponents, type ReloadableComponents } from "../component/loader.ts";
 import { engineComponents, implicitComponents } from "../engine/defaults/engine-components.ts";
 import type { ExternalEndpoint } from "../peer/target.ts";
+import { pluggableDefinition } from "../pluggable/definitions.ts";
+import { socketFolder } from "../pluggable/sockets.ts";
 import { WorkflowAccess } from "../policy/workflow-access.ts";
 import { mergeConfigurations } from "../resource/configuration.ts";
 import { isSameResources } from "../resource/diff.ts";
@@ -109,8 +111,9 @@ class Resources implements RuntimeResources {
   async openComponents(telemetry: Telemetry): Promise<void> {
     const { host, options, log } = this.request;
     const own = engineComponents(host.store, { secretFolders: [process.cwd(), host.dataFolder] });
+    const sockets = socketFolder(host.env);
     this.components = await createComponents({
-      definitions: definitionsOf(own),
+      definitions: definitionsOf(own, (type, version) => pluggableDefinition(type, version, sockets)),
       resources: this.set.components,
       implicit: options.isStrict ? [] : implicitComponents,
       principal: principalOf(options),

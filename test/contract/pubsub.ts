@@ -238,7 +238,7 @@ function closingContract(pubsub: GetPubSub, { isDurable }: PubSubTraits): void {
     const next = await collect(pubsub());
     await eventually("the rest is there", () => next.texts.length === 2);
     expect([...next.texts].sort()).toEqual(["message 1", "message 2"]);
-    expect(next.messages.map((message) => message.attempt)).toEqual([1, 1]);
+    expect(next.messages.map((message) => message.attempt ?? 1)).toEqual([1, 1]);
   });
 }
 
@@ -256,7 +256,8 @@ function durableContract(
     });
     await publish(pubsub(), "stubborn");
     await eventually("it was handled", () => attempts.length === 3);
-    expect(attempts).toEqual(isUncounted ? [1, undefined, undefined] : [1, 2, 3]);
+    if (isUncounted) expect(attempts.slice(1)).toEqual([undefined, undefined]);
+    else expect(attempts).toEqual([1, 2, 3]);
   });
 
   if (!isOnePartition)

@@ -6,9 +6,9 @@ const below = "resource telemetry errors.ts kit edges wire";
 /** Folders of src/ and what each may import besides itself. `type:x` allows `import type` from x, and its types.ts. */
 const mayImport: Record<string, string> = {
   "main.ts": "cli",
-  cli: `host dashboard control engine engine/store component net ${below}`,
+  cli: `host dashboard control engine engine/store component pluggable net ${below}`,
   dashboard: `host api type:engine/store net ${below}`,
-  host: `transport api engine engine/store policy app peer control component components net ${below}`,
+  host: `transport api engine engine/store policy app peer control component components pluggable net ${below}`,
   transport: `api policy net ${below}`,
   api: `engine component app peer policy type:net ${below}`,
   engine: `engine/store component app peer policy type:net ${below}`,
@@ -19,6 +19,8 @@ const mayImport: Record<string, string> = {
   peer: `engine/store type:app net ${below}`,
   control: `net ${below}`,
   components: "component kit errors.ts net engine/store type:edges type:telemetry type:engine",
+  // Components of other processes: made at run time, so not in the catalog.
+  pluggable: "component net wire kit errors.ts edges type:telemetry",
   component: "kit wire errors.ts type:net type:edges type:telemetry type:resource",
   resource: "kit wire errors.ts type:edges type:telemetry",
   telemetry: "kit type:edges type:net",

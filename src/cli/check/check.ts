@@ -54,7 +54,7 @@ export async function checkPaths({ paths, apps, env }: CheckRequest): Promise<Pr
   const checked = { set, apps, components: componentKinds(set) };
   const found = [
     ...problems,
-    ...(await checkComponents(set)),
+    ...(await checkComponents(set, env)),
     ...(await checkBreakers(set)),
     ...rules.flatMap((rule) => rule(checked)),
   ];

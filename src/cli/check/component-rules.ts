@@ -2,6 +2,8 @@ import type { ComponentDefinition } from "../../component/component.ts";
 import { definitionsOf } from "../../component/definitions.ts";
 import { FieldError, parseOptions } from "../../component/parse-options.ts";
 import { implicitComponents } from "../../engine/defaults/engine-components.ts";
+import { pluggableDefinition } from "../../pluggable/definitions.ts";
+import { socketFolder } from "../../pluggable/sockets.ts";
 import type { ResourceSet } from "../../resource/load.ts";
 import type { Problem } from "../../resource/problem.ts";
 import type { ComponentResource } from "../../resource/resource.ts";
@@ -11,8 +13,12 @@ import { failure, type Rule, warning } from "./rule.ts";
 const engineTypes = new Set([...implicitComponents.map(({ type }) => type), "bindings.cron"]);
 
 /** Types and metadata of components, as far as it can be told without their secrets. */
-export async function checkComponents({ components }: ResourceSet): Promise<Problem[]> {
-  const definitions = definitionsOf([]);
+export async function checkComponents(
+  { components }: ResourceSet,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<Problem[]> {
+  const sockets = socketFolder(env);
+  const definitions = definitionsOf([], (type, version) => pluggableDefinition(type, version, sockets));
   const problems: Problem[] = [];
   for (const component of components) {
     const { type, version } = component.spec;
@@ -39,6 +45,7 @@ function checkMetadata(component: ComponentResource, definition: ComponentDefini
   };
   try {
     const { unknown } = parseOptions(definition, values);
+    if (definition.takesOtherFields) return [];
     return unknown.map(({ field, warning: why }) => warning(component, at(field), why));
   } catch (error) {
     if (!(error instanceof FieldError)) throw error;

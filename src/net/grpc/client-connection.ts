@@ -32,6 +32,8 @@ export class ClientConnection {
   lossReason = "the connection was closed";
   activeCalls = 0;
   onLost: (() => void) | undefined;
+  /** The server said GOAWAY. */
+  onDraining: (() => void) | undefined;
   readonly #socket: Socket;
   readonly #waiters: (() => void)[] = [];
   #session: ClientSession | undefined;
@@ -108,6 +110,7 @@ export class ClientConnection {
       onGoaway: () => {
         this.isDraining = true;
         this.#wakeAll();
+        this.onDraining?.();
       },
       onClose: (reason) => {
         if (reason !== undefined) this.lossReason = reason;

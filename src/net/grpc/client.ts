@@ -31,6 +31,8 @@ export interface GrpcClientOptions {
   connectTimeoutMs?: number | undefined;
   /** Calls that may wait for a stream when the server's limit is reached; more fail with RESOURCE_EXHAUSTED. */
   maxWaitingCalls?: number | undefined;
+  /** Present: it has one connection. Called when no new call may use that any more; they fail from then on. */
+  onOver?: (() => void) | undefined;
 }
 
 const refusedAttemptsMax = 5;
@@ -44,6 +46,7 @@ class Http2GrpcClient implements GrpcClient {
   readonly #options: ConnectionOptions;
   readonly #maxMessageBytes: number;
   readonly #maxWaitingCalls: number;
+  readonly #onOver: (() => void) | undefined;
   /** Every session not yet ended, the draining ones too. */
   readonly #connections = new Set<ClientConnection>();
   #current: ClientConnection | undefined;
@@ -55,6 +58,7 @@ class Http2GrpcClient implements GrpcClient {
     this.#address = address;
     this.#maxMessageBytes = options.maxMessageBytes ?? defaultMaxMessageBytes;
     this.#maxWaitingCalls = options.maxWaitingCalls ?? 10_000;
+    this.#onOver = options.onOver;
     this.#options = {
       sockets: options.sockets ?? realSockets,
       tls: options.tls,
@@ -136,8 +140,10 @@ class Http2GrpcClient implements GrpcClient {
     for (;;) {
       if (this.#isClosed) throw new GrpcError(grpcCode.UNAVAILABLE, "the client was closed");
       const current = this.#current;
-      if (!current?.isUsable) await this.#connect();
-      else if (current.hasRoom) {
+      if (!current?.isUsable) {
+        if (this.#onOver && current) throw new GrpcError(grpcCode.UNAVAILABLE, "the connection is over");
+        await this.#connect();
+      } else if (current.hasRoom) {
         start(current);
         // The call may have been given up meanwhile: then its place goes to the next.
         current.wakeNext();
@@ -160,7 +166,11 @@ class Http2GrpcClient implements GrpcClient {
     try {
       const connection = new ClientConnection(this.#address, this.#options);
       this.#connections.add(connection);
-      connection.onLost = () => this.#connections.delete(connection);
+      connection.onDraining = this.#onOver;
+      connection.onLost = () => {
+        this.#connections.delete(connection);
+        this.#onOver?.();
+      };
       await connection.ready;
       this.#current = connection;
     } finally {

@@ -1,0 +1,66 @@
+// Components in a process of their own, made with Dapr's SDK (test/sdk/pluggable), for the contract suites.
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { ComponentKind, ComponentKinds } from "../../src/component/component.ts";
+import { parseOptions } from "../../src/component/parse-options.ts";
+import { pluggableDefinition } from "../../src/pluggable/definitions.ts";
+import { findSocket, type SocketFolder } from "../../src/pluggable/sockets.ts";
+import { goBuild } from "../sdk/toolchain.ts";
+import type { Service } from "../services.ts";
+import { componentHost, eventually } from "./component-host.ts";
+
+export interface PluggedProcess {
+  /** Restarts over the same files. */
+  server: Service;
+  sockets: SocketFolder;
+  open<K extends ComponentKind>(
+    type: `${K}.${string}`,
+    items?: Record<string, string>,
+  ): Promise<ComponentKinds[K]>;
+  stop(): Promise<void>;
+}
+
+export async function startPlugged(): Promise<PluggedProcess> {
+  const program = await goBuild(new URL("../sdk/pluggable", import.meta.url).pathname);
+  const folder = await mkdtemp(join(tmpdir(), "mecha-plugged-"));
+  const sockets = { path: folder, isNamed: true };
+  let child: ChildProcess;
+  const start = async (): Promise<void> => {
+    await Promise.all(["kept.sock", "safe.sock"].map((name) => rm(join(folder, name), { force: true })));
+    const env = { DAPR_COMPONENT_SOCKETS_FOLDER: folder, PATH: "" };
+    child = spawn(program, [folder], { env, stdio: "ignore" });
+    for (const name of ["kept", "safe"]) {
+      await eventually(`${name}.sock is there`, async () => (await findSocket(sockets, name)) !== undefined);
+    }
+  };
+  const kill = (): Promise<void> =>
+    new Promise((done) => {
+      child.once("exit", () => done());
+      child.kill("SIGKILL");
+    });
+  await start();
+  const stop = async (): Promise<void> => {
+    await kill();
+    await rm(folder, { recursive: true, force: true });
+  };
+  return {
+    server: {
+      ...{ name: "pluggable", port: 0, folder, details: {}, start, kill, stop },
+      get pid() {
+        return child.pid as number;
+      },
+    },
+    sockets,
+    async open<K extends ComponentKind>(type: `${K}.${string}`, items: Record<string, string> = {}) {
+      const definition = await pluggableDefinition(type, "v1", sockets);
+      if (definition === undefined) throw new Error(`there is no ${type}`);
+      const values = new Map(Object.entries(items));
+      const { options } = parseOptions(definition, values);
+      const opened = await definition.open(options as never, componentHost({ allFields: values }));
+      return opened as ComponentKinds[K];
+    },
+    stop,
+  };
+}

@@ -11,6 +11,7 @@ export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "bindings.kafka/v1": () => import("../components/bindings/kafka.ts"),
   "bindings.localstorage/v1": () => import("../components/bindings/localstorage.ts"),
   "bindings.mysql/v1": () => import("../components/bindings/mysql.ts"),
+  "bindings.nats/v1": () => import("../components/bindings/nats.ts"),
   "bindings.postgresql/v1": () => import("../components/bindings/postgresql.ts"),
   "bindings.redis/v1": () => import("../components/bindings/redis.ts"),
   "bindings.smtp/v1": () => import("../components/bindings/smtp.ts"),

@@ -1,5 +1,5 @@
 import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
-import type { Authenticator, MsgHdrs, NatsConnection, TlsOptions } from "@nats-io/transport-node";
+import type { Authenticator, Msg, MsgHdrs, NatsConnection, TlsOptions } from "@nats-io/transport-node";
 import type { Options } from "../../component/fields.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
 import { withinTime } from "../../component/within-time.ts";
@@ -13,6 +13,8 @@ export type NatsSettings = Options<typeof natsFields>;
 interface Surroundings {
   edges: Edges;
   log: Log;
+  /** JetStream need not be there. */
+  isCore?: boolean;
 }
 
 /** A server that does not answer two of these is given up. */
@@ -72,7 +74,7 @@ export class NatsLink {
         ...(domain && { domain }),
         ...(apiPrefix && { apiPrefix }),
       });
-      const manager = await client.jetstreamManager();
+      const manager = await client.jetstreamManager(!surroundings.isCore);
       const link = new NatsLink(
         { connection, jetstream: client, manager, headers: () => headers() },
         settings,
@@ -101,6 +103,26 @@ export class NatsLink {
     try {
       await this.#untilConnected();
       return await this.#inTime(send());
+    } finally {
+      this.#waiting--;
+    }
+  }
+
+  /** Asks another client of the server. That nobody answers says nothing of the connection. */
+  async request(subject: string, data: Uint8Array, headers: MsgHdrs | undefined): Promise<Msg> {
+    if (this.#waiting >= waitingMax) throw this.#unavailable("too many requests wait already", "undone");
+    this.#waiting++;
+    try {
+      await this.#untilConnected();
+      const options = { timeout: this.#settings.timeout, ...(headers && { headers }) };
+      return await this.connection.request(subject, data, options);
+    } catch (error) {
+      if (error instanceof ServerUnavailable) throw error;
+      if (isUnheard(error)) {
+        throw new Error(`nats at ${this.where}: nobody listens to ${subject}`, { cause: error });
+      }
+      if (!isUnanswered(error)) throw error;
+      throw this.#unavailable(messageOf(error), "unknown", error);
     } finally {
       this.#waiting--;
     }
@@ -196,6 +218,10 @@ function withoutCredentials(urls: string): string {
 }
 
 const unanswered = ["NoAnswer", "TimeoutError", "ConnectionError", "ClosedConnectionError", "RequestError"];
+
+function isUnheard(error: unknown): boolean {
+  return messageOf(error).startsWith("no responders");
+}
 
 /** Not a no of the server: nothing was heard of it. */
 function isUnanswered(error: unknown): boolean {

@@ -1,8 +1,7 @@
-import type { Consumer, ConsumerConfig, ConsumerMessages, JsMsg, StreamInfo } from "@nats-io/jetstream";
+import type { Consumer, ConsumerConfig, JsMsg, StreamInfo } from "@nats-io/jetstream";
 import type { MsgHdrs } from "@nats-io/transport-node";
 import { component } from "../../component/component.ts";
 import { choice, duration, flag, list, number, text } from "../../component/fields.ts";
-import { MessagesAtWork } from "../../component/messages-at-work.ts";
 import { OpenSubscriptions } from "../../component/open-subscriptions.ts";
 import type {
   IncomingMessage,
@@ -19,6 +18,7 @@ import { messageOf } from "../../kit/message-of.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import { NatsLink } from "../clients/nats.ts";
 import { natsFields } from "../clients/nats-fields.ts";
+import { NatsPull, signsOfLife } from "../clients/nats-pull.ts";
 
 export default component({
   type: "pubsub.jetstream",
@@ -110,9 +110,6 @@ interface Surroundings {
 
 const metadataHeader = "Mecha-Metadata";
 const typeHeader = "Content-Type";
-/** How long a pull waits for messages; the end of a subscription does not wait for it. */
-const pullMs = 5_000;
-const pauseMs = 200;
 const redeliverMs = 200;
 const ackWaitMs = 30_000;
 
@@ -251,36 +248,39 @@ interface Parts {
   stream: string;
 }
 
-/** One durable consumer, pulled for as many messages as may be at work. */
+/** One durable consumer of a topic. */
 class Subscription {
   readonly #request: SubscribeRequest;
   readonly #handler: MessageHandler;
   readonly #parts: Parts;
-  readonly #atWork = new MessagesAtWork();
-  readonly #concurrencyMax: number;
   readonly #name: string;
-  #pull: ConsumerMessages | undefined;
-  #running: Promise<void> | undefined;
-  #isClosing = false;
+  readonly #pull: NatsPull;
 
   constructor(request: SubscribeRequest, handler: MessageHandler, parts: Parts) {
     this.#request = request;
     this.#handler = handler;
     this.#parts = parts;
-    this.#concurrencyMax = Math.max(request.concurrencyMax, request.bulkMax ?? 0);
     const { durableName, queueGroupName } = parts.settings;
     this.#name = subjectToken(`${durableName ?? queueGroupName ?? request.consumerGroup}-${request.topic}`);
+    this.#pull = new NatsPull({
+      surroundings: parts.surroundings,
+      topic: request.topic,
+      concurrencyMax: Math.max(request.concurrencyMax, request.bulkMax ?? 0),
+      consumer: () => this.#consumer(),
+      begin: (message) => {
+        const incoming = incomingOf(message, request.topic);
+        const { partitionKey } = incoming.metadata;
+        return { partitionKey, handle: () => this.#handle(message, incoming) };
+      },
+    });
   }
 
-  async open(): Promise<void> {
-    this.#running = this.#run(await this.#consumer());
+  open(): Promise<void> {
+    return this.#pull.open();
   }
 
-  async close(): Promise<void> {
-    this.#isClosing = true;
-    this.#pull?.stop();
-    await this.#running;
-    await this.#atWork.all();
+  close(): Promise<void> {
+    return this.#pull.close();
   }
 
   async #consumer(): Promise<Consumer> {
@@ -296,43 +296,6 @@ class Subscription {
       else await link.manager.consumers.update(stream, this.#name, changeable(config));
     });
     return link.ask(() => link.jetstream.consumers.get(stream, this.#name));
-  }
-
-  async #run(first: Consumer): Promise<void> {
-    const { log, edges } = this.#parts.surroundings;
-    let consumer: Consumer | undefined = first;
-    while (!this.#isClosing) {
-      const room = this.#concurrencyMax - this.#atWork.size;
-      if (room <= 0) {
-        await this.#atWork.one();
-        continue;
-      }
-      try {
-        consumer ??= await this.#consumer();
-        await this.#take(consumer, room);
-      } catch (error) {
-        if (this.#isClosing) return;
-        log.warn({ error, topic: this.#request.topic }, "messages can not be read; trying again");
-        await new Promise<void>((done) => void edges.clock.setTimer(pauseMs, done));
-        consumer = undefined;
-      }
-    }
-  }
-
-  /** One pull: as many messages as there is room for, as they come. */
-  async #take(consumer: Consumer, room: number): Promise<void> {
-    this.#pull = await consumer.fetch({ max_messages: room, expires: pullMs, idle_heartbeat: pullMs / 5 });
-    if (this.#isClosing) this.#pull.stop();
-    for await (const message of this.#pull) {
-      // What came after the end is left to the next one.
-      if (this.#isClosing) message.nak();
-      else this.#start(message);
-    }
-  }
-
-  #start(message: JsMsg): void {
-    const incoming = incomingOf(message, this.#request.topic);
-    this.#atWork.start(message, incoming.metadata.partitionKey, () => this.#handle(message, incoming));
   }
 
   /** Never rejects: what is not acknowledged comes again. */
@@ -351,19 +314,11 @@ class Subscription {
     if (ackPolicy !== "none") message.ack();
   }
 
-  /** A handler may take longer than the server waits for it. */
   #signsOfLife(message: JsMsg): { cancel(): void } {
     const { settings, surroundings } = this.#parts;
     if (settings.ackPolicy === "none") return { cancel() {} };
-    const { clock } = surroundings.edges;
     const everyMs = Math.min(settings.ackWait ?? ackWaitMs, ...settings.backOffMs) / 2;
-    const arm = () => clock.setTimer(everyMs, beat);
-    let timer = arm();
-    function beat(): void {
-      message.working();
-      timer = arm();
-    }
-    return { cancel: () => timer.cancel() };
+    return signsOfLife(surroundings.edges.clock, message, everyMs);
   }
 }
 

@@ -52,8 +52,18 @@ const kindNames: Record<string, string> = {
 /** Kinds of Dapr whose blocks mecha does not have yet. */
 const missingKinds = new Set(["nameresolution", "workflow"]);
 
+/** Types of Dapr that mecha leaves out, and what does their work. */
+const leftOut: Record<string, string> = {
+  "middleware.http.opa":
+    "policies in Rego are not evaluated here; use an AuthorizationPolicy, whose action CUSTOM asks Open Policy Agent over Envoy's ext_authz",
+  "middleware.http.sentinel":
+    "Sentinel's rules are not evaluated here; use a RateLimit and a TrafficPolicy for limits, breakers and load shedding",
+};
+
 function unknownType(type: string, version: string, known: string[]): string {
   const kind = type.split(".", 1)[0] ?? "";
+  const instead = leftOut[type.toLowerCase()];
+  if (instead !== undefined) return `${type} is not implemented: ${instead}`;
   if (missingKinds.has(kind)) return `components of kind ${kind} are not implemented (${type})`;
   const name = kindNames[kind];
   if (name === undefined || !type.includes(".")) {

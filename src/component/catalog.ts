@@ -13,6 +13,7 @@ export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "bindings.mysql/v1": () => import("../components/bindings/mysql.ts"),
   "bindings.nats/v1": () => import("../components/bindings/nats.ts"),
   "bindings.postgresql/v1": () => import("../components/bindings/postgresql.ts"),
+  "bindings.rabbitmq/v1": () => import("../components/bindings/rabbitmq.ts"),
   "bindings.redis/v1": () => import("../components/bindings/redis.ts"),
   "bindings.smtp/v1": () => import("../components/bindings/smtp.ts"),
   "configuration.postgresql/v1": () => import("../components/configuration/postgresql.ts"),

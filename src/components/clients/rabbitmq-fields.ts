@@ -17,6 +17,7 @@ export const rabbitmqFields = {
   saslExternal: flag({
     description: "log in by the client's certificate, without a password",
     default: false,
+    aliases: ["externalSasl"],
   }),
   clientName: text({ description: "name of the connection, as the broker shows it" }),
   heartBeat: duration({
@@ -30,7 +31,7 @@ export const rabbitmqFields = {
     default: 3_000,
     min: 100,
     max: 600_000,
-    aliases: ["reconnectWait"],
+    aliases: ["reconnectWait", "reconnectWaitInSeconds"],
   }),
   timeout: duration({
     description: "longest wait for the broker's confirmation, and for a connection",

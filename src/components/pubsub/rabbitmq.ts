@@ -1,4 +1,4 @@
-import type { Options as Amqp, Channel, ConsumeMessage } from "amqplib";
+import type { Channel, ConsumeMessage } from "amqplib";
 import { component } from "../../component/component.ts";
 import { choice, duration, flag, number, parseFlag } from "../../component/fields.ts";
 import { MessagesAtWork } from "../../component/messages-at-work.ts";
@@ -16,7 +16,9 @@ import type { Edges } from "../../edges/edges.ts";
 import { messageOf } from "../../kit/message-of.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import { RabbitmqLink } from "../clients/rabbitmq.ts";
+import { RabbitmqConsumer } from "../clients/rabbitmq-consumer.ts";
 import { rabbitmqFields } from "../clients/rabbitmq-fields.ts";
+import { priorityMax, propertiesFor, wholeNumber } from "../clients/rabbitmq-properties.ts";
 
 export default component({
   type: "pubsub.rabbitmq",
@@ -139,134 +141,46 @@ function declareExchange(channel: Channel, exchange: string, settings: Settings)
   return channel.assertExchange(exchange, exchangeKind, { durable, autoDelete });
 }
 
-/** What of the metadata are properties of AMQP; the rest are headers. */
-function propertiesFor(
-  metadata: Record<string, string>,
-  contentType: string,
-  { deliveryMode, ttlInSeconds }: Settings,
-): { routingKey: string; options: Amqp.Publish } {
-  const headers: Record<string, string> = {};
-  const known = new Map<string, string>();
-  for (const [name, value] of Object.entries(metadata)) {
-    const lower = name.toLowerCase();
-    if (properties.has(lower)) known.set(lower, value);
-    else headers[name] = value;
-  }
-  const ttl = wholeNumber(known.get("ttlinseconds"), "ttlInSeconds");
-  const expiration = ttl === undefined ? ttlInSeconds : ttl * 1000;
-  const priority = wholeNumber(known.get("priority"), "priority");
-  const options = {
-    ...{ headers, persistent: deliveryMode === 2, contentType: contentType || "text/plain" },
-    ...(expiration !== undefined && { expiration }),
-    ...(priority !== undefined && { priority: Math.min(priority, priorityMax) }),
-    messageId: known.get("messageid"),
-    correlationId: known.get("correlationid"),
-    type: known.get("type"),
-  };
-  return { routingKey: known.get("routingkey") ?? "", options };
-}
-
-const properties = new Set(["routingkey", "ttlinseconds", "priority", "messageid", "correlationid", "type"]);
-const priorityMax = 255;
-
-function wholeNumber(text: string | undefined, name: string): number | undefined {
-  if (text === undefined || text === "") return undefined;
-  if (!/^\d{1,9}$/.test(text)) throw new Error(`${name} is ${JSON.stringify(text)}, not a whole number`);
-  return Number(text);
-}
-
 interface Parts {
   link: RabbitmqLink;
   settings: Settings;
   surroundings: Surroundings;
 }
 
-interface RunningConsumer {
-  /** With the reason, when there is one. */
-  ended: Promise<Error | undefined>;
-}
-
-/** One queue that is bound to the exchange of a topic, and its consumer, which is made anew when it is lost. */
+/** One queue that is bound to the exchange of a topic. */
 class Subscription {
   readonly #request: SubscribeRequest;
   readonly #handler: MessageHandler;
   readonly #parts: Parts;
   readonly #queue: string;
   readonly #atWork = new MessagesAtWork();
-  #channel: Channel | undefined;
-  #running: Promise<void> | undefined;
-  #isClosing = false;
+  readonly #consumer: RabbitmqConsumer;
 
   constructor(request: SubscribeRequest, handler: MessageHandler, parts: Parts) {
     this.#request = request;
     this.#handler = handler;
     this.#parts = parts;
     this.#queue = request.metadata.queueName || `${request.consumerGroup}-${request.topic}`;
+    this.#consumer = new RabbitmqConsumer(parts.link, {
+      ...{ queue: this.#queue, prefetch: this.#concurrency },
+      ...{ log: parts.surroundings.log, details: { topic: request.topic } },
+      declare: (channel) => this.#declare(channel),
+      take: (channel, message) => this.#take(channel, message),
+    });
   }
 
   /** Rejects when the broker does not take what is declared. */
-  async open(): Promise<void> {
-    let consumer: RunningConsumer | undefined;
-    try {
-      consumer = await this.#consume();
-    } catch (error) {
-      const text = messageOf(error);
-      const isOther = text.includes("PRECONDITION_FAILED") ? `; ${otherwise}` : "";
-      throw new Error(`can not consume from the queue ${this.#queue}: ${text}${isOther}`, { cause: error });
-    }
-    this.#running = this.#keep(consumer);
+  open(): Promise<void> {
+    return this.#consumer.open();
   }
 
   async close(): Promise<void> {
-    this.#isClosing = true;
-    const channel = this.#channel;
-    await channel?.cancel(consumerTag).catch(() => undefined);
+    await this.#consumer.stop();
     await this.#atWork.all();
-    await channel?.close().catch(() => undefined);
-    await this.#running;
+    await this.#consumer.close();
   }
 
-  async #keep(first: RunningConsumer | undefined): Promise<void> {
-    const { link, surroundings } = this.#parts;
-    const { topic } = this.#request;
-    let consumer = first;
-    for (let tries = 0; ; ) {
-      const error = await consumer?.ended;
-      if (this.#isClosing || link.isClosed) return;
-      if (consumer !== undefined) surroundings.log.warn({ error, topic }, "a consumer of rabbitmq was lost");
-      await link.pause(link.pauseMs(tries++));
-      consumer = await this.#consume().catch((reason: unknown) => {
-        surroundings.log.warn({ error: reason, topic }, "messages can not be consumed; trying again");
-        return undefined;
-      });
-      if (consumer !== undefined) tries = 0;
-    }
-  }
-
-  /** Declares what has to be there, and consumes. */
-  async #consume(): Promise<RunningConsumer | undefined> {
-    if (this.#isClosing) return undefined;
-    const channel = await this.#parts.link.channel();
-    let failure: Error | undefined;
-    const ended = new Promise<Error | undefined>((end) => {
-      channel.on("error", (error) => {
-        failure = error;
-      });
-      channel.on("cancel", () => void channel.close().catch(() => undefined));
-      channel.on("close", () => end(failure));
-    });
-    await this.#declare(channel);
-    await channel.prefetch(this.#concurrency);
-    this.#channel = channel;
-    const take = (message: ConsumeMessage | null): void => {
-      if (message !== null) this.#take(channel, message);
-      // The queue was deleted: it is declared anew.
-      else void channel.close().catch(() => undefined);
-    };
-    await channel.consume(this.#queue, take, { consumerTag });
-    return { ended };
-  }
-
+  /** Declares what has to be there. */
   async #declare(channel: Channel): Promise<void> {
     const { settings } = this.#parts;
     const { topic, metadata } = this.#request;
@@ -366,10 +280,7 @@ class Subscription {
   }
 }
 
-/** Of one channel. */
-const consumerTag = "mecha";
 const prefetchMax = 65_535;
-const otherwise = "it is there already and was declared otherwise: delete it, or take over its settings";
 
 /** Headers that are texts; those of the broker's own are other things. */
 function textsOf({ properties: { headers = {} } }: ConsumeMessage): Record<string, string> {

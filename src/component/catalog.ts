@@ -16,6 +16,7 @@ export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "bindings.rabbitmq/v1": () => import("../components/bindings/rabbitmq.ts"),
   "bindings.redis/v1": () => import("../components/bindings/redis.ts"),
   "bindings.smtp/v1": () => import("../components/bindings/smtp.ts"),
+  "bindings.webhook/v1": () => import("../components/bindings/webhook.ts"),
   "configuration.postgresql/v1": () => import("../components/configuration/postgresql.ts"),
   "configuration.redis/v1": () => import("../components/configuration/redis.ts"),
   "conversation.anthropic/v1": () => import("../components/conversation/anthropic.ts"),

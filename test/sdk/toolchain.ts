@@ -31,6 +31,19 @@ export async function goBuild(folder: string): Promise<string> {
   return program;
 }
 
+/** Builds the Go module in `folder` for WebAssembly, as a library of what it exports. */
+export async function goWasm(folder: string): Promise<string> {
+  const go = findTool("go");
+  const out = join(tools, "go", hashOf(["wasm", go, ...sourcesOf(folder)]));
+  const program = join(out, `${basename(resolve(folder))}.wasm`);
+  await once(out, `go: build ${basename(folder)}.wasm`, async (log) => {
+    const env = { GOTOOLCHAIN: "local", GOFLAGS: "-mod=readonly", GOOS: "wasip1", GOARCH: "wasm" };
+    const flags = ["build", "-trimpath", "-buildmode=c-shared", "-o", program, "."];
+    await execute(go, flags, { cwd: folder, env, log });
+  });
+  return program;
+}
+
 export interface JavaProgram {
   java: string;
   /** The package's own jar. */

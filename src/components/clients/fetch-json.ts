@@ -42,7 +42,8 @@ async function exchange(url: string, request: JsonRequest): Promise<{ status: nu
   }
 }
 
-function addressOf({ protocol, hostname, port, pathname, search }: URL): {
+/** Where an http(s) URL is asked for. */
+export function addressOf({ protocol, hostname, port, pathname, search }: URL): {
   address: HttpAddress;
   target: string;
 } {

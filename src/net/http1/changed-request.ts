@@ -2,6 +2,7 @@ import { BodyTaken, BodyTooLarge } from "./errors.ts";
 import type { Body, Cancellation, HttpReply, HttpRequest, RawHeaders } from "./types.ts";
 
 export interface RequestChange {
+  method?: string;
   target?: string;
   rawHeaders?: RawHeaders;
   body?: Body;
@@ -21,9 +22,9 @@ class ChangedRequest implements HttpRequest {
   readonly cancellation: Cancellation | undefined;
   readonly #request: HttpRequest;
 
-  constructor(request: HttpRequest, { target, rawHeaders, body }: RequestChange) {
+  constructor(request: HttpRequest, { method, target, rawHeaders, body }: RequestChange) {
     this.#request = request;
-    this.method = request.method;
+    this.method = method ?? request.method;
     this.target = target ?? request.target;
     const headers = rawHeaders ?? request.rawHeaders;
     this.rawHeaders = body === undefined ? headers : withoutHeaders(headers, framing);

@@ -15,6 +15,7 @@ export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "bindings.postgresql/v1": () => import("../components/bindings/postgresql.ts"),
   "bindings.rabbitmq/v1": () => import("../components/bindings/rabbitmq.ts"),
   "bindings.redis/v1": () => import("../components/bindings/redis.ts"),
+  "bindings.sftp/v1": () => import("../components/bindings/sftp.ts"),
   "bindings.smtp/v1": () => import("../components/bindings/smtp.ts"),
   "bindings.webhook/v1": () => import("../components/bindings/webhook.ts"),
   "configuration.postgresql/v1": () => import("../components/configuration/postgresql.ts"),

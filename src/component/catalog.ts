@@ -44,6 +44,7 @@ export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "secretstores.hashicorp.vault/v1": () => import("../components/secretstores/hashicorp.vault.ts"),
   "secretstores.local.env/v1": () => import("../components/secretstores/local.env.ts"),
   "secretstores.local.file/v1": () => import("../components/secretstores/local.file.ts"),
+  "state.aws.dynamodb/v1": () => import("../components/state/aws.dynamodb.ts"),
   "state.in-memory/v1": () => import("../components/state/in-memory.ts"),
   "state.jetstream/v1": () => import("../components/state/jetstream.ts"),
   "state.mysql/v1": () => import("../components/state/mysql.ts"),

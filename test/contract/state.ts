@@ -24,6 +24,8 @@ export interface StateExceptions {
   etagsRestart?: true;
   /** Longer keys are refused, with both numbers. */
   keyLengthMax?: number;
+  /** The largest value the service takes, when it is less than a megabyte. */
+  valueBytesMax?: number;
 }
 
 /** Runs the suite for one store. `features`: what it must declare, exactly. */
@@ -85,7 +87,7 @@ export async function rejection(promise: Promise<unknown>): Promise<unknown> {
 
 type GetStore = () => StateStore;
 
-function valueContract(store: GetStore, { keyLengthMax }: StateExceptions): void {
+function valueContract(store: GetStore, { keyLengthMax, valueBytesMax }: StateExceptions): void {
   const values: [string, Uint8Array][] = [
     ["a number", bytes("42")],
     ["a boolean", bytes("true")],
@@ -96,7 +98,10 @@ function valueContract(store: GetStore, { keyLengthMax }: StateExceptions): void
     ["nothing", new Uint8Array()],
     ["every byte", Uint8Array.from({ length: 256 }, (_, index) => index)],
     ["one zero byte", Uint8Array.of(0)],
-    ["a megabyte", new Uint8Array(1024 * 1024).fill(0xc3)],
+    [
+      valueBytesMax === undefined ? "a megabyte" : `${valueBytesMax} bytes`,
+      new Uint8Array(valueBytesMax ?? 1024 * 1024).fill(0xc3),
+    ],
   ];
   test.each(values)("gives back %s as it was", async (_, value) => {
     await store().set({ key: "key", value, metadata: {} });

@@ -119,15 +119,16 @@ export class TcpProxy {
       if (!pair.isHalfOpen) ended();
     };
     client.on("error", ended).on("close", ended);
-    upstream.on("error", lost).on("close", lost);
     upstream.setNoDelay(true);
     upstream.connect(this.#upstreamPort, "127.0.0.1");
     this.#pass(client, upstream, pair);
-    this.#pass(upstream, client, pair);
+    const passed = this.#pass(upstream, client, pair);
+    // A server may close once it has answered: what is on its way still arrives.
+    upstream.on("error", lost).on("close", () => void passed().then(lost));
   }
 
-  /** One direction, piece by piece in order. */
-  #pass(from: Socket, to: Socket, pair: Pair): void {
+  /** One direction, piece by piece in order. Returns how to wait for what came until then. */
+  #pass(from: Socket, to: Socket, pair: Pair): () => Promise<void> {
     let held = 0;
     let last: Promise<void> = Promise.resolve();
     const later = (work: () => Promise<void> | void): void => {
@@ -148,6 +149,7 @@ export class TcpProxy {
     from.on("end", () => {
       if (!pair.isHalfOpen) later(() => void to.end());
     });
+    return () => last;
   }
 
   #delayMs({ ms, jitterMs }: NonNullable<Fault["latency"]>): number {

@@ -48,6 +48,7 @@ const comeBackMs = 1_000;
 const pauseMinMs = 20;
 const pauseMaxMs = 250;
 const pingEveryMs = 10_000;
+const pingTimeoutMs = 5_000;
 const connectTimeoutMaxMs = 5_000;
 const messageBytesMax = 64 << 20;
 
@@ -106,7 +107,7 @@ export class PluggedLink {
     const { client } = await this.#current();
     const bytes = toBinary(request, create(request, message));
     try {
-      return fromBinary(reply, await this.#unary(client, method, bytes));
+      return read(method, reply, await this.#unary(client, method, bytes));
     } catch (error) {
       if (!(error instanceof GrpcError)) throw error;
       throw failureOf(error, isRead ? "undone" : "unknown");
@@ -125,12 +126,9 @@ export class PluggedLink {
     session?.client.close();
   }
 
-  #unary(client: GrpcClient, method: string, bytes: Uint8Array): Promise<Uint8Array> {
-    const { callTimeoutMs } = this.#options;
-    return client.unary(`/${contract}.${method}`, bytes, {
-      metadata: this.#metadata,
-      timeoutMs: callTimeoutMs,
-    });
+  #unary(client: GrpcClient, method: string, bytes: Uint8Array, atMostMs = Infinity): Promise<Uint8Array> {
+    const timeoutMs = Math.min(this.#options.callTimeoutMs, atMostMs);
+    return client.unary(`/${contract}.${method}`, bytes, { metadata: this.#metadata, timeoutMs });
   }
 
   async #current(): Promise<Session> {
@@ -214,7 +212,7 @@ export class PluggedLink {
     try {
       const nothing = toBinary(EmptySchema, create(EmptySchema));
       if (session !== undefined && !session.isOver) {
-        await this.#unary(session.client, `${services[0]}/Ping`, nothing);
+        await this.#unary(session.client, `${services[0]}/Ping`, nothing, pingTimeoutMs);
       }
     } catch (error) {
       const isUnknown = error instanceof GrpcError && error.code === grpcCode.UNIMPLEMENTED;
@@ -224,5 +222,13 @@ export class PluggedLink {
       }
     }
     this.#pingLater();
+  }
+}
+
+function read<A extends DescMessage>(method: string, reply: A, bytes: Uint8Array): MessageShape<A> {
+  try {
+    return fromBinary(reply, bytes);
+  } catch (error) {
+    throw new Error(`the component's answer to ${method} can not be read`, { cause: error });
   }
 }

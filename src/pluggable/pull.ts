@@ -11,7 +11,7 @@ export interface PullOptions {
   first?: Uint8Array;
   /** Messages handled at once: more are not read, and wait on the side of the component. */
   concurrencyMax: number;
-  /** Handles a message and gives what acknowledges it, or says what was wrong with it. Never rejects. */
+  /** Handles a message and gives what acknowledges it, or says what was wrong with it. Rejects when it can not be read. */
   handle(message: Uint8Array): Promise<Uint8Array>;
 }
 
@@ -26,7 +26,7 @@ export class Pull {
   readonly #work = new MessagesAtWork();
   readonly #closing = new AbortController();
   #stream: GrpcDuplex | undefined;
-  #isReceiving = false;
+  #isOfUse = false;
   #running: Promise<void> | undefined;
 
   constructor(link: PluggedLink, options: PullOptions) {
@@ -65,7 +65,7 @@ export class Pull {
     const { clock, random } = this.#link.edges;
     let next: GrpcDuplex | undefined = first;
     for (let tries = 0; !signal.aborted; tries++) {
-      this.#isReceiving = false;
+      this.#isOfUse = false;
       let why = "it ended the stream";
       try {
         await this.#receive(next ?? (await this.#begin()));
@@ -74,7 +74,7 @@ export class Pull {
       }
       next = undefined;
       if (signal.aborted) return;
-      if (this.#isReceiving) tries = 0;
+      if (this.#isOfUse) tries = 0;
       const { method } = this.#options;
       if (tries === 0)
         this.#link.log.warn({ method, why }, "the stream of the pluggable component is begun anew");
@@ -86,14 +86,14 @@ export class Pull {
   async #receive(stream: GrpcDuplex): Promise<void> {
     const { concurrencyMax, handle } = this.#options;
     for await (const message of stream.responses) {
-      this.#isReceiving = true;
       // It is not acknowledged, so it comes again to whoever is next.
       if (this.#closing.signal.aborted) continue;
-      this.#work.start(Symbol(), undefined, async () => {
-        const answer = await handle(message);
-        // A stream that is over has no use for it.
-        await stream.send(answer).catch(() => undefined);
-      });
+      const work = async (): Promise<void> => {
+        await stream.send(await handle(message));
+        this.#isOfUse = true;
+      };
+      // A stream that is over has no use for an answer, and one that brings nonsense is of no use.
+      this.#work.start(Symbol(), undefined, () => work().catch(() => stream.cancel()));
       while (this.#work.size >= concurrencyMax) await this.#work.one();
     }
   }

@@ -10,7 +10,11 @@ import type { ComponentResource } from "../../resource/resource.ts";
 import { failure, type Rule, warning } from "./rule.ts";
 
 /** Types that the engine serves itself; their fields are checked when they are opened. */
-const engineTypes = new Set([...implicitComponents.map(({ type }) => type), "bindings.cron"]);
+const engineTypes = new Set([
+  ...implicitComponents.map(({ type }) => type),
+  "bindings.cron",
+  "pubsub.postgresql",
+]);
 
 /** Types and metadata of components, as far as it can be told without their secrets. */
 export async function checkComponents(

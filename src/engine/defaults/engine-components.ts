@@ -5,6 +5,7 @@ import { configurationOnStore } from "./configuration.ts";
 import { cronBinding } from "./cron.ts";
 import { lockOnStore } from "./lock.ts";
 import { pubsubOnStore } from "./pubsub.ts";
+import { pubsubOnPostgresql } from "./pubsub-postgresql.ts";
 import { type SecretDefaults, secretsByDefault } from "./secrets.ts";
 import { stateOnStore } from "./state.ts";
 
@@ -17,6 +18,7 @@ export function engineComponents(store: Store, options: SecretDefaults): Compone
     configurationOnStore(store),
     secretsByDefault(options),
     cronBinding,
+    pubsubOnPostgresql,
   ];
 }
 

@@ -1,5 +1,5 @@
-import { component } from "../../component/component.ts";
-import { choice, duration } from "../../component/fields.ts";
+import { type ComponentHost, component } from "../../component/component.ts";
+import { choice, duration, type Options } from "../../component/fields.ts";
 import type {
   BulkPublishEntry,
   MessageHandler,
@@ -15,47 +15,53 @@ import { headersOf } from "./message-headers.ts";
 import { storeTopic } from "./spaces.ts";
 import { TopicConsumer, type TopicConsumerOptions } from "./topic-consumer.ts";
 
+/** What topics in a store take. */
+export const topicFields = {
+  initialOffset: choice(["oldest", "newest"], {
+    description:
+      "where a consumer group that is seen for the first time starts; later ones go on where they were",
+    default: "oldest",
+  }),
+  processingTimeout: duration({
+    description: "after it a message of a crashed consumer is delivered again; handlers may take longer",
+    default: 30_000,
+    min: 1_000,
+  }),
+  redeliverInterval: duration({
+    description: "wait before the first redelivery; it doubles with each further one",
+    default: 100,
+    min: 1,
+  }),
+  redeliverIntervalMax: duration({
+    description: "longest wait before a redelivery",
+    default: 30_000,
+    min: 1,
+  }),
+};
+
 export function pubsubOnStore(store: Store) {
   return component({
     type: "pubsub.mecha",
     version: "v1",
     status: "stable",
     summary: "Durable topics with consumer groups in mecha's own store: nothing to install",
-    metadata: {
-      initialOffset: choice(["oldest", "newest"], {
-        description:
-          "where a consumer group that is seen for the first time starts; later ones go on where they were",
-        default: "oldest",
-      }),
-      processingTimeout: duration({
-        description: "after it a message of a crashed consumer is delivered again; handlers may take longer",
-        default: 30_000,
-        min: 1_000,
-      }),
-      redeliverInterval: duration({
-        description: "wait before the first redelivery; it doubles with each further one",
-        default: 100,
-        min: 1,
-      }),
-      redeliverIntervalMax: duration({
-        description: "longest wait before a redelivery",
-        default: 30_000,
-        min: 1,
-      }),
-    },
-    async open(options, { name, namespace, edges, log }): Promise<PubSub> {
-      const topicName = (topic: string) => storeTopic(namespace, name, topic);
-      const from = options.initialOffset === "oldest" ? "earliest" : "latest";
-      const consumer = {
-        store,
-        edges,
-        log,
-        leaseMs: options.processingTimeout,
-        backOffMs: { first: options.redeliverInterval, max: options.redeliverIntervalMax },
-      };
-      return new MechaPubSub(topicName, from, consumer);
+    metadata: topicFields,
+    async open(options, host): Promise<PubSub> {
+      return topicsOn(store, options, host, (topic) => storeTopic(host.namespace, host.name, topic));
     },
   });
+}
+
+/** Topics in a store. Closing them leaves the store open. */
+export function topicsOn(
+  store: Store,
+  options: Options<typeof topicFields>,
+  { edges, log }: Pick<ComponentHost, "edges" | "log">,
+  topicName: (topic: string) => string,
+): PubSub {
+  const { processingTimeout: leaseMs, redeliverInterval: first, redeliverIntervalMax: max } = options;
+  const from = options.initialOffset === "oldest" ? "earliest" : "latest";
+  return new MechaPubSub(topicName, from, { store, edges, log, leaseMs, backOffMs: { first, max } });
 }
 
 /** The component when it is one of the engine's own: its messages can be part of a larger commit. */

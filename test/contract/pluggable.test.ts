@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readdirSync, readFileSync } from "node:fs";
 import { chmod, mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseOptions } from "../../src/component/parse-options.ts";
@@ -117,6 +118,15 @@ describe("bindings.kept", () => {
   });
 });
 
+/** A signal takes a moment to reach every thread. */
+function isStopped(pid: number): boolean {
+  const threads = readdirSync(`/proc/${pid}/task`);
+  return threads.every((thread) => {
+    const text = readFileSync(`/proc/${pid}/task/${thread}/stat`, "utf8");
+    return text.slice(text.lastIndexOf(")") + 2, text.lastIndexOf(")") + 3) === "T";
+  });
+}
+
 describe("a pluggable component", () => {
   test("is asked what it finds", async () => {
     const store = await plugged.open("state.kept", { ...fresh(), queries: "yes" });
@@ -177,6 +187,7 @@ describe("a pluggable component", () => {
   test("that answers nothing is given up in time", async () => {
     const store = await plugged.open("state.kept", { ...fresh(), callTimeout: "300ms" });
     process.kill(plugged.server.pid, "SIGSTOP");
+    await until(() => isStopped(plugged.server.pid), "all of its threads stand still");
     const error = (await rejection(store.set(put("key", "x")))) as ServerUnavailable;
     process.kill(plugged.server.pid, "SIGCONT");
     expect([error.name, error.outcome]).toEqual(["ServerUnavailable", "unknown"]);

@@ -10,11 +10,11 @@ afterEach(() => {
 });
 
 /** `severity line:column message` of what is found in one file. */
-async function check(yaml: string, apps?: string[]): Promise<string[]> {
+async function check(yaml: string, apps?: string[], env: Record<string, string> = {}): Promise<string[]> {
   const folder = mkdtempSync(join(tmpdir(), "mecha-check-"));
   folders.push(folder);
   writeFileSync(join(folder, "all.yaml"), yaml);
-  const problems = await checkPaths({ paths: [folder], apps: apps && new Set(apps), env: {} });
+  const problems = await checkPaths({ paths: [folder], apps: apps && new Set(apps), env });
   return problems.map(
     ({ severity, message, source: { line, column } }) => `${severity} ${line}:${column} ${message}`,
   );
@@ -37,6 +37,17 @@ metadata: {name: once}
 spec:
   targetRefs: [{kind: App, name: orders}]
 `;
+
+test("a type that may be a pluggable component is known where there is a folder of sockets", async () => {
+  const yaml = `apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: mine}
+spec: {type: state.mine-alone, version: v1, metadata: [{name: anything, value: x}]}
+`;
+  const sockets = mkdtempSync(join(tmpdir(), "mecha-check-"));
+  folders.push(sockets);
+  expect(await check(yaml, undefined, { DAPR_COMPONENTS_SOCKETS_FOLDER: sockets })).toEqual([]);
+});
 
 test("a folder in which nothing is wrong has no problems", async () => {
   const calm = resiliency(

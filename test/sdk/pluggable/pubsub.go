@@ -98,11 +98,18 @@ func (b *broker) Subscribe(ctx context.Context, request contrib.SubscribeRequest
 			delete(b.wakers, own)
 			b.lock.Unlock()
 		}()
+		// No subscriber takes all that there is for its group.
+		slots := make(chan struct{}, 16)
 		for ctx.Err() == nil {
+			slots <- struct{}{}
 			if index, one := b.next(own); one != nil {
-				go b.deliver(ctx, own, handler, index, one)
+				go func() {
+					b.deliver(ctx, own, handler, index, one)
+					<-slots
+				}()
 				continue
 			}
+			<-slots
 			select {
 			case <-own.wake:
 			case <-ctx.Done():

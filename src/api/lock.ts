@@ -27,6 +27,9 @@ const find = targetsOf("lock", (app, target): LockTarget => {
   };
 });
 
+/** Whoever a lock protects can refuse what comes with an older token. Dapr's reply has no member for it. */
+const tokenHeader = "metadata.fencingToken";
+
 const lockFailures = {
   400: "ERR_LOCK_STORE_NOT_FOUND, ERR_MALFORMED_REQUEST",
   500: "ERR_LOCK_STORE_NOT_CONFIGURED, ERR_TRY_LOCK, ERR_UNLOCK",
@@ -63,7 +66,7 @@ export const tryLock = operation(Dapr.method.tryLockAlpha1, {
       },
       replies: {
         200: {
-          description: "Whether it was taken",
+          description: `Whether it was taken; then the header ${tokenHeader} has a number that grows with each taking`,
           contentType: "application/json",
           schema: { type: "object", properties: { success: { type: "boolean" } } },
         },
@@ -80,8 +83,9 @@ export const tryLock = operation(Dapr.method.tryLockAlpha1, {
     try {
       const key = target.key(resourceId);
       const lock = () => target.component.tryLock(key, lockOwner, expiryInSeconds);
-      const success = await target.run("try_lock", lock, call, { names: [resourceId] });
-      return { success };
+      const token = await target.run("try_lock", lock, call, { names: [resourceId] });
+      if (token !== undefined && !app.settings.isStrict) call.setReplyHeader(tokenHeader, String(token));
+      return { success: token !== undefined };
     } catch (error) {
       if (error instanceof Fault) throw error;
       throw errors.TRY_LOCK((error as Error).message, { cause: error });

@@ -63,7 +63,7 @@ const probe = component({
     if (hangs) await new Promise(() => {});
     return {
       value,
-      tryLock: async () => true,
+      tryLock: async () => 1,
       unlock: async () => "success" as const,
       close: async () => void closed.push(`${name}=${value}`),
     };

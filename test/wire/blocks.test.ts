@@ -5,7 +5,7 @@ import type { SecretStore } from "../../src/component/secret-store.ts";
 import { Code } from "../../src/errors.ts";
 import { Dapr } from "../../src/wire/dapr/proto/runtime/v1/dapr_pb.js";
 import { errorBody, exchanges } from "./exchanges.ts";
-import { testConfiguration } from "./parts.ts";
+import { testConfiguration, testSettings } from "./parts.ts";
 import { failureOf, startServer, type TestServer } from "./server.ts";
 
 let server: TestServer;
@@ -33,9 +33,9 @@ function testLocks(): LockStore & { owners: Map<string, string> } {
     owners,
     async tryLock(resourceId, owner) {
       if (resourceId.includes("broken")) throw new Error("no quorum");
-      if (owners.has(resourceId)) return false;
+      if (owners.has(resourceId)) return undefined;
       owners.set(resourceId, owner);
-      return true;
+      return 42;
     },
     async unlock(resourceId, owner) {
       if (resourceId.includes("broken")) throw new Error("no quorum");
@@ -282,6 +282,25 @@ describe("locks", () => {
       lockOwner: "me",
     });
     expect(freed.status).toBe(0);
+  });
+
+  test("a fencing token comes in a header, and in no strict mode", async () => {
+    locks.owners.clear();
+    const request = { storeName: "locks", resourceId: "f", lockOwner: "me", expiryInSeconds: 1 };
+    const tokens: unknown[] = [];
+    const onHeaders = (metadata: [name: string, value: string][]) =>
+      tokens.push(Object.fromEntries(metadata)["metadata.fencingtoken"]);
+    await server.call(method.tryLockAlpha1, request, { onHeaders });
+    await server.call(method.tryLockAlpha1, request, { onHeaders });
+    tokens.push((await server.http(line, { body: lock("me", "g") })).headers["metadata.fencingtoken"]);
+    tokens.push((await server.http(line, { body: lock("me", "g") })).headers["metadata.fencingtoken"]);
+    expect(tokens).toEqual(["42", undefined, "42", undefined]);
+    const strict = await startServer({ settings: testSettings({ isStrict: true }) });
+    strict.app.components.put("lock", "locks", testLocks());
+    const answer = await strict.http(line, { body: lock("me") });
+    await strict.close();
+    expect(answer.body).toBe('{"success":true}');
+    expect(answer.headers).not.toHaveProperty("metadata.fencingtoken");
   });
 
   test("none configured", async () => {

@@ -117,7 +117,7 @@ describe("resilience of components", () => {
       close,
     });
     components.put("lock", "flaky", {
-      tryLock: () => flaky(true),
+      tryLock: () => flaky(1),
       unlock: () => flaky("success" as const),
       close,
     });

@@ -18,6 +18,7 @@ import type { Edges } from "../../edges/edges.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import type { PostgresqlConnection, Statement, Value } from "./postgresql.ts";
 import { postgresqlFields } from "./postgresql-fields.ts";
+import { checkedText } from "./postgresql-tables.ts";
 
 /** Of both versions of the component. */
 export const postgresqlStateFields = {
@@ -140,7 +141,7 @@ export class PostgresqlStateStore implements StateStore {
     const rows = await this.#connection.read<{ key: string; row_id: number }>(
       `SELECT key, row_id FROM ${this.#layout.table} WHERE key LIKE $1 ESCAPE '\\' AND ${this.#isLive} AND row_id > $2
        ORDER BY row_id LIMIT $3`,
-      [checkedKey(pattern), token || 0, limit > 0 ? limit + 1 : null],
+      [checkedText("a pattern", pattern), token || 0, limit > 0 ? limit + 1 : null],
     );
     const page = limit > 0 ? rows.slice(0, limit) : rows;
     const keys = page.map(({ key }) => key);
@@ -153,7 +154,7 @@ export class PostgresqlStateStore implements StateStore {
   }
 
   #read(keys: string[]): Promise<Row[]> {
-    return this.#connection.read<Row>(this.#select, [JSON.stringify(keys.map(checkedKey))]);
+    return this.#connection.read<Row>(this.#select, [JSON.stringify(keys.map(textOfKey))]);
   }
 
   #entryOf(row: Row): StateEntry {
@@ -171,7 +172,7 @@ export class PostgresqlStateStore implements StateStore {
   /** The value is made ready at once: the caller's bytes may change before the write. */
   #statement({ kind, request }: StateOperation): Statement {
     const { table, etagIs, checkedEtag } = this.#layout;
-    const key = checkedKey(request.key);
+    const key = textOfKey(request.key);
     const etag = request.etag ? [checkedEtag(request.etag)] : [];
     if (kind === "delete") {
       const condition = etag.length > 0 ? ` AND ${etagIs("$2")} AND ${this.#isLive}` : "";
@@ -245,9 +246,6 @@ function hasCondition(operation: StateOperation | undefined): boolean {
   return Boolean(request.etag) || (kind === "upsert" && request.concurrency === "first-write");
 }
 
-/** What a text of PostgreSQL can not hold is refused rather than changed. */
-function checkedKey(key: string): string {
-  if (key.includes("\0")) throw new Error("keys with the character U+0000 can not be kept in PostgreSQL");
-  if (!key.isWellFormed()) throw new Error("keys with half a surrogate pair can not be kept in PostgreSQL");
-  return key;
+function textOfKey(key: string): string {
+  return checkedText("a key", key);
 }

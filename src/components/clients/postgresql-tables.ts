@@ -8,6 +8,14 @@ export function tableName(field: string, name: string): string {
   );
 }
 
+/** What a text of PostgreSQL can not hold is refused rather than changed. */
+export function checkedText(what: string, text: string): string {
+  if (text.includes("\0")) throw new Error(`${what} with the character U+0000 can not be kept in PostgreSQL`);
+  if (!text.isWellFormed())
+    throw new Error(`${what} with half a surrogate pair can not be kept in PostgreSQL`);
+  return text;
+}
+
 export interface Migrations {
   metadataTable: string;
   /** The row of the metadata table that holds how many were done. */

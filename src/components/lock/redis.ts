@@ -13,6 +13,18 @@ export default component({
   open: async (options, host): Promise<LockStore> => new RedisLocks(await openRedis(options, host)),
 });
 
+/** Of all locks of the database, whichever they are. Dapr does not know it. */
+const lastTokenKey = "mecha:lock-token";
+
+// The server's time is the least that a token can be: a counter that was lost with its server's memory does not begin anew.
+const lockScript =
+  scriptOf(`if not redis.call("SET", KEYS[1], ARGV[1], "NX", "EX", ARGV[2]) then return false end
+local time = redis.call("TIME")
+local now = time[1] * 1000000 + time[2]
+local token = math.max(now, (tonumber(redis.call("GET", KEYS[2])) or 0) + 1)
+redis.call("SET", KEYS[2], string.format("%.0f", token))
+return token`);
+
 const unlockScript = scriptOf(`local owner = redis.call("GET", KEYS[1])
 if not owner then return 0 end
 if owner ~= ARGV[1] then return -1 end
@@ -25,8 +37,11 @@ class RedisLocks implements LockStore {
     this.#redis = redis;
   }
 
-  async tryLock(resourceId: string, owner: string, expirySeconds: number): Promise<boolean> {
-    return (await this.#redis.write("SET", resourceId, owner, "NX", "EX", expirySeconds)) !== null;
+  async tryLock(resourceId: string, owner: string, expirySeconds: number): Promise<number | undefined> {
+    const keys = [resourceId, lastTokenKey];
+    return (
+      ((await this.#redis.script(lockScript, keys, [owner, expirySeconds])) as number | null) ?? undefined
+    );
   }
 
   async unlock(resourceId: string, owner: string): Promise<UnlockStatus> {

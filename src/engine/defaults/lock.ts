@@ -28,11 +28,11 @@ class MechaLockStore implements LockStore {
     this.#random = random;
   }
 
-  async tryLock(resourceId: string, owner: string, expirySeconds: number): Promise<boolean> {
+  async tryLock(resourceId: string, owner: string, expirySeconds: number): Promise<number | undefined> {
     // A lease may be taken again by its owner, a Dapr lock may not: so each try is an owner of its own.
     const once = `${this.#random.uuid()} ${owner}`;
     const result = await this.#store.acquireLease(this.#leaseName(resourceId), once, expirySeconds * 1000);
-    return result.held;
+    return result.held ? result.token : undefined;
   }
 
   async unlock(resourceId: string, owner: string): Promise<UnlockStatus> {

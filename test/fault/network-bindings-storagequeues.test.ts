@@ -9,14 +9,17 @@ networkedCalls({
   cycles: 20,
   async start() {
     const azurite = await startAzurite();
+    let count = 0;
     return {
       port: Number(azurite.server.details.queuePort),
       async open(port) {
         const queueEndpoint = `http://127.0.0.1:${port}`;
-        const items = { queueName: "net", queueEndpoint, timeout: "1s", visibilityTimeout: "1s" };
+        const items = { queueName: `net-${++count}`, queueEndpoint, timeout: "1s", visibilityTimeout: "1s" };
         const options = azurite.options<Parameters<typeof queues.open>[0]>(queues, {
           ...items,
           ...{ pollingInterval: "100ms", concurrency: "32" },
+          // The emulator spoils letters of several bytes that come in pieces.
+          ...{ encodeBase64: "true", decodeBase64: "true" },
         });
         const binding = await queues.open(options, componentHost());
         const seen = new Set<string>();

@@ -38,6 +38,7 @@ export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "middleware.http.routerchecker/v1": () => import("../components/middleware/http.routerchecker.ts"),
   "middleware.http.uppercase/v1": () => import("../components/middleware/http.uppercase.ts"),
   "middleware.http.wasm/v1": () => import("../components/middleware/http.wasm.ts"),
+  "pubsub.aws.snssqs/v1": () => import("../components/pubsub/aws.snssqs.ts"),
   "pubsub.in-memory/v1": () => import("../components/pubsub/in-memory.ts"),
   "pubsub.jetstream/v1": () => import("../components/pubsub/jetstream.ts"),
   "pubsub.kafka/v1": () => import("../components/pubsub/kafka.ts"),

@@ -13,7 +13,7 @@ interface SendOptions {
 
 /** What this file needs of a client of the SDK. */
 interface AwsClient {
-  config: { requestHandler: unknown };
+  config: { requestHandler: unknown; region: string | (() => Promise<string>) };
   destroy(): void;
 }
 
@@ -74,6 +74,12 @@ export class AwsLink<C extends AwsClient> {
 
   get isClosed(): boolean {
     return this.#closed.signal.aborted;
+  }
+
+  /** The settings', or what the SDK has found. */
+  async region(): Promise<string> {
+    const { region } = this.client.config;
+    return typeof region === "string" ? region : region();
   }
 
   get closed(): AbortSignal {

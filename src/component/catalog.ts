@@ -27,6 +27,7 @@ export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "conversation.openai/v1": () => import("../components/conversation/openai.ts"),
   "crypto.dapr.jwks/v1": () => import("../components/crypto/dapr.jwks.ts"),
   "crypto.dapr.localstorage/v1": () => import("../components/crypto/dapr.localstorage.ts"),
+  "lock.etcd/v1": () => import("../components/lock/etcd.ts"),
   "lock.postgresql/v1": () => import("../components/lock/postgresql.ts"),
   "lock.redis/v1": () => import("../components/lock/redis.ts"),
   "middleware.http.bearer/v1": () => import("../components/middleware/http.bearer.ts"),

@@ -12,6 +12,7 @@ export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "bindings.http/v1": () => import("../components/bindings/http.ts"),
   "bindings.kafka/v1": () => import("../components/bindings/kafka.ts"),
   "bindings.localstorage/v1": () => import("../components/bindings/localstorage.ts"),
+  "bindings.mqtt3/v1": () => import("../components/bindings/mqtt3.ts"),
   "bindings.mysql/v1": () => import("../components/bindings/mysql.ts"),
   "bindings.nats/v1": () => import("../components/bindings/nats.ts"),
   "bindings.postgresql/v1": () => import("../components/bindings/postgresql.ts"),

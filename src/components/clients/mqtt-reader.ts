@@ -9,6 +9,8 @@ export interface MqttReaderOptions {
   filter: string;
   qos: QoS;
   clean: boolean;
+  /** After so many the broker has it back, and delivers it over the next connection. */
+  attemptsMax?: number;
   /** MQTT 5: which messages have to be handled one after the other. */
   partitionKeyOf?(packet: IncomingPublish): string | undefined;
 }
@@ -220,6 +222,7 @@ export class MqttReader {
         );
         if (qos === 0) return true;
       }
+      if (attempt >= (this.#options.attemptsMax ?? Number.POSITIVE_INFINITY)) return false;
       await this.#link.pause(this.#link.pauseMs(attempt), closing);
       if (closing.aborted || this.#link.isClosed) return false;
     }

@@ -1,5 +1,5 @@
 // RabbitMQ of the Debian release. Options: settings of rabbitmq.conf, such as `heartbeat`; `tlsPort`, `tlsCa`, `tlsCert`
-// and `tlsKey` (paths) add a listener with TLS.
+// and `tlsKey` (paths) add a listener with TLS; `plugins` are enabled (names with commas).
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Recipe } from "./recipe.ts";
@@ -24,7 +24,7 @@ export default {
   async launch({ folder, port, options, freePort }) {
     const data = join(folder, "data");
     mkdirSync(data);
-    const { tlsPort, tlsCa, tlsCert, tlsKey, ...settings } = options;
+    const { tlsPort, tlsCa, tlsCert, tlsKey, plugins = "", ...settings } = options;
     const tls =
       tlsPort === undefined
         ? {}
@@ -39,7 +39,7 @@ export default {
     const lines = Object.entries({ ...tls, ...settings }).map(([name, value]) => `${name} = ${value}`);
     const config = join(folder, "rabbitmq.conf");
     writeFileSync(config, `${lines.join("\n")}\n`);
-    writeFileSync(join(folder, "plugins"), "[].\n");
+    writeFileSync(join(folder, "plugins"), `[${plugins}].\n`);
     writeFileSync(join(folder, "environment.conf"), "");
     const [distribution, names] = [await freePort(), await freePort()];
     return {

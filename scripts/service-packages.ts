@@ -1,6 +1,6 @@
-// Installs what a service recipe names, from Debian, npm, PyPI and Maven Central.
+// Installs what a service recipe names, from Debian, npm, PyPI, Maven Central and the Go proxy.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execute, findPython, findTool, findToolOrNone, hashOf, once, tell } from "./build-once.ts";
 import { InstallError, npmInstall, toolEnvironment, tools } from "./install.mjs";
@@ -17,6 +17,7 @@ export async function installPackages(recipes: Recipe[]): Promise<void> {
     await installNpm(recipe);
     await installPython(recipe);
     await installMaven(recipe);
+    await buildGo(recipe);
   }
 }
 
@@ -29,12 +30,13 @@ function missingPrograms(recipe: Recipe): string[] {
 }
 
 /** The folders that `installPackages` fills for a recipe. */
-export function packageFolders(recipe: Recipe): { npm: string; python: string; maven: string } {
+export function packageFolders(recipe: Recipe): { npm: string; python: string; maven: string; go: string } {
   const folder = (kind: string, parts: string[] = []) => join(tools, kind, `${recipe.name}-${hashOf(parts)}`);
   return {
     npm: folder("npm", recipe.npm),
     python: folder("py", recipe.python),
     maven: folder("m2", recipe.maven),
+    go: folder("go", [JSON.stringify(recipe.go ?? "")]),
   };
 }
 
@@ -64,6 +66,30 @@ async function installMaven(recipe: Recipe): Promise<void> {
     writeFileSync(join(folder, "pom.xml"), pomOf(coordinates));
     const goal = ["-B", "-q", "dependency:copy-dependencies", `-DoutputDirectory=${join(folder, "libs")}`];
     await execute(findTool("mvn"), goal, { cwd: folder, log });
+  });
+}
+
+async function buildGo(recipe: Recipe): Promise<void> {
+  if (recipe.go === undefined) return;
+  const { module, command, files } = recipe.go;
+  const folder = packageFolders(recipe).go;
+  await once(folder, `go: ${module}`, async (log) => {
+    const go = findTool("go");
+    let described = "";
+    const tell = (text: string): void => {
+      described += text;
+      log(text);
+    };
+    await execute(go, ["mod", "download", "-json", module], { cwd: folder, log: tell });
+    const source = join(folder, "source");
+    const from = /"Dir": ("[^"]+")/.exec(described)?.[1];
+    if (from === undefined) throw new Error(`go did not say where ${module} is`);
+    cpSync(JSON.parse(from) as string, source, { recursive: true });
+    // What Go downloads is read-only.
+    await execute("/bin/chmod", ["-R", "u+w", source], { log });
+    for (const [path, text] of Object.entries(files)) writeFileSync(join(source, path), text);
+    await execute(go, ["build", "-trimpath", "-o", join(folder, "program"), command], { cwd: source, log });
+    rmSync(source, { recursive: true });
   });
 }
 

@@ -12,6 +12,8 @@ export interface Recipe {
    * is that jar alone.
    */
   maven?: string[];
+  /** A program built from the source of a Go module, with files that its release process would have added. */
+  go?: { module: string; command: string; files: Record<string, string> };
   /** Programs that must be there afterwards; when all are, nothing is installed. */
   programs?: string[];
   /** Makes the folder ready and says what to start. Absent for a mere tool. */
@@ -29,8 +31,8 @@ export interface LaunchContext {
   options: Readonly<Record<string, string>>;
   /** The absolute path of a program. */
   program(name: string): string;
-  /** Where the npm packages, the Python environment and the jars are. */
-  packages: { npm: string; python: string; maven: string };
+  /** Where the npm packages, the Python environment, the jars and what Go built (`program`) are. */
+  packages: { npm: string; python: string; maven: string; go: string };
   /** Runs a program to its end. */
   run(command: string, args: string[], env?: Record<string, string>): Promise<void>;
   isRoot: boolean;

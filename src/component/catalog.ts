@@ -58,6 +58,7 @@ export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "state.in-memory/v1": () => import("../components/state/in-memory.ts"),
   "state.jetstream/v1": () => import("../components/state/jetstream.ts"),
   "state.memcached/v1": () => import("../components/state/memcached.ts"),
+  "state.mongodb/v1": () => import("../components/state/mongodb.ts"),
   "state.mysql/v1": () => import("../components/state/mysql.ts"),
   "state.postgresql/v1": () => import("../components/state/postgresql.ts"),
   "state.postgresql/v2": () => import("../components/state/postgresql.v2.ts"),

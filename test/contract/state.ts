@@ -28,6 +28,8 @@ export interface StateExceptions {
   valueBytesMax?: number;
   /** Keys with blanks or control characters are refused. */
   refusesBlanks?: true;
+  /** The server of the tests lets two of the same etag write at one moment: a fault of its own, which the guide names. */
+  serverRaces?: true;
   /** It keeps an expiry, and does not tell it. */
   hidesExpiry?: true;
 }
@@ -204,7 +206,7 @@ function failedKeys(error: unknown): string[] | undefined {
   return (error as { failures?: KeyFailure[] }).failures?.map((failure) => failure.key);
 }
 
-function etagContract(store: GetStore, { etagsRestart }: StateExceptions): void {
+function etagContract(store: GetStore, { etagsRestart, serverRaces }: StateExceptions): void {
   const never = etagsRestart ? "while the key lives" : "and never one twice";
   test(`gives each version an etag of its own, ${never}`, async () => {
     const seen = new Set<string>();
@@ -257,6 +259,7 @@ function etagContract(store: GetStore, { etagsRestart }: StateExceptions): void 
     expect(await textAt(store(), "key")).toBe("third");
   });
 
+  if (serverRaces) return;
   test("has one winner among writers with the same etag", async () => {
     await store().set(put("key", "start"));
     const etag = await etagOf(store(), "key");

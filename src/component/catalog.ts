@@ -6,6 +6,8 @@ export type ComponentLoader = () => Promise<{ default: ComponentDefinition }>;
 
 /** Every built-in component by type and version. */
 export const catalog: Readonly<Record<string, ComponentLoader>> = {
+  "bindings.aws.dynamodb/v1": () => import("../components/bindings/aws.dynamodb.ts"),
+  "bindings.aws.sns/v1": () => import("../components/bindings/aws.sns.ts"),
   "bindings.azure.blobstorage/v1": () => import("../components/bindings/azure.blobstorage.ts"),
   "bindings.azure.storagequeues/v1": () => import("../components/bindings/azure.storagequeues.ts"),
   "bindings.graphql/v1": () => import("../components/bindings/graphql.ts"),

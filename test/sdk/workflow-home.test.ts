@@ -111,6 +111,11 @@ const servers: {
     service: "postgresql",
     items: ({ details }) => ({ connectionString: String(details.url) }),
   },
+  {
+    type: "state.mysql",
+    service: "mariadb",
+    items: ({ details }) => ({ connectionString: String(details.url) }),
+  },
 ];
 
 for (const { type, version, service, items } of servers) {

@@ -8,6 +8,7 @@ export type ComponentLoader = () => Promise<{ default: ComponentDefinition }>;
 export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "bindings.aws.dynamodb/v1": () => import("../components/bindings/aws.dynamodb.ts"),
   "bindings.aws.sns/v1": () => import("../components/bindings/aws.sns.ts"),
+  "bindings.aws.sqs/v1": () => import("../components/bindings/aws.sqs.ts"),
   "bindings.azure.blobstorage/v1": () => import("../components/bindings/azure.blobstorage.ts"),
   "bindings.azure.storagequeues/v1": () => import("../components/bindings/azure.storagequeues.ts"),
   "bindings.graphql/v1": () => import("../components/bindings/graphql.ts"),

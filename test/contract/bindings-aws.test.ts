@@ -1,12 +1,18 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { DynamoDBClient, GetItemCommand } from "@aws-sdk/client-dynamodb";
 import { CreateTopicCommand, SNSClient, SubscribeCommand } from "@aws-sdk/client-sns";
-import { CreateQueueCommand, ReceiveMessageCommand, SQSClient } from "@aws-sdk/client-sqs";
+import {
+  CreateQueueCommand,
+  GetQueueAttributesCommand,
+  ReceiveMessageCommand,
+  SQSClient,
+} from "@aws-sdk/client-sqs";
 import { ServerUnavailable } from "../../src/component/server-unavailable.ts";
 import dynamodb from "../../src/components/bindings/aws.dynamodb.ts";
 import sns from "../../src/components/bindings/aws.sns.ts";
+import sqs from "../../src/components/bindings/aws.sqs.ts";
 import { signalTree } from "../signal-tree.ts";
-import { componentHost } from "./component-host.ts";
+import { componentHost, eventually } from "./component-host.ts";
 import { makeTable } from "./dynamodb.ts";
 import { startMoto, type TestMoto } from "./moto.ts";
 
@@ -63,5 +69,31 @@ describe("bindings.aws.sns", () => {
     const none = await binding.invoke?.(request({ subject: "x" })).catch((e) => e);
     expect(none.message).toContain("no message");
     await binding.close();
+  });
+});
+
+describe("bindings.aws.sqs", () => {
+  test("sends and reads; deletes only what was handled", async () => {
+    const queues = new SQSClient(server.client);
+    const { QueueUrl = "" } = await queues.send(new CreateQueueCommand({ QueueName: "work" }));
+    const binding = await sqs.open(server.options(sqs, { queueName: "work" }), componentHost());
+    const seen: string[] = [];
+    await binding.invoke?.(request("good"));
+    await binding.invoke?.(request("bad"));
+    await binding.read?.(async ({ data }) => {
+      seen.push(Buffer.from(data).toString());
+      if (seen.at(-1) === "bad") throw new Error("no");
+      return undefined;
+    });
+    await eventually("both are there", () => seen.length === 2);
+    const left = async () => {
+      const AttributeNames = ["ApproximateNumberOfMessagesNotVisible" as const];
+      const reply = await queues.send(new GetQueueAttributesCommand({ QueueUrl, AttributeNames }));
+      return reply.Attributes?.ApproximateNumberOfMessagesNotVisible;
+    };
+    await eventually("what was handled is deleted", async () => (await left()) === "1");
+    await binding.close();
+    expect(seen.sort()).toEqual(["bad", "good"]);
+    expect(await left()).toBe("1");
   });
 });

@@ -41,6 +41,17 @@ const homes = {
       }),
     ];
   },
+  async "MariaDB and NATS"() {
+    const [mariadb, nats] = await Promise.all([started("mariadb"), started("nats")]);
+    const connectionString = String(mariadb.details.url);
+    return [
+      component("statestore", "state.mysql/v1", { connectionString, actorStateStore: "true" }),
+      component("pubsub", "pubsub.jetstream/v1", {
+        natsURL: String(nats.details.url),
+        createStreams: "true",
+      }),
+    ];
+  },
 };
 
 const programs: Record<string, () => Promise<SdkProgram>> = {
@@ -58,7 +69,7 @@ const programs: Record<string, () => Promise<SdkProgram>> = {
   },
 };
 
-/** Neither store has Dapr's query API; the embedded one does. */
+/** No store here has Dapr's query API; the embedded one does. */
 const lacking = "state-query";
 
 const cases = Object.keys(homes).flatMap((home) => Object.keys(programs).map((sdk) => [sdk, home] as const));

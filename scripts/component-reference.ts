@@ -8,18 +8,44 @@ import { type ComponentDescription, describe } from "../src/component/describe.t
 import type { Fields } from "../src/component/fields.ts";
 import { engineComponents } from "../src/engine/defaults/engine-components.ts";
 import type { Store } from "../src/engine/store/store.ts";
+import { type ComponentProof, ComponentSuites, contractOf } from "./component-suites.ts";
 
 const folder = join(resolve(import.meta.dirname, ".."), "docs", "reference");
 export const pagePath = join(folder, "components.md");
 export const schemaPath = join(folder, "component-metadata.schema.json");
 
 export async function renderComponentReference(): Promise<{ page: string; schema: string }> {
+  const all = (await everyComponent()).map((one) => describe(one));
+  const proofs = componentProofs(all);
+  return { page: renderPage(all, proofs), schema: renderSchema(all) };
+}
+
+/** Those of the catalog and of the engine, by type. */
+async function everyComponent(): Promise<ComponentDefinition[]> {
   const files = await Promise.all(Object.values(catalog).map(async (load) => (await load()).default));
   // Definitions are read, never opened: no store is needed.
   const engine = engineComponents({} as Store, { secretFolders: [] });
-  const all = [...files, ...engine].map((one: ComponentDefinition) => describe(one));
-  all.sort((a, b) => (a.type < b.type ? -1 : 1));
-  return { page: renderPage(all), schema: renderSchema(all) };
+  return [...files, ...engine].sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
+}
+
+function keyOf({ type, version }: { type: string; version: string }): string {
+  return `${type}/${version}`;
+}
+
+/** Which suites each component joins, by `type/version`. */
+function componentProofs(all: readonly { type: string; version: string }[]): Map<string, ComponentProof> {
+  const suites = new ComponentSuites();
+  return new Map(all.map((one) => [keyOf(one), suites.of(one.type, one.version)]));
+}
+
+/** Components that no test puts through the contract of their kind, or through anything where a kind has none. */
+export async function unprovenComponents(): Promise<string[]> {
+  const proofs = componentProofs(await everyComponent());
+  const unproven = [...proofs].filter(([key, { contract, own }]) => {
+    const kind = key.slice(0, key.indexOf("."));
+    return contract.length === 0 && (contractOf(kind) !== undefined || own.length === 0);
+  });
+  return unproven.map(([key]) => key);
 }
 
 const opening = `# Components
@@ -30,12 +56,61 @@ The names of fields match without case. A field that a component does not know i
 Durations are \`500ms\`, \`1h30m\` or \`PT5M\`; a bare number counts seconds.
 `;
 
-function renderPage(all: ComponentDescription[]): string {
+const proofOpening = `## What each can do, and what shows it
+
+The capabilities are those that the metadata API lists. Every file named here is part of \`npm test\`, which skips none
+of them and fails when one fails. *contract*: the checks that each component of the kind passes (for bindings: checks
+of its own), against the server named in the test. *server killed*: killed with -9 under load, frozen, away. *bad
+network*: latency, pieces of 1–8 bytes, 8 KB/s, resets, a black hole, half-open connections. *other tests*: what uses it
+besides; middleware has its checks there. A cell is empty where there is no such test; what lives in the process or in
+files has no server to kill. This table is read from the tests themselves, and a component without a contract fails the build.
+`;
+
+function renderProofs(
+  all: readonly ComponentDescription[],
+  proofs: ReadonlyMap<string, ComponentProof>,
+): string {
+  const rows = all.map((one) => {
+    const proof = proofs.get(keyOf(one));
+    if (!proof) throw new Error(`${keyOf(one)} was not looked for`);
+    const cells = [
+      `[\`${one.type}\`](#${anchorOf(one.type)})`,
+      one.version,
+      proof.capabilities.join(" "),
+      cellOf(proof.contract),
+      cellOf(proof.crash),
+      cellOf(proof.network),
+      cellOf(proof.own),
+    ];
+    return `| ${cells.join(" | ")} |`;
+  });
+  const heading = "| type | | capabilities | contract | server killed | bad network | other tests |";
+  return `${proofOpening}\n${heading}\n|---|---|---|---|---|---|---|\n${rows.join("\n")}\n`;
+}
+
+/** As GitHub makes it from a heading. */
+function anchorOf(type: string): string {
+  return type.replaceAll(".", "");
+}
+
+const filesShown = 3;
+
+function cellOf(files: readonly string[]): string {
+  const links = files.slice(0, filesShown).map((file) => `[${nameOf(file)}](../../${file})`);
+  const more = files.length > filesShown ? ` and ${files.length - filesShown} more` : "";
+  return links.join(", ") + more;
+}
+
+function nameOf(file: string): string {
+  return file.slice(file.lastIndexOf("/") + 1).replace(/\.test\.ts$/, "");
+}
+
+function renderPage(all: ComponentDescription[], proofs: ReadonlyMap<string, ComponentProof>): string {
   const sections = all.map(
     ({ type, version, status, summary, table }) =>
       `## ${type}\n\n${summary}. \`${version}\`, ${status}.\n\n${table}`,
   );
-  return [opening, renderCommon(), ...sections].join("\n");
+  return [opening, renderProofs(all, proofs), renderCommon(), ...sections].join("\n");
 }
 
 function renderCommon(): string {

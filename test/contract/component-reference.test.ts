@@ -1,8 +1,52 @@
 import { expect, test } from "bun:test";
-import { currentComponentReference, renderComponentReference } from "../../scripts/component-reference.ts";
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import {
+  currentComponentReference,
+  renderComponentReference,
+  unprovenComponents,
+} from "../../scripts/component-reference.ts";
+import { ComponentSuites } from "../../scripts/component-suites.ts";
+import memory from "../../src/components/state/in-memory.ts";
+import { componentHost } from "./component-host.ts";
 
 test("the reference of components is what the components say", async () => {
   expect(currentComponentReference(), "run `bun scripts/component-reference.ts`").toEqual(
     await renderComponentReference(),
   );
+});
+
+test("every component passes the contract of its kind; where a kind has none, tests of its own", async () => {
+  expect(await unprovenComponents()).toEqual([]);
+});
+
+test("every suite that the reference links to is there", async () => {
+  const { page } = currentComponentReference();
+  const folder = resolve(import.meta.dirname, "../../docs/reference");
+  const links = [...page.matchAll(/\]\((\.\.\/[^)]+)\)/g)].map(([, link = ""]) => link);
+  expect(links.length).toBeGreaterThan(50);
+  expect(links.filter((link) => !existsSync(join(folder, link)))).toEqual([]);
+});
+
+test("suites are found by the component that a test imports and names, versions apart", () => {
+  const suites = new ComponentSuites();
+  expect(suites.of("state.redis", "v1")).toMatchObject({
+    contract: ["test/contract/state-redis.test.ts"],
+    crash: ["test/fault/state-redis-crash.test.ts"],
+    network: ["test/fault/network-state-redis.test.ts"],
+  });
+  expect(suites.of("state.postgresql", "v2").network).toEqual([
+    "test/fault/network-state-postgresql.test.ts",
+  ]);
+  expect(suites.of("state.postgresql", "v1").network).toEqual([]);
+  expect(suites.of("lock.mecha", "v1").contract).toEqual(["test/contract/lock.test.ts"]);
+});
+
+test("capabilities are those of the opened component", async () => {
+  const suites = new ComponentSuites();
+  const store = await memory.open({}, componentHost());
+  expect(suites.of("state.in-memory", "v1").capabilities).toEqual([...store.features]);
+  await store.close();
+  expect(suites.of("bindings.kafka", "v1").capabilities).toEqual(["INPUT_BINDING", "OUTPUT_BINDING"]);
+  expect(suites.of("bindings.mysql", "v1").capabilities).toEqual(["OUTPUT_BINDING"]);
 });

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join, posix, resolve } from "node:path";
 import { parseSync } from "oxc-parser";
+import { isNode, type Node, visit } from "../../scripts/source-tree.ts";
 
 export const root = resolve(import.meta.dirname, "../..");
 
@@ -37,13 +38,6 @@ export function isTest(path: string): boolean {
   return /(\.test|-typecheck)\.ts$/.test(path) || /(^|\/)fixture-[^/]*\.ts$/.test(path);
 }
 
-interface Node {
-  type: string;
-  start: number;
-  end: number;
-  [key: string]: unknown;
-}
-
 export function readSourceFile(path: string): SourceFile {
   const text = readFileSync(join(root, path), "utf8");
   const parsed = parseSync(path, text);
@@ -61,19 +55,6 @@ export function readSourceFile(path: string): SourceFile {
   };
   visit(parsed.program as unknown as Node, (node) => collect(file, node, lineOf));
   return file;
-}
-
-function visit(node: Node, see: (node: Node) => void): void {
-  see(node);
-  for (const value of Object.values(node)) {
-    for (const child of Array.isArray(value) ? value : [value]) {
-      if (isNode(child)) visit(child, see);
-    }
-  }
-}
-
-function isNode(value: unknown): value is Node {
-  return typeof value === "object" && value !== null && typeof (value as Node).type === "string";
 }
 
 function collect(file: SourceFile, node: Node, lineOf: (at: number) => number): void {

@@ -58,12 +58,13 @@ Durations are \`500ms\`, \`1h30m\` or \`PT5M\`; a bare number counts seconds.
 
 const proofOpening = `## What each can do, and what shows it
 
-The capabilities are those that the metadata API lists. Every file named here is part of \`npm test\`, which skips none
-of them and fails when one fails. *contract*: the checks that each component of the kind passes (for bindings: checks
-of its own), against the server named in the test. *server killed*: killed with -9 under load, frozen, away. *bad
-network*: latency, pieces of 1–8 bytes, 8 KB/s, resets, a black hole, half-open connections. *other tests*: what uses it
-besides; middleware has its checks there. A cell is empty where there is no such test; what lives in the process or in
-files has no server to kill. This table is read from the tests themselves, and a component without a contract fails the build.
+The capabilities are those that the metadata API lists; some need a setting, or a server that can. Every file named here
+is part of \`npm test\`, which skips none of them and fails when one fails. *contract*: the checks that each component of
+the kind passes (for bindings: checks of its own), against the server named in the test. *server killed*: killed with -9
+under load, frozen, away. *bad network*: latency, pieces of 1–8 bytes, 8 KB/s, resets, a black hole, half-open
+connections. *other tests*: what uses it besides; middleware has its checks there. A cell is empty where there is no such
+test; what lives in the process or in files has no server to kill. This table is read from the tests themselves, and a
+component without a contract fails the build.
 `;
 
 function renderProofs(

@@ -1,7 +1,7 @@
 // What is proven of each component, read from the tests that exist: which suites its tests join, and which of the
 // features it has those suites hold it to. Nothing is opened, and no server is started.
 import { readdirSync, readFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { componentFiles } from "./catalog.ts";
 import { importsOf, type Node, parseFile, textsIn, visit } from "./source-tree.ts";
 
@@ -24,7 +24,7 @@ export interface ComponentProof {
 interface TestFile {
   path: string;
   imports: ReadonlySet<string>;
-  /** Functions it calls with the texts they are given. */
+  /** Functions it calls, with the texts of what they are given first. */
   calls: { callee: string; texts: string[] }[];
   texts: ReadonlySet<string>;
 }
@@ -80,8 +80,10 @@ function pathOf({ path }: TestFile): string {
 
 /** A suite is named after the type, with what is special of this run behind it. */
 function isFor(texts: readonly string[], type: string): boolean {
-  return texts.some(
-    (text) => text === type || (text.startsWith(type) && /^[ ,(]/.test(text.slice(type.length))),
+  // A name made from the definition itself names no type as a text.
+  const namesNone = !texts.some((text) => /^[a-z]+\.[a-z]/.test(text));
+  return (
+    namesNone || texts.some((text) => text.startsWith(type) && /^($|[ ,(])/.test(text.slice(type.length)))
   );
 }
 
@@ -95,15 +97,29 @@ function testFiles(): string[] {
 }
 
 function readTest(path: string): TestFile {
-  const tree = parseFile(join(root, path));
+  const file = join(root, path);
+  const tree = parseFile(file);
+  const imports = new Set(resolved(file, tree));
+  for (const opened of openedForIt(file, imports)) imports.add(opened);
   const calls: TestFile["calls"] = [];
   visit(tree, (node) => {
     const callee = node.callee as Node | undefined;
     if (node.type !== "CallExpression" || callee?.type !== "Identifier") return;
-    calls.push({ callee: String(callee.name), texts: (node.arguments as Node[]).flatMap(textsIn) });
+    calls.push({
+      callee: String(callee.name),
+      texts: (node.arguments as Node[]).slice(0, 1).flatMap(textsIn),
+    });
   });
   const texts = new Set(textsIn(tree).flatMap((text) => text.match(/\b[a-z]+\.[\w.-]*\w/g) ?? []));
-  return { path, imports: new Set(resolved(join(root, path), tree)), calls, texts };
+  return { path, imports, calls, texts };
+}
+
+/** A test that imports no component may leave it to what starts the server: those of the kind that its name says. */
+function openedForIt(file: string, imports: ReadonlySet<string>): string[] {
+  if ([...imports].some((one) => one.startsWith(`${componentsFolder}/`))) return [];
+  const starters = [...imports].filter((one) => one.startsWith(join(root, "test", "contract")));
+  const opened = starters.flatMap((one) => resolved(one, parseFile(one)));
+  return opened.filter((one) => basename(file).includes(`${basename(dirname(one))}-`));
 }
 
 function resolved(file: string, tree: Node): string[] {
@@ -134,15 +150,43 @@ function capabilitiesIn(kind: string, sources: readonly Node[]): string[] {
   return [];
 }
 
-/** `features = new Set(["ETAG", …])`, as a member of a class or of an object. */
+/** `features = new Set(["ETAG", …])`, as a member of a class or of an object, or given in the constructor. */
 function featuresIn(tree: Node): string[] {
+  const constants = constantsIn(tree);
   const found = new Set<string>();
   visit(tree, (node) => {
-    const isMember = node.type === "PropertyDefinition" || node.type === "Property";
-    if (!isMember || (node.key as Node).name !== "features" || !node.value) return;
-    for (const text of textsIn(node.value as Node)) if (/^[A-Z_]+$/.test(text)) found.add(text);
+    const value = featuresValue(node);
+    if (value === undefined) return;
+    const texts = [...textsIn(value), ...namesIn(value).flatMap((name) => constants.get(name) ?? [])];
+    for (const text of texts) if (/^[A-Z_]+$/.test(text)) found.add(text);
   });
   return [...found];
+}
+
+function featuresValue(node: Node): Node | undefined {
+  const isMember = node.type === "PropertyDefinition" || node.type === "Property";
+  if (isMember && (node.key as Node).name === "features") return (node.value as Node | null) ?? undefined;
+  const target = node.type === "AssignmentExpression" ? (node.left as Node) : undefined;
+  const isAssigned = target?.type === "MemberExpression" && (target.property as Node).name === "features";
+  return isAssigned ? (node.right as Node) : undefined;
+}
+
+/** The texts of each constant of a file. */
+function constantsIn(tree: Node): Map<string, string[]> {
+  const constants = new Map<string, string[]>();
+  visit(tree, (node) => {
+    if (node.type !== "VariableDeclarator" || !node.init) return;
+    constants.set(String((node.id as Node).name), textsIn(node.init as Node));
+  });
+  return constants;
+}
+
+function namesIn(value: Node): string[] {
+  const names: string[] = [];
+  visit(value, (node) => {
+    if (node.type === "Identifier") names.push(String(node.name));
+  });
+  return names;
 }
 
 /** The methods of a class that is a binding, or of an object that is one. */

@@ -39,6 +39,9 @@ test("suites are found by the component that a test imports and names, versions 
     "test/fault/network-state-postgresql.test.ts",
   ]);
   expect(suites.of("state.postgresql", "v1").network).toEqual([]);
+  expect(suites.of("pubsub.mqtt5", "v1").contract).toEqual(["test/contract/pubsub-mqtt.test.ts"]);
+  expect(suites.of("state.mongodb", "v1").contract).toEqual(["test/contract/state-mongodb.test.ts"]);
+  expect(suites.of("state.mongodb", "v1").crash).toEqual(["test/fault/state-mongodb-crash.test.ts"]);
   expect(suites.of("lock.mecha", "v1").contract).toEqual(["test/contract/lock.test.ts"]);
 });
 
@@ -47,6 +50,7 @@ test("capabilities are those of the opened component", async () => {
   const store = await memory.open({}, componentHost());
   expect(suites.of("state.in-memory", "v1").capabilities).toEqual([...store.features]);
   await store.close();
+  expect(suites.of("state.mongodb", "v1").capabilities).toContain("TRANSACTIONAL");
   expect(suites.of("bindings.kafka", "v1").capabilities).toEqual(["INPUT_BINDING", "OUTPUT_BINDING"]);
   expect(suites.of("bindings.mysql", "v1").capabilities).toEqual(["OUTPUT_BINDING"]);
 });

@@ -124,7 +124,8 @@ test.each([
   ["{ rules: [{ when: [{ key: request.time, values: [a] }] }] }", "is not known"],
   ["{ rules: [{ when: [{ key: source.ip, values: [nowhere] }] }] }", "addresses or CIDR blocks"],
   ["{ rules: [{ when: [{ key: source.ip }] }] }", "needs values or notValues"],
-  ["{ rules: [{ when: [{ cel: 'true' }] }] }", "cel is not implemented"],
+  ["{ rules: [{ when: [{ cel: 'true', values: [a] }] }] }", "cel stands alone, and values is beside it"],
+  ["{ rules: [{ when: [{ cel: '' }] }] }", "cel"],
 ])("%s is refused", async (spec, message) => {
   expect(await errorsOf(spec)).toContain(message);
 });

@@ -229,7 +229,15 @@ const plainKeys = [
 const bracketed = /^(request\.headers\[[^[\]]+\]|request\.auth\.claims(\[[^[\]]+\])+)$/;
 
 function readCondition(condition: FieldReader): ConditionSpec {
-  condition.refused("cel", () => false);
+  if (condition.has("cel")) {
+    const cel = condition.requiredText("cel");
+    const beside = ["key", "values", "notValues"].find((name) => condition.has(name));
+    if (beside !== undefined) {
+      condition.raw(beside);
+      condition.fail(`cel stands alone, and ${beside} is beside it`, beside);
+    }
+    return { cel };
+  }
   const key = condition.requiredText("key");
   if (key !== "" && !plainKeys.includes(key) && !bracketed.test(key)) {
     const known = `${plainKeys.join(", ")}, request.headers[…] and request.auth.claims[…]`;

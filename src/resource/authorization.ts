@@ -34,11 +34,8 @@ export interface OperationSpec {
   matches: AttributeMatch[];
 }
 
-export interface ConditionSpec {
-  key: string;
-  values: string[];
-  notValues: string[];
-}
+/** A key and its values, or an expression. */
+export type ConditionSpec = { key: string; values: string[]; notValues: string[] } | { cel: string };
 
 /** One of `from`, one of `to` and all of `when`; an empty list is no question. */
 export interface AuthorizationRule {

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { FileKind, Files } from "../edges/files.ts";
 import type { Log } from "../telemetry/telemetry.ts";
+import { checkAuthorizationCel } from "./authorization-cel.ts";
 import type { ConfigurationResource } from "./configuration.ts";
 import { formatProblem, type Problem, ResourceErrors } from "./problem.ts";
 import { checkRateLimitCel } from "./rate-limit-cel.ts";
@@ -100,6 +101,7 @@ export async function inspectResources(
   problems.push(...(await checkTrips(resources, options.isStrict)));
   problems.push(...(await checkCacheTags(resources)));
   problems.push(...(await checkRateLimitCel(resources)));
+  problems.push(...(await checkAuthorizationCel(resources)));
   return { problems, set: sorted(resources, print) };
 }
 

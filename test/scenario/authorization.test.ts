@@ -128,6 +128,30 @@ test("a rule may ask for a header", async () => {
   expect(await status("admin")).toBe(403);
 });
 
+test("a condition in CEL is asked for calls and for keys, and a bad one is refused with its place", async () => {
+  const cel = 'request.headers["x-role"] == "admin" || request.path.startsWith("/open")';
+  const keys = {
+    to: [{ operation: { stateStores: ["statestore"] } }],
+    when: [{ cel: 'request.key.endsWith("-x")' }],
+  };
+  const mecha = await node(
+    policy({ ...onOrders, rules: [{ when: [{ cel }] }] }) +
+      policy({ action: "DENY", rules: [keys] }, { name: "keys" }),
+  );
+  const call = async (path: string, role = "") => {
+    const headers: Record<string, string> = role === "" ? {} : { "x-role": role };
+    return (await mecha.http("shop", `GET /v1.0/invoke/orders/method/${path}`, { headers })).status;
+  };
+  const statuses = await Promise.all([call("x"), call("x", "admin"), call("open/1"), call("x", "user")]);
+  expect(statuses).toEqual([403, 200, 200, 403]);
+  const read = async (key: string) => (await mecha.http("shop", `GET /v1.0/state/statestore/${key}`)).status;
+  expect(await Promise.all([read("a-x"), read("a-y")])).toEqual([403, 204]);
+  const bad = await node(policy({ ...onOrders, rules: [{ when: [{ cel: "request.size > 1" }] }] })).catch(
+    (e) => e,
+  );
+  expect(String(bad)).toContain('cel: "request.size" is not known');
+});
+
 test("a proxied gRPC call is judged by its method", async () => {
   const rules = [{ to: [{ operation: { paths: ["/shop.Orders/Get"], methods: ["POST"] } }] }];
   const mecha = await node(policy({ ...onOrders, rules }), "grpc");

@@ -7,6 +7,7 @@ import type {
   ExternalProvider,
   OperationSpec,
 } from "../../resource/authorization.ts";
+import { compileCel } from "./cel-condition.ts";
 import { type AuthorizationRequest, claimField, headerField, type Purpose } from "./request.ts";
 import { oneOfBlocks, oneOfGlobs, oneOfPaths, type TextTest } from "./text-match.ts";
 
@@ -39,7 +40,9 @@ export function compilePolicy({ name, namespace, spec }: AuthorizationPolicyReso
 function compileRule({ from, to, when }: AuthorizationRule, purpose: Purpose): RequestTest {
   const sources = from.map(({ matches }) => allOf(matches, purpose));
   const operations = to.map((operation) => compileOperation(operation, purpose));
-  const conditions = when.map((condition) => compileMatch(matchOf(condition), purpose));
+  const conditions = when.map((condition) =>
+    "cel" in condition ? compileCel(condition.cel, purpose) : compileMatch(matchOf(condition), purpose),
+  );
   return (request) =>
     (sources.length === 0 || sources.some((test) => test(request))) &&
     (operations.length === 0 || operations.some((test) => test(request))) &&
@@ -101,7 +104,7 @@ const fieldOfKey: Readonly<Record<string, string>> = {
   "destination.port": "ports",
 };
 
-function matchOf({ key, values, notValues }: ConditionSpec): AttributeMatch {
+function matchOf({ key, values, notValues }: Exclude<ConditionSpec, { cel: string }>): AttributeMatch {
   const inBrackets = [...key.matchAll(/\[([^[\]]+)\]/g)].map(([, text]) => text as string);
   const bracketed = key.startsWith("request.headers[")
     ? headerField((inBrackets[0] as string).toLowerCase())

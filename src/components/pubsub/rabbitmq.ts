@@ -13,7 +13,6 @@ import type {
   SubscribeRequest,
 } from "../../component/pubsub.ts";
 import type { Edges } from "../../edges/edges.ts";
-import { messageOf } from "../../kit/message-of.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import { RabbitmqLink } from "../clients/rabbitmq.ts";
 import { RabbitmqConsumer } from "../clients/rabbitmq-consumer.ts";

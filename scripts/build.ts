@@ -18,6 +18,8 @@ interface BuildOptions {
 export async function build({ outfile, target, source = join(root, "src") }: BuildOptions): Promise<number> {
   mkdirSync(dirname(outfile), { recursive: true });
   const result = await Bun.build({
+    // Native and optional: ssh2 does without it.
+    external: ["cpu-features"],
     entrypoints: [join(source, "main.ts"), ...workerFiles(source)],
     root: source,
     target: "bun",

@@ -5,7 +5,7 @@ import { duration, flag, number, text } from "../../component/fields.ts";
 import { MessagesAtWork } from "../../component/messages-at-work.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import { RabbitmqLink } from "../clients/rabbitmq.ts";
-import { RabbitmqConsumer } from "../clients/rabbitmq-consumer.ts";
+import { RabbitmqConsumer, settle } from "../clients/rabbitmq-consumer.ts";
 import { rabbitmqFields } from "../clients/rabbitmq-fields.ts";
 import { propertiesFor } from "../clients/rabbitmq-properties.ts";
 
@@ -132,15 +132,6 @@ class RabbitmqBinding implements Binding {
       return settle(() => channel.nack(message, false, true));
     }
     settle(() => channel.ack(message));
-  }
-}
-
-/** On a channel that was lost there is nothing to settle. */
-function settle(say: () => void): void {
-  try {
-    say();
-  } catch {
-    // The broker sends it again.
   }
 }
 

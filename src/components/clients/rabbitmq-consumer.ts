@@ -104,3 +104,12 @@ export class RabbitmqConsumer {
     return { ended };
   }
 }
+
+/** Acknowledges or gives back. On a channel that is closed there is nothing to settle: its messages are the broker's again. */
+export function settle(say: () => void): void {
+  try {
+    say();
+  } catch {
+    // The broker sends it again.
+  }
+}

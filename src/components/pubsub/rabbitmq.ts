@@ -15,7 +15,7 @@ import type {
 import type { Edges } from "../../edges/edges.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import { RabbitmqLink } from "../clients/rabbitmq.ts";
-import { RabbitmqConsumer } from "../clients/rabbitmq-consumer.ts";
+import { RabbitmqConsumer, settle } from "../clients/rabbitmq-consumer.ts";
 import { rabbitmqFields } from "../clients/rabbitmq-fields.ts";
 import { priorityMax, propertiesFor, wholeNumber } from "../clients/rabbitmq-properties.ts";
 
@@ -245,22 +245,15 @@ class Subscription {
   /** Never rejects. What the broker does not hear of, it delivers again. */
   async #handle(channel: Channel, message: ConsumeMessage): Promise<void> {
     const { autoAck, requeueInFailure } = this.#parts.settings;
-    const tell = (say: () => void): void => {
-      try {
-        say();
-      } catch {
-        // The channel is closed: its messages are the broker's again.
-      }
-    };
-    if (autoAck) tell(() => channel.ack(message));
+    if (autoAck) settle(() => channel.ack(message));
     try {
       await this.#handler(this.#messageOf(message));
     } catch {
       if (autoAck) return;
       if (requeueInFailure) await this.#parts.link.pause(requeueMs);
-      return tell(() => channel.nack(message, false, requeueInFailure));
+      return settle(() => channel.nack(message, false, requeueInFailure));
     }
-    if (!autoAck) tell(() => channel.ack(message));
+    if (!autoAck) settle(() => channel.ack(message));
   }
 
   #messageOf(message: ConsumeMessage): IncomingMessage {

@@ -23,14 +23,30 @@ export function checkComponent(name: string): void {
   if (name === "") throw errors.WORKFLOW_COMPONENT_MISSING();
 }
 
-/** Inside what stands round the starts of a workflow. */
-export function placedStart(call: Call, name: string, start: () => Promise<string>): Promise<string> {
-  const placed = call.app.policies.at("workflow", name);
-  if (placed === undefined) return start();
-  const use = { operation: "start", names: [name], header: (lowerName: string) => call.header(lowerName) };
+export interface WorkflowUse {
+  operation: "start" | "get" | "list" | "raise" | "pause" | "resume" | "terminate" | "purge" | "rerun";
+  /** Absent: all. */
+  instanceId?: string;
+  /** Of the workflow, where it is known; otherwise it is that of the instance. */
+  name?: string;
+}
+
+/** Inside what stands round a workflow. */
+export async function placedUse<T>(
+  call: Call,
+  { operation, instanceId, name }: WorkflowUse,
+  work: () => Promise<T>,
+): Promise<T> {
+  const { policies, workflows } = call.app;
+  if (policies.isIdle) return work();
+  const known = name ?? (instanceId === undefined ? undefined : await workflows.instances.nameOf(instanceId));
+  const placed = policies.at("workflow", known ?? "");
+  if (placed === undefined) return work();
+  const names = instanceId === undefined ? [] : [instanceId];
+  const use = { operation, names, header: (lowerName: string) => call.header(lowerName) };
   const { signal } = call;
   const answer = (given: GivenAnswer): never => throwAnswer(call, given);
-  return runPlaced({ placed, resilience: undefined }, use, start, { signal, answer });
+  return runPlaced({ placed, resilience: undefined }, use, work, { signal, answer });
 }
 
 export function statusName({ record }: InstanceView): string {

@@ -14,7 +14,7 @@ import {
 } from "../wire/orchestrator_service_pb.js";
 import type { AppScope } from "./call.ts";
 import { operation, streaming } from "./operation.ts";
-import { placedStart } from "./workflow-target.ts";
+import { placedUse } from "./workflow-target.ts";
 
 /** What the workers and workflow clients of the SDKs speak (dapr-api.md §10.3). */
 const { method } = TaskHubSidecarService;
@@ -44,7 +44,7 @@ const startInstance = operation(method.startInstance, {
       traceParent: parentTraceContext?.traceParent || formatTraceparent(call.span.context),
     };
     const work = () => call.app.workflows.instances.start(start, call.signal);
-    return { instanceId: await placedStart(call, name, work) };
+    return { instanceId: await placedUse(call, { operation: "start", instanceId, name }, work) };
   },
 });
 
@@ -53,8 +53,10 @@ type InstanceReply = MessageInitShape<typeof GetInstanceResponseSchema>;
 const getInstance = operation(method.getInstance, {
   name: "GetInstance",
   group,
-  async handle({ instanceId, getInputsAndOutputs: payloads }, { app }): Promise<InstanceReply> {
-    const view = await app.workflows.instances.get(instanceId, { input: payloads });
+  async handle({ instanceId, getInputsAndOutputs: payloads }, call): Promise<InstanceReply> {
+    const { app } = call;
+    const get = () => app.workflows.instances.get(instanceId, { input: payloads });
+    const view = await placedUse(call, { operation: "get", instanceId }, get);
     return view === undefined ? { exists: false } : replyOf(view, payloads, app);
   },
 });
@@ -62,16 +64,20 @@ const getInstance = operation(method.getInstance, {
 const waitForInstanceStart = operation(method.waitForInstanceStart, {
   name: "WaitForInstanceStart",
   group,
-  async handle({ instanceId, getInputsAndOutputs: payloads }, { app, signal }): Promise<InstanceReply> {
-    return replyOf(await app.workflows.instances.waitForStart(instanceId, payloads, signal), payloads, app);
+  async handle({ instanceId, getInputsAndOutputs: payloads }, call): Promise<InstanceReply> {
+    const { app, signal } = call;
+    const wait = () => app.workflows.instances.waitForStart(instanceId, payloads, signal);
+    return replyOf(await placedUse(call, { operation: "get", instanceId }, wait), payloads, app);
   },
 });
 
 const waitForInstanceCompletion = operation(method.waitForInstanceCompletion, {
   name: "WaitForInstanceCompletion",
   group,
-  async handle({ instanceId, getInputsAndOutputs: payloads }, { app, signal }): Promise<InstanceReply> {
-    return replyOf(await app.workflows.instances.waitForEnd(instanceId, payloads, signal), payloads, app);
+  async handle({ instanceId, getInputsAndOutputs: payloads }, call): Promise<InstanceReply> {
+    const { app, signal } = call;
+    const wait = () => app.workflows.instances.waitForEnd(instanceId, payloads, signal);
+    return replyOf(await placedUse(call, { operation: "get", instanceId }, wait), payloads, app);
   },
 });
 
@@ -110,8 +116,9 @@ function stateOf(
 const raiseEvent = operation(method.raiseEvent, {
   name: "RaiseEvent",
   group,
-  async handle({ instanceId, name, input }, { app }) {
-    await app.workflows.instances.raiseEvent(instanceId, name, input);
+  async handle({ instanceId, name, input }, call) {
+    const raise = () => call.app.workflows.instances.raiseEvent(instanceId, name, input);
+    await placedUse(call, { operation: "raise", instanceId }, raise);
     return {};
   },
 });
@@ -119,8 +126,11 @@ const raiseEvent = operation(method.raiseEvent, {
 const terminateInstance = operation(method.terminateInstance, {
   name: "TerminateInstance",
   group,
-  async handle({ instanceId, output, recursive }, { app, signal }) {
-    await app.workflows.instances.terminate(instanceId, { output, recurse: recursive, signal });
+  async handle({ instanceId, output, recursive }, call) {
+    const { app, signal } = call;
+    const terminate = () =>
+      app.workflows.instances.terminate(instanceId, { output, recurse: recursive, signal });
+    await placedUse(call, { operation: "terminate", instanceId }, terminate);
     return {};
   },
 });
@@ -128,8 +138,9 @@ const terminateInstance = operation(method.terminateInstance, {
 const suspendInstance = operation(method.suspendInstance, {
   name: "SuspendInstance",
   group,
-  async handle({ instanceId, reason }, { app, signal }) {
-    await app.workflows.instances.suspend(instanceId, reason, signal);
+  async handle({ instanceId, reason }, call) {
+    const pause = () => call.app.workflows.instances.suspend(instanceId, reason, call.signal);
+    await placedUse(call, { operation: "pause", instanceId }, pause);
     return {};
   },
 });
@@ -137,8 +148,9 @@ const suspendInstance = operation(method.suspendInstance, {
 const resumeInstance = operation(method.resumeInstance, {
   name: "ResumeInstance",
   group,
-  async handle({ instanceId, reason }, { app, signal }) {
-    await app.workflows.instances.resume(instanceId, reason, signal);
+  async handle({ instanceId, reason }, call) {
+    const resume = () => call.app.workflows.instances.resume(instanceId, reason, call.signal);
+    await placedUse(call, { operation: "resume", instanceId }, resume);
     return {};
   },
 });
@@ -146,10 +158,14 @@ const resumeInstance = operation(method.resumeInstance, {
 const purgeInstances = operation(method.purgeInstances, {
   name: "PurgeInstances",
   group,
-  async handle({ request, recursive, force = false }, { app }) {
+  async handle({ request, recursive, force = false }, call) {
     if (request.case !== "instanceId") throw errors.WORKFLOW_RERUN("purge by filter is not supported");
     const purge = { instanceId: request.value, recursive, force };
-    return { deletedInstanceCount: await app.workflows.purge(purge), isComplete: true };
+    const { instanceId } = purge;
+    const count = await placedUse(call, { operation: "purge", instanceId }, () =>
+      call.app.workflows.purge(purge),
+    );
+    return { deletedInstanceCount: count, isComplete: true };
   },
 });
 
@@ -199,18 +215,20 @@ const completeWorkflowTask = operation([method.completeWorkflowTask, method.comp
 const rerunWorkflowFromEvent = operation(method.rerunWorkflowFromEvent, {
   name: "RerunWorkflowFromEvent",
   group,
-  async handle(request, { app }) {
+  async handle(request, call) {
     const { sourceInstanceID, eventID, newInstanceID, input, overwriteInput } = request;
     if (sourceInstanceID === "") throw errors.WORKFLOW_ID_MISSING();
     const newId = newInstanceID || crypto.randomUUID();
-    await app.workflows.rerun({
-      sourceId: sourceInstanceID,
-      eventId: eventID,
-      newId,
-      input,
-      overwritesInput: overwriteInput,
-      newChildId: request.newChildWorkflowInstanceID,
-    });
+    const rerun = () =>
+      call.app.workflows.rerun({
+        sourceId: sourceInstanceID,
+        eventId: eventID,
+        newId,
+        input,
+        overwritesInput: overwriteInput,
+        newChildId: request.newChildWorkflowInstanceID,
+      });
+    await placedUse(call, { operation: "rerun", instanceId: sourceInstanceID }, rerun);
     return { newInstanceID: newId };
   },
 });
@@ -218,9 +236,10 @@ const rerunWorkflowFromEvent = operation(method.rerunWorkflowFromEvent, {
 const listInstanceIds = operation(method.listInstanceIDs, {
   name: "ListInstanceIDs",
   group,
-  async handle({ continuationToken, pageSize }, { app }) {
+  async handle({ continuationToken, pageSize }, call) {
     const limit = Math.min(pageSize || pageSizeDefault, pageSizeMax);
-    const page = await app.workflows.instances.list({ after: continuationToken || undefined, limit });
+    const list = () => call.app.workflows.instances.list({ after: continuationToken || undefined, limit });
+    const page = await placedUse(call, { operation: "list" }, list);
     const last = page.at(-1);
     const instanceIds = page.map(({ id }) => id);
     return last === undefined || page.length < limit
@@ -232,8 +251,9 @@ const listInstanceIds = operation(method.listInstanceIDs, {
 const getInstanceHistory = operation(method.getInstanceHistory, {
   name: "GetInstanceHistory",
   group,
-  async handle({ instanceId }, { app }) {
-    const history = await app.workflows.instances.history(instanceId);
+  async handle({ instanceId }, call) {
+    const read = () => call.app.workflows.instances.history(instanceId);
+    const history = await placedUse(call, { operation: "get", instanceId }, read);
     return { events: history.map((bytes) => fromBinary(HistoryEventSchema, bytes)) };
   },
 });

@@ -13,9 +13,10 @@ import {
   checkComponent,
   checkId,
   checkNewId,
-  placedStart,
+  placedUse,
   propertiesOf,
   statusName,
+  type WorkflowUse,
   within,
 } from "./workflow-target.ts";
 
@@ -87,7 +88,9 @@ export const startWorkflow = operation([method.startWorkflowAlpha1, method.start
     };
     const { instances } = call.app.workflows;
     const start = () => within(wrap, instanceId, () => instances.start(request, call.signal));
-    return { instanceId: await placedStart(call, workflowName, start) };
+    return {
+      instanceId: await placedUse(call, { operation: "start", instanceId, name: workflowName }, start),
+    };
   },
 });
 
@@ -134,13 +137,12 @@ export const getWorkflow = operation([method.getWorkflowAlpha1, method.getWorkfl
       },
     },
   }),
-  async handle({ instanceId, workflowComponent }, { app }) {
+  async handle({ instanceId, workflowComponent }, call) {
     checkComponent(workflowComponent);
     checkId(instanceId);
     const wrap = (why: string): Fault => errors.WORKFLOW_GET(instanceId, why);
-    const view = await within(wrap, instanceId, () =>
-      app.workflows.instances.get(instanceId, { input: true }),
-    );
+    const get = () => within(wrap, instanceId, () => instancesOf(call).get(instanceId, { input: true }));
+    const view = await placedUse(call, { operation: "get", instanceId }, get);
     if (view === undefined) throw errors.WORKFLOW_ID_NOT_FOUND(instanceId);
     const { record } = view;
     return {
@@ -180,13 +182,15 @@ export const raiseEventWorkflow = operation(
         },
       },
     }),
-    async handle({ instanceId, workflowComponent, eventName, eventData }, { app }) {
+    async handle({ instanceId, workflowComponent, eventName, eventData }, call) {
       checkComponent(workflowComponent);
       checkId(instanceId);
       if (eventName === "") throw errors.WORKFLOW_EVENT_NAME_MISSING();
       const data = eventData.byteLength === 0 ? undefined : Buffer.from(eventData).toString("utf8");
       const wrap = (why: string): Fault => errors.WORKFLOW_RAISE_EVENT(instanceId, why);
-      await within(wrap, instanceId, () => app.workflows.instances.raiseEvent(instanceId, eventName, data));
+      const raise = () =>
+        within(wrap, instanceId, () => instancesOf(call).raiseEvent(instanceId, eventName, data));
+      await placedUse(call, { operation: "raise", instanceId }, raise);
       return {};
     },
   },
@@ -216,18 +220,21 @@ function verb(verbName: string, summary: string) {
   }) as unknown as HttpBinding<never, never>[];
 }
 
+interface Act {
+  operation: WorkflowUse["operation"];
+  wrap(id: string, why: string): Fault;
+  work(instanceId: string): Promise<unknown>;
+}
+
 async function act(
+  call: Call,
   { instanceId, workflowComponent }: InstanceRequest,
-  wrap: (id: string, why: string) => Fault,
-  work: (instanceId: string) => Promise<unknown>,
+  { operation, wrap, work }: Act,
 ): Promise<MessageInitShape<DescMessage>> {
   checkComponent(workflowComponent);
   checkId(instanceId);
-  await within(
-    (why) => wrap(instanceId, why),
-    instanceId,
-    () => work(instanceId),
-  );
+  const wrapped = (why: string): Fault => wrap(instanceId, why);
+  await placedUse(call, { operation, instanceId }, () => within(wrapped, instanceId, () => work(instanceId)));
   return {};
 }
 
@@ -238,7 +245,11 @@ export const pauseWorkflow = operation([method.pauseWorkflowAlpha1, method.pause
   group,
   http: verb("pause", "Suspend a workflow"),
   handle: (request, call) =>
-    act(request, errors.WORKFLOW_PAUSE, (id) => instancesOf(call).suspend(id, undefined, call.signal)),
+    act(call, request, {
+      operation: "pause",
+      wrap: errors.WORKFLOW_PAUSE,
+      work: (id) => instancesOf(call).suspend(id, undefined, call.signal),
+    }),
 });
 
 export const resumeWorkflow = operation([method.resumeWorkflowAlpha1, method.resumeWorkflowBeta1], {
@@ -246,7 +257,11 @@ export const resumeWorkflow = operation([method.resumeWorkflowAlpha1, method.res
   group,
   http: verb("resume", "Let a suspended workflow go on"),
   handle: (request, call) =>
-    act(request, errors.WORKFLOW_RESUME, (id) => instancesOf(call).resume(id, undefined, call.signal)),
+    act(call, request, {
+      operation: "resume",
+      wrap: errors.WORKFLOW_RESUME,
+      work: (id) => instancesOf(call).resume(id, undefined, call.signal),
+    }),
 });
 
 export const terminateWorkflow = operation([method.terminateWorkflowAlpha1, method.terminateWorkflowBeta1], {
@@ -254,19 +269,23 @@ export const terminateWorkflow = operation([method.terminateWorkflowAlpha1, meth
   group,
   http: verb("terminate", "End a workflow and its children"),
   handle: (request, call) =>
-    act(request, errors.WORKFLOW_TERMINATE, (id) =>
-      instancesOf(call).terminate(id, { recurse: true, signal: call.signal }),
-    ),
+    act(call, request, {
+      operation: "terminate",
+      wrap: errors.WORKFLOW_TERMINATE,
+      work: (id) => instancesOf(call).terminate(id, { recurse: true, signal: call.signal }),
+    }),
 });
 
 export const purgeWorkflow = operation([method.purgeWorkflowAlpha1, method.purgeWorkflowBeta1], {
   name: "PurgeWorkflow",
   group,
   http: verb("purge", "Remove a finished workflow and its children"),
-  handle: (request, { app }) =>
-    act(request, errors.WORKFLOW_PURGE, (instanceId) =>
-      app.workflows.purge({ instanceId, recursive: true, force: false }),
-    ),
+  handle: (request, call) =>
+    act(call, request, {
+      operation: "purge",
+      wrap: errors.WORKFLOW_PURGE,
+      work: (instanceId) => call.app.workflows.purge({ instanceId, recursive: true, force: false }),
+    }),
 });
 
 export const workflowOperations = [

@@ -40,6 +40,7 @@ import { openSingletons } from "./singletons.ts";
 import { openCallMeter, openLog, openMetrics, openTracer } from "./telemetry.ts";
 import { openTokens, type Tokens } from "./tokens.ts";
 import { openUsePolicies } from "./use-policies.ts";
+import { openWorkflowAuthorization } from "./workflow-authorization.ts";
 
 export interface AppRuntimeOptions {
   host: Host;
@@ -297,19 +298,20 @@ class Runtime implements AppRuntime {
 
   private openWorkflows(telemetry: Telemetry): WorkflowEngine {
     const { host, options } = this;
+    const principal = principalOf(options);
+    const resources = this.resources as RuntimeResources;
     const workflows = createWorkflowEngine({
-      app: principalOf(options),
-      store: host.store,
-      edges: host.edges,
+      ...{ app: principal, store: host.store, edges: host.edges },
       telemetry: { ...telemetry, log: this.log.scope("dapr.runtime.wfengine") },
       messageBytesMax: options.maxBodyBytes,
-      limits: () => (this.resources as RuntimeResources).configuration.workflow,
-      access: () => (this.resources as RuntimeResources).workflowAccess,
+      limits: () => resources.configuration.workflow,
+      access: () => resources.workflowAccess,
+      authorize: openWorkflowAuthorization({ host, principal, resources, telemetry }),
       guardOf: this.idempotency?.startGuardOf,
       activityPolicy: this.policies.activities,
-      instanceStore: instanceStoreOf((this.resources as RuntimeResources).components, () => this.scope),
+      instanceStore: instanceStoreOf(resources.components, () => this.scope),
     });
-    this.resources?.onConfiguration(() => workflows.limitsChanged());
+    resources.onConfiguration(() => workflows.limitsChanged());
     workflows.start();
     return workflows;
   }

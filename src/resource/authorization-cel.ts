@@ -25,6 +25,8 @@ export const celFields: Readonly<Record<string, string>> = {
   "request.key": "keys",
   "request.topic": "topics",
   "request.actorId": "actorIds",
+  "request.workflow": "workflows",
+  "request.workflowId": "workflowIds",
   "request.secret": "secrets",
   "request.auth.principal": "requestPrincipals",
   "request.auth.presenter": "presenter",

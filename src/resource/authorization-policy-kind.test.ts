@@ -71,6 +71,9 @@ test.each([
   ["{ configurationStores: [s], keys: [k] }", "configuration"],
   ["{ bindings: [b], operations: [create] }", "bindings"],
   ["{ actors: [Cat], methods: [feed] }", "actors"],
+  ["{ workflows: [approve], verbs: [start, get] }", "workflows"],
+  ["{ notWorkflows: [approve] }", "workflows"],
+  ["{ workflowIds: [a] }", "workflows"],
   ["{ secrets: [db] }", "secrets"],
   ["{ locks: [l] }", "locks"],
   ["{ cryptoKeys: [k], cryptoProviders: [vault] }", "crypto"],
@@ -81,6 +84,13 @@ test.each([
     rules: { to: { subject: string }[] }[];
   };
   expect(spec.rules[0]?.to[0]?.subject).toBe(subject);
+});
+
+test("with a workflow named, its verbs are said without it", async () => {
+  const spec = await read(
+    "{ targetRefs: [{ kind: Workflow, name: w }], rules: [{ to: [{ operation: { verbs: [purge] } }] }] }",
+  );
+  expect(spec).toMatchObject({ rules: [{ to: [{ subject: "workflows" }] }] });
 });
 
 test("with a component named, its operations are said without it", async () => {
@@ -114,7 +124,8 @@ test.each([
   ["{ rules: [{ from: [{ source: { princpals: [a] } }] }] }", 'did you mean "principals"'],
   ["{ rules: [{ to: [{ operation: { keys: [a] } }] }] }", "do not speak of one thing"],
   ["{ rules: [{ to: [{ operation: { paths: [/a], topics: [b] } }] }] }", "do not speak of one thing"],
-  ["{ rules: [{ to: [{ operation: { workflows: [a] } }] }] }", "workflows is not implemented"],
+  ["{ rules: [{ to: [{ operation: { mcpTools: [a] } }] }] }", "mcpTools is not implemented"],
+  ["{ rules: [{ to: [{ operation: { workflows: [a], verbs: [schedule] } }] }] }", "verbs must be of start"],
   ["{ rules: [{ to: [{ operation: { stateStores: [a], verbs: [read] } }] }] }", "verbs must be of get"],
   ["{ rules: [{ to: [{ operation: { ports: [http] } }] }] }", "ports must hold numbers"],
   ['{ rules: [{ to: [{ operation: { paths: ["/a/*/b"] } }] }] }', "a star goes first or last"],

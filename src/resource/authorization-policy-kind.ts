@@ -24,7 +24,7 @@ export function readAuthorizationPolicy(
   _apiVersion: string,
   annotations: Readonly<Record<string, string>> = {},
 ): AuthorizationPolicySpec {
-  const targets = readPolicyTargets(spec, ["App", "Component", "ActorType"]);
+  const targets = readPolicyTargets(spec, ["App", "Component", "ActorType", "Workflow"]);
   const action = spec.oneOf("action", authorizationActions, "ALLOW");
   const provider = action === "CUSTOM" ? readProvider(spec) : undefined;
   if (action !== "CUSTOM" && spec.has("provider")) {
@@ -101,6 +101,7 @@ const subjects: Record<Exclude<OperationSubject, "component">, { names: string[]
   pubsub: { names: ["topics", "pubsubs"], more: ["verbs"] },
   bindings: { names: ["bindings"], more: ["operations"] },
   actors: { names: ["actors", "actorIds"], more: ["methods"] },
+  workflows: { names: ["workflows", "workflowIds"], more: ["verbs"] },
   secrets: { names: ["secretStores", "secrets"], more: [] },
   configuration: { names: ["configurationStores"], more: ["keys"] },
   locks: { names: ["lockStores", "locks"], more: [] },
@@ -113,6 +114,7 @@ const operationFields = [
 const verbs: Partial<Record<OperationSubject, string[]>> = {
   state: ["get", "set", "delete", "transact", "query"],
   pubsub: ["publish", "subscribe"],
+  workflows: ["start", "get", "list", "raise", "pause", "resume", "terminate", "purge", "rerun"],
 };
 
 function readOperation(one: FieldReader, targets: readonly AuthorizationTarget[]): OperationSpec | undefined {
@@ -121,7 +123,7 @@ function readOperation(one: FieldReader, targets: readonly AuthorizationTarget[]
     one.fail("to needs an operation", "operation");
     return undefined;
   }
-  for (const name of ["mcpTools", "workflows", "notWorkflows"]) operation.refused(name, () => false);
+  for (const name of ["mcpTools", "notMcpTools"]) operation.refused(name, () => false);
   const matches = readMatches(operation, operationFields);
   if (matches.length === 0)
     one.fail("to.operation is empty: leave to out to mean every operation", "operation");
@@ -153,6 +155,7 @@ function subjectOf(
     return "component";
   }
   if (kinds.has("ActorType") && fields.every((field) => field === "methods")) return "actors";
+  if (kinds.has("Workflow") && fields.every((field) => field === "verbs")) return "workflows";
   return fields.every((field) => field === "methods") ? "call" : undefined;
 }
 

@@ -7,6 +7,7 @@ export const operationSubjects = [
   "pubsub",
   "bindings",
   "actors",
+  "workflows",
   "secrets",
   "configuration",
   "locks",
@@ -45,7 +46,7 @@ export interface AuthorizationRule {
 }
 
 export interface AuthorizationTarget {
-  kind: "App" | "Component" | "ActorType";
+  kind: "App" | "Component" | "ActorType" | "Workflow";
   name: string;
 }
 

@@ -252,8 +252,17 @@ test("calls of actors and starts of workflows over the limit are 429", async () 
   );
   const feed = () => mecha.http("orders", "POST /v1.0/actors/Cat/tom/method/feed");
   expect(await statuses(3, feed)).toBe("200 200 429");
-  const start = () => mecha.http("orders", "POST /v1.0/workflows/dapr/approve/start");
-  expect(await statuses(3, start)).toBe("202 202 429");
+  const approve = "/v1.0/workflows/dapr/approve";
+  const first = await mecha.http("orders", `POST ${approve}/start?instanceID=one`);
+  expect(first.status).toBe(202);
+  // Only starts count.
+  expect(await statuses(5, () => mecha.http("orders", "GET /v1.0/workflows/dapr/one"))).toBe(
+    "200 200 200 200 200",
+  );
+  expect(await statuses(2, () => mecha.http("orders", `POST ${approve}/start`))).toBe("202 429");
+  expect(await statuses(2, () => mecha.http("orders", "POST /v1.0/workflows/dapr/one/pause"))).toBe(
+    "202 202",
+  );
   expect(await statuses(3, () => mecha.http("orders", "POST /v1.0/workflows/dapr/other/start"))).toBe(
     "202 202 202",
   );

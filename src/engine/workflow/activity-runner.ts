@@ -65,7 +65,12 @@ export class ActivityRunner {
     const { workers, places, gate, telemetry, messageBytesMax } = this.#parts;
     const headers = delivery.headers as Record<string, string> & ActivityHeaders;
     if (delivery.data.byteLength > messageBytesMax * 0.95) return tooLarge(request, delivery.data.byteLength);
-    const asked = { kind: "activity" as const, operation: "schedule" as const, name: request.name };
+    const asked = {
+      kind: "activity" as const,
+      operation: "schedule" as const,
+      name: request.name,
+      instanceId: headers.i,
+    };
     if (!gate.admits(callerOf(headers), asked)) return failed(request, denial);
     const token = `${delivery.offset}.${delivery.claim}`;
     const parent = parseTraceparent(request.parentTraceContext?.traceParent);

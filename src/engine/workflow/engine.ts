@@ -12,7 +12,7 @@ import { Commits } from "./commits.ts";
 import { ComponentHome } from "./component-home.ts";
 import { EngineHome } from "./engine-home.ts";
 import type { ActivityPolicy, EngineParts, WorkflowLimits } from "./engine-parts.ts";
-import { Gate } from "./gate.ts";
+import { Gate, type WorkflowAuthorization } from "./gate.ts";
 import type { InstanceStore } from "./instance-store.ts";
 import { Instances } from "./instances.ts";
 import { WorkflowMeters } from "./meters.ts";
@@ -36,6 +36,8 @@ export interface WorkflowEngineOptions {
   limits(): WorkflowLimits;
   /** What other apps may do here; `undefined`: everything. Asked anew each time. */
   access(): WorkflowAccess | undefined;
+  /** The same by mecha's own policies; absent: everything. */
+  authorize?: WorkflowAuthorization | undefined;
   /** A state store of the user's that is to keep the instances; absent: the engine's own does. */
   instanceStore?: InstanceStore | undefined;
   activityPolicy?: ActivityPolicy | undefined;
@@ -98,7 +100,7 @@ class Engine implements WorkflowEngine {
       changes,
       workers,
       places,
-      gate: new Gate(app, telemetry, options.access),
+      gate: new Gate(app, telemetry, options),
       guardOf: options.guardOf,
       activityPolicy: options.activityPolicy,
       stalls: new Stalls(edges.clock, workers),

@@ -10,31 +10,45 @@ export const denial: FailureRecord = {
   errorMessage: "access denied by workflow access policy",
 };
 
+/** What another app asks of a workflow or activity of this one. */
+export interface OutsideRequest extends Omit<WorkflowAccessRequest, "caller"> {
+  instanceId: string;
+}
+
+/** What policies of mecha's own say of other apps, beside those of Dapr. */
+export type WorkflowAuthorization = (caller: AppName, request: OutsideRequest) => boolean;
+
 /** What other apps ask of this one passes here. Its own calls do not. */
 export class Gate {
   readonly #app: AppName;
   readonly #telemetry: Pick<Telemetry, "log" | "metrics">;
   readonly #access: () => WorkflowAccess | undefined;
+  readonly #authorize: WorkflowAuthorization;
 
   constructor(
     app: AppName,
     telemetry: Pick<Telemetry, "log" | "metrics">,
-    access: () => WorkflowAccess | undefined,
+    policies: { access(): WorkflowAccess | undefined; authorize?: WorkflowAuthorization | undefined },
   ) {
     this.#app = app;
     this.#telemetry = telemetry;
-    this.#access = access;
+    this.#access = policies.access;
+    this.#authorize = policies.authorize ?? (() => true);
   }
 
   /** `caller`: the app whose runtime wrote the message; `undefined` is the own one. */
-  admits(caller: AppName | undefined, request: Omit<WorkflowAccessRequest, "caller">): boolean {
+  admits(caller: AppName | undefined, request: OutsideRequest): boolean {
     if (caller === undefined) return true;
     if (isSameApp(caller, this.#app)) return true;
+    return this.#isAccessible(caller, request) && this.#authorize(caller, request);
+  }
+
+  #isAccessible(caller: AppName, request: OutsideRequest): boolean {
     const access = this.#access();
     if (access === undefined) return true;
     const { appId, namespace } = this.#app;
     const isNear = isSameApp({ ...caller, appId }, { appId, namespace });
-    const isAllowed = isNear && access.allows({ caller: caller.appId, ...request });
+    const isAllowed = isNear && access.allows({ ...request, caller: caller.appId });
     const { kind: type, operation, name } = request;
     const verdict = isAllowed ? "allowed" : "denied";
     const labels = { app_id: appId, src_app_id: caller.appId, operation, type };

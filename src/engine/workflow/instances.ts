@@ -93,6 +93,11 @@ export class Instances {
     });
   }
 
+  /** Of which workflow an instance is; `undefined`: it is not there. */
+  async nameOf(instanceId: string): Promise<string | undefined> {
+    return (await this.#parts.home.read(instanceId))?.record.name;
+  }
+
   async waitForStart(instanceId: string, input: boolean, signal: AbortSignal): Promise<InstanceView> {
     const isStarted = (record: InstanceRecord | undefined) => record?.status !== Status.PENDING;
     return this.#awaited(instanceId, isStarted, input, signal);

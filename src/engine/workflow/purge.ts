@@ -133,7 +133,12 @@ export async function purgeByTimer(parts: EngineParts, name: TimerName, data: Ui
     data.byteLength === 0 ? undefined : (JSON.parse(new TextDecoder().decode(data)) as PurgeOrder);
   if (order !== undefined) {
     const stored = await parts.home.read(instanceId);
-    const asked = { kind: "workflow" as const, operation: "purge" as const, name: stored?.record.name ?? "" };
+    const asked = {
+      kind: "workflow" as const,
+      operation: "purge" as const,
+      name: stored?.record.name ?? "",
+      instanceId,
+    };
     if (!parts.gate.admits(order, asked)) return;
   }
   await purge(parts, { instanceId, executionId, recursive: true, force: order?.isForced === true });

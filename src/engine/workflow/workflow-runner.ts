@@ -218,7 +218,12 @@ export class WorkflowRunner implements FreshTurns {
     if (operation === undefined) return true;
     const { eventType } = event;
     const name = eventType.case === "executionStarted" ? eventType.value.name : instance?.record.name;
-    return this.#parts.gate.admits(caller, { kind: "workflow", operation, name: name ?? "" });
+    return this.#parts.gate.admits(caller, {
+      kind: "workflow",
+      operation,
+      name: name ?? "",
+      instanceId: headers.i ?? "",
+    });
   }
 
   /** A child that may not be, or whose id another instance has that still runs, has failed to start. */

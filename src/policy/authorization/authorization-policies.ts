@@ -13,7 +13,7 @@ import type {
 import type { Judge } from "./judge.ts";
 import { DecisionNotes } from "./notes.ts";
 import { judgeOf } from "./policies.ts";
-import { subjectOfBlock, type UseOfPlace, useRequest } from "./use-request.ts";
+import { ofNoComponent, subjectOfBlock, type UseOfPlace, useRequest } from "./use-request.ts";
 
 /** What an app may do through its own mecha. Calls of other apps are judged where they arrive. */
 export const authorizationPolicies: UseLayerKind = {
@@ -24,25 +24,36 @@ export const authorizationPolicies: UseLayerKind = {
   },
 };
 
-function layerAt(
+function layerAt(resources: readonly Resource[], place: Place, context: UseContext): UseLayer | undefined {
+  const guard = guardOf(resources, place, context);
+  return (
+    guard && {
+      async run<T>(use: Use, work: Work<T>, shape: Shape<T>): Promise<T> {
+        if (use.isRuntimes || guard(use, context.principal)) return work(undefined);
+        return shape.answer({ fault: errors.ACCESS_DENIED() });
+      },
+    }
+  );
+}
+
+/** Whether an app may do something at a place. */
+export type UseGuard = (use: Use, by: { appId: string; namespace: string }) => boolean;
+
+/** `undefined`: no policy is for the place. */
+export function guardOf(
   resources: readonly Resource[],
   { block, target }: Place,
-  { principal, telemetry, trustDomain }: UseContext,
-): UseLayer | undefined {
+  { principal: { appId }, telemetry, trustDomain = () => "public" }: UseContext,
+): UseGuard | undefined {
   const subject = subjectOfBlock[block];
   if (subject === undefined) return undefined;
-  const { appId, namespace } = principal;
-  const place = { subject, appId, name: target, isOfComponent: subject !== "actors" };
+  const place = { subject, appId, name: target, isOfComponent: !ofNoComponent.has(subject) };
   const judge = judgeOf(resources, place);
   if (judge === undefined) return undefined;
   const notes = new DecisionNotes(telemetry, subject);
-  const self = (): string => principalText({ trustDomain: trustDomain?.() ?? "public", namespace, appId });
-  return {
-    async run<T>(use: Use, work: Work<T>, shape: Shape<T>): Promise<T> {
-      const asked = { subject, target, use, principal: self(), namespace };
-      if (use.isRuntimes || isAllowed(judge, notes, asked)) return work(undefined);
-      return shape.answer({ fault: errors.ACCESS_DENIED() });
-    },
+  return (use, by) => {
+    const principal = principalText({ trustDomain: trustDomain(), ...by });
+    return isAllowed(judge, notes, { subject, target, use, principal, namespace: by.namespace });
   };
 }
 

@@ -115,6 +115,12 @@ test("of header lines all have to be granted and one is enough to block", () => 
   expect(allows([{ rules: [rule(["user"])] }], {})).toBe(false);
 });
 
+test("who may do nothing but one verb may do nothing that is also another", () => {
+  const onlySet = [{ action: "DENY" as const, rules: [to(match("verbs", [], ["set"]))] }];
+  expect(allows(onlySet, { verbs: ["set"] })).toBe(true);
+  expect(allows(onlySet, { verbs: ["transact", "set", "delete"] })).toBe(false);
+});
+
 test.each([
   ["10.0.0.0/8", "10.1.2.3", true],
   ["10.0.0.0/8", "11.1.2.3", false],
@@ -167,6 +173,13 @@ test("a policy is for the places that its targets name, or that its operations s
   expect(at({ targets: [{ kind: "Component", name: "s" }] })).toEqual([false, true]);
   expect(at({ targets: [{ kind: "Component", name: "t" }] })).toEqual([false, false]);
   expect(at({ targets: [{ kind: "ActorType", name: "s" }] })).toEqual([false, false]);
+  const workflow = { subject: "workflows", appId: "orders", name: "s", isOfComponent: false } as const;
+  const ofWorkflow = (kind: "ActorType" | "Workflow" | "Component", name = "s") =>
+    judgeOf([policy({ targets: [{ kind, name }] })], workflow) !== undefined;
+  expect(ofWorkflow("Workflow")).toBe(true);
+  expect(ofWorkflow("Workflow", "t")).toBe(false);
+  expect(ofWorkflow("ActorType")).toBe(false);
+  expect(ofWorkflow("Component")).toBe(false);
 });
 
 // --- against a slow evaluator that follows the text of Istio's reference sentence by sentence ---

@@ -61,17 +61,17 @@ function allOf(matches: readonly AttributeMatch[], purpose: Purpose): RequestTes
 }
 
 /**
- * Of a header that came in several lines an app may look at any, and read some paths in several ways: all have to be
- * granted, and one is enough to block.
+ * Of a header that came in several lines an app may look at any, and read some paths in several ways; a transaction is
+ * several verbs: all have to be granted, and one is enough to block.
  */
-function isOfLines(field: string): boolean {
-  return field === "paths" || field.startsWith("header:");
+function isOfSeveral(field: string): boolean {
+  return field === "paths" || field === "verbs" || field.startsWith("header:");
 }
 
 function compileMatch({ field, values, notValues }: AttributeMatch, purpose: Purpose): RequestTest {
   const isWanted = values.length === 0 ? undefined : textTest(field, values);
   const isUnwanted = notValues.length === 0 ? undefined : textTest(field, notValues);
-  const isStrict = isOfLines(field);
+  const isStrict = isOfSeveral(field);
   const isGrant = purpose === "grant";
   return (request) => {
     const found = request.values(field, purpose);

@@ -8,7 +8,7 @@ export interface GuardedPlace {
   subject: Exclude<OperationSubject, "component">;
   /** Of the runtime that asks. */
   appId: string;
-  /** The component or the actor's type; of calls nothing. */
+  /** The component, the actor's type or the workflow; of calls nothing. */
   name: string;
   isOfComponent: boolean;
 }
@@ -30,7 +30,7 @@ function isFor({ spec }: AuthorizationPolicyResource, place: GuardedPlace): bool
   return spec.targets.some((target) => {
     if (target.kind === "App") return target.name === appId && speaks();
     if (target.kind === "Component") return isOfComponent && target.name === name;
-    return subject === "actors" && target.name === name;
+    return subject === (target.kind === "ActorType" ? "actors" : "workflows") && target.name === name;
   });
 }
 

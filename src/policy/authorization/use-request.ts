@@ -11,6 +11,7 @@ export const subjectOfBlock: Readonly<Partial<Record<Block, Subject>>> = {
   bindings: "bindings",
   input: "bindings",
   actor: "actors",
+  workflow: "workflows",
   secretstores: "secrets",
   configuration: "configuration",
   lock: "locks",
@@ -23,6 +24,7 @@ const targetFields: Readonly<Partial<Record<Subject, string>>> = {
   pubsub: "pubsubs",
   bindings: "bindings",
   actors: "actors",
+  workflows: "workflows",
   secrets: "secretStores",
   configuration: "configurationStores",
   locks: "lockStores",
@@ -33,6 +35,7 @@ const nameFields: Readonly<Partial<Record<Subject, string>>> = {
   state: "keys",
   pubsub: "topics",
   actors: "actorIds",
+  workflows: "workflowIds",
   secrets: "secrets",
   configuration: "keys",
   locks: "locks",
@@ -55,7 +58,8 @@ export function useRequest(asked: UseOfPlace): AuthorizationRequest {
   const values = (field: string, purpose: Purpose): readonly string[] | undefined => {
     if (field === "principals") return [principal];
     if (field === "namespaces") return [namespace];
-    if (field === targetFields[subject]) return [target];
+    // Of an instance that is not there nobody can say which workflow it is of.
+    if (field === targetFields[subject]) return target === "" ? undefined : [target];
     if (field === nameFields[subject]) return name === undefined ? undefined : [name];
     if (field === "verbs") return verbs[purpose];
     if (field === "operations") return subject === "bindings" ? [use.operation] : undefined;
@@ -66,8 +70,10 @@ export function useRequest(asked: UseOfPlace): AuthorizationRequest {
       ? []
       : undefined;
   };
-  return { subject, isOfComponent: subject !== "actors", values };
+  return { subject, isOfComponent: !ofNoComponent.has(subject), values };
 }
+
+export const ofNoComponent: ReadonlySet<Subject> = new Set(["actors", "workflows"]);
 
 function present(value: string | undefined): readonly string[] {
   return value === undefined ? [] : [value];
@@ -83,6 +89,11 @@ const stateVerbs: Readonly<Record<string, { grant: string[]; block: string[] }>>
   bulk_delete: { grant: ["delete"], block: ["delete"] },
   transaction: { grant: ["transact"], block: ["transact", "set", "delete"] },
 };
+/** To run again is to start; who lists the ids hears of every instance. */
+const workflowVerbs: typeof stateVerbs = {
+  list: { grant: ["list"], block: ["list", "get"] },
+  rerun: { grant: ["rerun"], block: ["rerun", "start"] },
+};
 const publishing = { grant: ["publish"], block: ["publish"] };
 const subscribing = { grant: ["subscribe"], block: ["subscribe"] };
 const unknownVerb = { grant: undefined, block: undefined };
@@ -92,5 +103,6 @@ function verbsOf(
   operation: string,
 ): Readonly<Record<Purpose, readonly string[] | undefined>> {
   if (subject === "pubsub") return operation === "deliver" ? subscribing : publishing;
+  if (subject === "workflows") return workflowVerbs[operation] ?? { grant: [operation], block: [operation] };
   return (subject === "state" ? stateVerbs[operation] : undefined) ?? unknownVerb;
 }

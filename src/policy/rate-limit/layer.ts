@@ -68,7 +68,9 @@ class RateLimitLayer implements UseLayer {
     const asked = this.#asked(use);
     let lines: string[] | undefined;
     for (const policy of this.#policies) {
-      const { topic } = policy.target;
+      const { topic, kind } = policy.target;
+      // What counts of a workflow are its starts.
+      if (kind === "Workflow" && use.operation !== "start") continue;
       if (topic !== undefined && topic !== use.names[0]) continue;
       const admitted = policy.admit(asked, shape.signal);
       const verdict = admitted instanceof Promise ? await admitted : admitted;

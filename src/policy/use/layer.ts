@@ -8,7 +8,7 @@ import type { RunOptions } from "../resilience/policy.ts";
 
 /**
  * What is used. `deliver` is an event on its way to the app, `input` an event of an input binding, `activity` a step of
- * a workflow on its way to a worker, `workflow` the start of one; the others are calls of the app.
+ * a workflow on its way to a worker, `workflow` what is done with its instances; the others are calls of the app.
  */
 export const blocks = [
   "invoke",
@@ -35,7 +35,7 @@ export interface Place {
   block: Block;
   /**
    * The component; of calls the id as the caller gave it; the actor's type; the activity's name; of a route its name, or
-   * `name/section` for one of its rules.
+   * `name/section` for one of its rules. Of workflows the name, or nothing when the instance is not there or not one.
    */
   target: string;
 }
@@ -44,7 +44,7 @@ export interface Place {
 export interface Use {
   /** `get`, `set`, `publish`, an HTTP verb … */
   operation: string;
-  /** Keys in the store, topics, the actor's id; of calls the raw method path without its query, of gRPC calls the path. */
+  /** Keys in the store, topics, the actor's or instance's id; of calls the raw method path without its query, of gRPC calls the path. */
   names: readonly string[];
   /** Of actors. */
   method?: string | undefined;

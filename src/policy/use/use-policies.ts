@@ -40,6 +40,11 @@ export class UsePolicies {
     this.#places.clear();
   }
 
+  /** Nothing stands anywhere. */
+  get isIdle(): boolean {
+    return this.#isIdle;
+  }
+
   /** `undefined` where nothing stands. */
   at(block: Block, target: string): PlacedLayers | undefined {
     if (this.#isIdle) return undefined;

@@ -271,6 +271,25 @@ describe("openStream()", () => {
     expect(broker.open).toEqual([]);
   });
 
+  test("is listed when the broker has it, not before", async () => {
+    const { engine, broker } = engineWith({ channel: undefined });
+    const answered = Promise.withResolvers<void>();
+    const subscribe = broker.subscribe.bind(broker);
+    let isAsked = false;
+    broker.subscribe = async (...words) => {
+      isAsked = true;
+      await answered.promise;
+      return subscribe(...words);
+    };
+    const opening = engine.openStream({ ...request, deliver: async () => 0 });
+    await eventually(() => isAsked);
+    const before = engine.subscriptions();
+    answered.resolve();
+    await opening;
+    expect(before).toEqual([]);
+    expect(engine.subscriptions()).toMatchObject([{ topic: "s", type: "STREAMING" }]);
+  });
+
   test("is a subscription of its own beside the app's", async () => {
     const { engine, topics } = engineWith({ resources: [declared("one", "s")] });
     await engine.start();

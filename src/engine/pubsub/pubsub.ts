@@ -66,6 +66,8 @@ class Engine implements PubSubEngine {
   readonly #app: AppSubscriptions;
   readonly #outboxes: Outboxes;
   readonly #streams = new Set<Subscriber>();
+  /** Those whose broker has not answered yet. Who waits for a subscription by the metadata API publishes when it is there. */
+  readonly #opening = new Set<Subscriber>();
   readonly #stopListening: () => void;
   #isPaused = false;
   #isClosed = false;
@@ -88,8 +90,10 @@ class Engine implements PubSubEngine {
   }
 
   subscriptions(): ActiveSubscription[] {
-    const streams = [...this.#streams].map(({ subscription }) => subscription);
-    return [...this.#app.subscriptions(), ...streams].map(activeSubscription);
+    const streams = [...this.#streams].filter((stream) => !this.#opening.has(stream));
+    return [...this.#app.subscriptions(), ...streams.map(({ subscription }) => subscription)].map(
+      activeSubscription,
+    );
   }
 
   async start(): Promise<void> {
@@ -120,11 +124,14 @@ class Engine implements PubSubEngine {
     const target = new StreamTarget(request.deliver, edges.clock, limits.deliveryTimeoutMs);
     const stream = new Subscriber(this.#context, streamSubscription(request), target);
     this.#streams.add(stream);
+    this.#opening.add(stream);
     try {
       if (!this.#isPaused) await stream.open();
     } catch (error) {
       this.#streams.delete(stream);
       throw error;
+    } finally {
+      this.#opening.delete(stream);
     }
     return {
       close: async () => {

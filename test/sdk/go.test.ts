@@ -1,10 +1,8 @@
 import { expect, test } from "bun:test";
-import { join } from "node:path";
 import { runSdk } from "./harness.ts";
 import { jobResults } from "./job-cases.ts";
-import { goBuild } from "./toolchain.ts";
+import { sdkPrograms } from "./programs.ts";
 
-const folder = join(import.meta.dirname, "go");
 const checks = [
   "state",
   "state-etag",
@@ -37,14 +35,7 @@ const wanted = {
 test.each([false, true])(
   "the Go SDK works (a runtime process per app: %p)",
   async (sidecars) => {
-    const program = await goBuild(folder);
-    const result = await runSdk({
-      language: "go",
-      roles: { http: [program, "http"], grpc: [program, "grpc"], client: [program, "client"] },
-      folder,
-      appHealthCheck: true,
-      sidecars,
-    });
+    const result = await runSdk({ ...(await sdkPrograms.Go()), sidecars });
     expect(Object.fromEntries(result)).toEqual(wanted);
   },
   900_000,

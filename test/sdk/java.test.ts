@@ -1,8 +1,7 @@
 import { expect, test } from "bun:test";
-import { join } from "node:path";
 import { runSdk } from "./harness.ts";
 import { jobResults } from "./job-cases.ts";
-import { mavenPackage } from "./toolchain.ts";
+import { sdkPrograms } from "./programs.ts";
 
 const checks = [
   "wait-for-sidecar",
@@ -41,23 +40,7 @@ const absent = {
 test.each([false, true])(
   "the Java SDK works (a runtime process per app: %p)",
   async (sidecars) => {
-    const { java, classPath } = await mavenPackage(join(import.meta.dirname, "java"));
-    // What costs least to start: the programs live for seconds.
-    const flags = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m"];
-    const command = (role: string): string[] => [
-      java,
-      ...flags,
-      "-cp",
-      classPath,
-      "run.mecha.test.Program",
-      role,
-    ];
-    const result = await runSdk({
-      language: "java",
-      roles: { http: command("http"), grpc: command("grpc"), client: command("client") },
-      appHealthCheck: true,
-      sidecars,
-    });
+    const result = await runSdk({ ...(await sdkPrograms.Java()), sidecars });
     const wanted = { ...Object.fromEntries(checks.map((name) => [name, "ok"])), ...absent };
     expect(Object.fromEntries(result)).toEqual(wanted);
   },

@@ -1,8 +1,7 @@
 import { expect, test } from "bun:test";
-import { join } from "node:path";
 import { runSdk } from "./harness.ts";
+import { sdkPrograms } from "./programs.ts";
 
-const program = join(import.meta.dirname, "javascript/program.mjs");
 const perProtocol = [
   "state",
   "state-etag",
@@ -25,12 +24,7 @@ const once = [
 ];
 
 test("the JavaScript SDK works over HTTP and gRPC", async () => {
-  const command = (role: string): string[] => ["node", program, role];
-  const result = await runSdk({
-    language: "javascript",
-    roles: { http: command("http"), grpc: command("grpc"), client: command("client") },
-    folder: join(import.meta.dirname, "javascript"),
-  });
+  const result = await runSdk(await sdkPrograms.JavaScript());
   const checks = [...perProtocol.flatMap((name) => [`${name}-http`, `${name}-grpc`]), ...once];
   expect(Object.fromEntries([...result].sort())).toEqual(
     Object.fromEntries(checks.sort().map((name) => [name, "ok"])),

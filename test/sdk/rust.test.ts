@@ -1,8 +1,7 @@
 import { expect, test } from "bun:test";
-import { join } from "node:path";
 import { runSdk } from "./harness.ts";
 import { jobResults } from "./job-cases.ts";
-import { cargoBuild } from "./toolchain.ts";
+import { sdkPrograms } from "./programs.ts";
 
 const checks = [
   "state",
@@ -33,17 +32,7 @@ const absent = {
 test.each([false, true])(
   "the Rust SDK works (a runtime process per app: %p)",
   async (sidecars) => {
-    const program = await cargoBuild(join(import.meta.dirname, "rust"));
-    const result = await runSdk({
-      language: "rust",
-      // The HTTP server of the SDK is for actors alone: the app of the JavaScript SDK stands in.
-      roles: {
-        http: ["node", join(import.meta.dirname, "javascript/program.mjs"), "http"],
-        grpc: [program, "grpc"],
-        client: [program, "client"],
-      },
-      sidecars,
-    });
+    const result = await runSdk({ ...(await sdkPrograms.Rust()), sidecars });
     const wanted = { ...Object.fromEntries(checks.map((name) => [name, "ok"])), ...jobResults(), ...absent };
     expect(Object.fromEntries(result)).toEqual(wanted);
   },

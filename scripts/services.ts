@@ -37,6 +37,8 @@ export interface Service {
   stop(): Promise<void>;
   /** kill -9, for fault tests; `start` brings it back on the same port with the same data. */
   kill(): Promise<void>;
+  /** As at the end of a day; `start` brings it back as well. */
+  shutDown(): Promise<void>;
   start(): Promise<void>;
 }
 
@@ -124,8 +126,12 @@ class RunningService implements Service {
   }
 
   async stop(): Promise<void> {
-    await this.#end("SIGTERM");
+    await this.shutDown();
     rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  async shutDown(): Promise<void> {
+    await this.#end("SIGTERM");
   }
 
   async kill(): Promise<void> {

@@ -35,11 +35,13 @@ export async function startPlugged(): Promise<PluggedProcess> {
       await eventually(`${name}.sock is there`, async () => (await findSocket(sockets, name)) !== undefined);
     }
   };
-  const kill = (): Promise<void> =>
+  const end = (signal: NodeJS.Signals): Promise<void> =>
     new Promise((done) => {
       child.once("exit", () => done());
-      child.kill("SIGKILL");
+      child.kill(signal);
     });
+  const kill = () => end("SIGKILL");
+  const shutDown = () => end("SIGTERM");
   await start();
   const stop = async (): Promise<void> => {
     await kill();
@@ -47,7 +49,7 @@ export async function startPlugged(): Promise<PluggedProcess> {
   };
   return {
     server: {
-      ...{ name: "pluggable", port: 0, folder, details: {}, start, kill, stop },
+      ...{ name: "pluggable", port: 0, folder, details: {}, start, kill, shutDown, stop },
       get pid() {
         return child.pid as number;
       },

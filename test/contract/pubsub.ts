@@ -158,6 +158,7 @@ function deliveryContract(
     let most = 0;
     const { texts } = await collect(pubsub(), { concurrencyMax: 3, bulkMax: 3 }, async () => {
       most = Math.max(most, ++running);
+      await eventually("so many are at work at once", () => most >= 3);
       await new Promise((resolve) => setTimeout(resolve, 2));
       running--;
     });

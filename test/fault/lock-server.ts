@@ -47,17 +47,31 @@ export function lockFaults({ name, start }: LockFaults): void {
     afterAll(() => running.stop(), 60_000);
     const fresh = () => `resource ${sequence++}`;
     const isBack = () => until(() => isDone(locks.tryLock(fresh(), "me", 30)), "it is back", healMs);
+    /** On a busy machine an answer may take longer than the timeouts of the test: it is asked again. */
+    const answer = async <T>(ask: () => Promise<T>): Promise<T> => {
+      const endMs = performance.now() + healMs;
+      for (;;) {
+        try {
+          return await ask();
+        } catch (error) {
+          if (!(error instanceof ServerUnavailable) || performance.now() > endMs) throw error;
+        }
+      }
+    };
 
     test(`kill -9 of the server, ${kills} times: never two owners, tokens grow, nothing taken is lost`, async () => {
       const turns = takeTurns(locks);
       for (let kill = 0; kill < kills; kill++) {
-        const [kept, before] = [fresh(), turns.taken];
+        const before = turns.taken;
         await until(() => turns.taken > before + 20, "turns go on", healMs);
-        expect(await locks.tryLock(kept, "me", 300)).toBePositive();
+        const kept = await answer(async () => {
+          const resource = fresh();
+          expect(await locks.tryLock(resource, "me", 300)).toBePositive();
+          return resource;
+        });
         await running.server.kill();
         await running.server.start();
-        await isBack();
-        expect(await locks.tryLock(kept, "you", 300)).toBeUndefined();
+        expect(await answer(() => locks.tryLock(kept, "you", 300))).toBeUndefined();
       }
       await turns.end();
       expect(turns.taken).toBeGreaterThan(kills * 20);

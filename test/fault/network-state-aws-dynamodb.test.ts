@@ -9,8 +9,8 @@ networkedState({
   async start() {
     const moto = await startMoto();
     await makeTable(moto, "t");
-    const open = (port: number) => {
-      const items = { table: "t", endpoint: `http://127.0.0.1:${port}`, timeout: "1500ms" };
+    const open = (port: number, seconds = 1.5) => {
+      const items = { table: "t", endpoint: `http://127.0.0.1:${port}`, timeout: `${seconds * 1_000}ms` };
       return dynamodb.open(moto.options(dynamodb, items), componentHost());
     };
     return { server: moto.server, open, stop: moto.stop };

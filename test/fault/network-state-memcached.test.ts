@@ -5,6 +5,8 @@ networkedState({
   name: "state.memcached",
   async start() {
     const { server, open, stop } = await startMemcached();
-    return { server, stop, open: (port) => open({ hosts: `127.0.0.1:${port}` }) };
+    const openAt = (port: number, seconds = 1) =>
+      open({ hosts: `127.0.0.1:${port}`, timeout: `${seconds}s` });
+    return { server, stop, open: openAt };
   },
 });

@@ -6,6 +6,8 @@ networkedState({
   cycles: 50,
   async start() {
     const { server, open, stop } = await startMongo();
-    return { server, stop, open: (port) => open({ host: `127.0.0.1:${port}`, operationTimeout: "2s" }) };
+    const openAt = (port: number, seconds = 2) =>
+      open({ host: `127.0.0.1:${port}`, operationTimeout: `${seconds}s` });
+    return { server, stop, open: openAt };
   },
 });

@@ -7,10 +7,10 @@ networkedState({
   name: "state.mysql",
   async start() {
     const { server, url, options, stop } = await startMysql();
-    const open = (port: number) => {
+    const open = (port: number, seconds = 1) => {
       const connectionString = url.replace(`:${server.port})`, `:${port})`);
       return mysql.open(
-        options(mysql, { connectionString, timeoutInSeconds: "1", maxConns: "25" }),
+        options(mysql, { connectionString, timeoutInSeconds: String(seconds), maxConns: "25" }),
         componentHost(),
       );
     };

@@ -8,9 +8,10 @@ networkedState({
   async start() {
     const { server, options, stop } = await startPostgresql();
     const url = String(server.details.url);
-    const open = (port: number) => {
+    const open = (port: number, seconds = 1) => {
       const connectionString = url.replace(`:${server.port}/`, `:${port}/`);
-      return postgresql.open(options(postgresql, { connectionString, timeout: "1s" }), componentHost());
+      const items = { connectionString, timeout: `${seconds}s` };
+      return postgresql.open(options(postgresql, items), componentHost());
     };
     return { server, open, stop };
   },

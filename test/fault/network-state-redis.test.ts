@@ -7,9 +7,11 @@ networkedState({
   name: "state.redis",
   async start() {
     const { server, options, stop } = await startRedis();
-    const hasty = { readTimeout: "1s", dialTimeout: "1s", redisMaxRetryInterval: "200" };
-    const open = (port: number) =>
-      redis.open(options(redis, { redisHost: `127.0.0.1:${port}`, ...hasty }), componentHost());
+    const open = (port: number, seconds = 1) => {
+      const [redisHost, timeout] = [`127.0.0.1:${port}`, `${seconds}s`];
+      const times = { readTimeout: timeout, dialTimeout: timeout, redisMaxRetryInterval: "200" };
+      return redis.open(options(redis, { redisHost, ...times }), componentHost());
+    };
     return { server, open, stop };
   },
 });

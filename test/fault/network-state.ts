@@ -14,8 +14,8 @@ export interface NetworkedState {
   name: string;
   start(): Promise<{
     server: Service;
-    /** A store that reaches the server by this port, with timeouts of about a second. */
-    open(port: number): Promise<StateStore>;
+    /** A store that reaches the server by this port, with timeouts of about a second or of so many. */
+    open(port: number, seconds?: number): Promise<StateStore>;
     stop(): Promise<void>;
   }>;
   /** What it is called where it holds its connection for longer than a test wants to wait. */
@@ -46,6 +46,8 @@ export function networkedState({ name, start, cycles = 200 }: NetworkedState): v
     afterAll(() => running.stop(), 60_000);
 
     test("latency of 100 ms ± 50 ms: no errors, in order", async () => {
+      await store.close();
+      store = await running.open(proxy.port, 20);
       proxy.set({ latency: { ms: 100, jitterMs: 50 } });
       for (let number = 0; number < 3; number++) await store.set(put("late", String(number)));
       const many = Array.from({ length: 50 }, (_, index) => store.set(put(`late-${index}`, String(index))));

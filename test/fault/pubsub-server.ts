@@ -24,8 +24,8 @@ export interface PubSubFaults {
   kills?: number;
   /** Of each subscription. */
   metadata?: Record<string, string>;
-  /** How long a new queue has to be there before it outlives a kill -9: a promise that the broker does not make before. */
-  settleMs?: number;
+  /** The broker may forget a new queue when it is killed: it is shut down once first. */
+  forgetsNewQueues?: true;
   /** The broker keeps nothing over a restart: it is only frozen. */
   forgets?: true;
   /** When the broker last saved, for one that confirms before it saves: later confirmations are no promise. */
@@ -42,7 +42,7 @@ export function pubsubFaults({
   hasty,
   kills = 6,
   metadata = {},
-  settleMs = 0,
+  forgetsNewQueues,
   forgets,
   savedAtMs,
 }: PubSubFaults): void {
@@ -84,7 +84,10 @@ export function pubsubFaults({
       await open();
       const journal = new Journal();
       await pubsub.subscribe(subscription({ metadata }), async ({ data }) => journal.handle(data));
-      await new Promise((settled) => setTimeout(settled, settleMs));
+      if (forgetsNewQueues) {
+        await running.server.shutDown();
+        await running.server.start();
+      }
       let isOver = false;
       const publish = async (publisher: number): Promise<void> => {
         for (let number = 1; !isOver; number++) await journal.publish(pubsub, `${publisher}:${number}`);

@@ -92,15 +92,18 @@ export class RabbitmqConsumer {
       channel.on("cancel", () => void channel.close().catch(() => undefined));
       channel.on("close", () => end(failure));
     });
-    await declare(channel);
-    await channel.prefetch(prefetch);
-    this.#channel = channel;
     const taken = (message: ConsumeMessage | null): void => {
       if (message !== null) take(channel, message);
       // The queue was deleted: it is declared anew.
       else void channel.close().catch(() => undefined);
     };
-    await channel.consume(queue, taken, { consumerTag });
+    const settingUp = async (): Promise<void> => {
+      await declare(channel);
+      await channel.prefetch(prefetch);
+      this.#channel = channel;
+      await channel.consume(queue, taken, { consumerTag });
+    };
+    await this.#link.answered(settingUp());
     return { ended };
   }
 }

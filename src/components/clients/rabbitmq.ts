@@ -98,11 +98,18 @@ export class RabbitmqLink {
     });
     const opening = this.#consuming;
     try {
-      return await this.#inTime((await opening).createChannel(), () => void drop(opening));
+      const creating = opening.then((model) => model.createChannel());
+      return await this.#inTime(creating, () => void drop(opening));
     } catch (error) {
       if (this.#consuming === opening) this.#consuming = undefined;
       throw error;
     }
+  }
+
+  /** What a consumer asks of the broker; without an answer in time its connection is lost. */
+  answered<T>(work: Promise<T>): Promise<T> {
+    const asked = this.#consuming;
+    return this.#inTime(work, () => void (asked && drop(asked)));
   }
 
   /** Grows twofold, each time between half and all of it: runtimes that lost one broker come back one by one. */

@@ -1,7 +1,7 @@
 import { Code } from "../errors.ts";
 import type { HttpAddress, HttpClient, HttpReply, HttpResponse, RawHeaders } from "../net/http1/types.ts";
-import type { InboundCall } from "../peer/local-targets.ts";
-import { Refusal } from "../peer/refusal.ts";
+import type { BodyStart, InboundCall } from "../peer/local-targets.ts";
+import { accessDenied, Refusal } from "../peer/refusal.ts";
 import { oneOfGlobs } from "../policy/authorization/text-match.ts";
 import type { ExternalProvider } from "../resource/authorization.ts";
 import type { Log } from "../telemetry/telemetry.ts";
@@ -22,8 +22,8 @@ export interface ExternalAuthorization {
 }
 
 /**
- * Asks an authorization server over HTTP as Envoy does: with the request's own method and path, without its body. 200
- * lets the call in, a failure of the server is an error, and everything else is the answer to the caller.
+ * Asks an authorization server over HTTP as Envoy does: with the request's own method and path, and its body where that
+ * is wanted. 200 lets the call in, a failure of the server is an error, and everything else is the answer to the caller.
  */
 export class HttpAuthorization implements ExternalAuthorization {
   readonly #provider: ExternalProvider;
@@ -54,10 +54,11 @@ export class HttpAuthorization implements ExternalAuthorization {
 
   async ask(call: InboundCall): Promise<Permission> {
     const { timeoutMs, failOpen, name } = this.#provider;
+    const start = await checkedBody(call, this.#provider, this.#log);
     let response: HttpResponse;
     let body: Uint8Array;
     try {
-      response = await this.#request(call, AbortSignal.timeout(timeoutMs));
+      response = await this.#request(call, start, AbortSignal.timeout(timeoutMs));
       body = await response.body.bytes(answerBytesMax);
       if (response.status >= 500) throw new Error(`it answered ${response.status}`);
     } catch (error) {
@@ -73,13 +74,16 @@ export class HttpAuthorization implements ExternalAuthorization {
     });
   }
 
-  #request(call: InboundCall, signal: AbortSignal): Promise<HttpResponse> {
+  #request(call: InboundCall, start: BodyStart | undefined, signal: AbortSignal): Promise<HttpResponse> {
     const { form, operation, query, verb } = call;
     const path = form === "http" ? operation : encodeURI(operation);
     return this.#client.request(this.#address, {
       method: form === "grpc" || verb === "" || verb === "NONE" ? "POST" : verb,
       target: this.#basePath + (query === "" ? path : `${path}?${query}`),
-      headers: chosen(call.lines(), this.#isSent),
+      headers: chosen(call.lines(), this.#isSent).concat(
+        start === undefined ? [] : [partialHeader, String(!start.isWhole)],
+      ),
+      ...(start && start.bytes.byteLength > 0 && { body: start.bytes }),
       signal,
     });
   }
@@ -103,14 +107,35 @@ export function addressOf({ uri }: ExternalProvider): HttpAddress {
   };
 }
 
+/** What a server is to get of the body. Rejects when it can not have what it needs, whatever `failOpen` says. */
+export async function checkedBody(
+  call: InboundCall,
+  { requestBody, name }: ExternalProvider,
+  log: Log,
+): Promise<BodyStart | undefined> {
+  if (requestBody === undefined) return undefined;
+  if (call.bodyStart === undefined) {
+    log.warn({ provider: name }, "authorization: the body of a proxied gRPC call can not be checked");
+    throw accessDenied();
+  }
+  const start = await call.bodyStart(requestBody.bytesMax);
+  if (start.isWhole || requestBody.allowsPartial) return start;
+  const text = "the body is larger than may be checked";
+  const reply = { status: 413, headers: ["Content-Type", "text/plain"], body: text };
+  throw new Refusal(Code.ResourceExhausted, reply, text);
+}
+
+/** Envoy's own word for it. */
+export const partialHeader = "x-envoy-auth-partial-body";
+
 export function refusal(reply: HttpReply): Refusal {
   const code = reply.status === 401 ? Code.Unauthenticated : Code.PermissionDenied;
   return new Refusal(code, reply, "RBAC: access denied");
 }
 
-/** Of the hop, and what only mecha says. */
+/** Of the hop, and what only mecha says. See `partialHeader`. */
 const own =
-  /^(host|connection|content-length|transfer-encoding|keep-alive|te|trailer|upgrade|expect|proxy-.*|date)$|^(dapr|mecha)-/;
+  /^(host|connection|content-length|transfer-encoding|keep-alive|te|trailer|upgrade|expect|proxy-.*|date|x-envoy-auth-partial-body)$|^(dapr|mecha)-/;
 
 export function chosen(lines: RawHeaders, isChosen: (lowerName: string) => boolean): RawHeaders {
   const kept: RawHeaders = [];

@@ -2,7 +2,7 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { createGrpcClient } from "../net/grpc/client.ts";
 import type { GrpcClient } from "../net/grpc/types.ts";
 import type { RawHeaders } from "../net/http1/types.ts";
-import type { InboundCall } from "../peer/local-targets.ts";
+import type { BodyStart, InboundCall } from "../peer/local-targets.ts";
 import type { ExternalProvider } from "../resource/authorization.ts";
 import type { Log } from "../telemetry/telemetry.ts";
 import {
@@ -12,16 +12,18 @@ import {
 } from "../wire/envoy/service/auth/v3/external_auth_pb.js";
 import {
   addressOf,
+  checkedBody,
   chosen,
   type ExternalAuthorization,
   type Permission,
+  partialHeader,
   refusal,
 } from "./external-authorization.ts";
 
 const method = "/envoy.service.auth.v3.Authorization/Check";
 const any = (): boolean => true;
 
-/** Asks an authorization server by Envoy's gRPC service. It gets all headers, and no body. */
+/** Asks an authorization server by Envoy's gRPC service. It gets all headers, and the body where that is wanted. */
 export class GrpcAuthorization implements ExternalAuthorization {
   readonly #provider: ExternalProvider;
   readonly #log: Log;
@@ -36,9 +38,10 @@ export class GrpcAuthorization implements ExternalAuthorization {
 
   async ask(call: InboundCall, said: { principal: string; callee: string }): Promise<Permission> {
     const { timeoutMs, failOpen, statusOnError, name } = this.#provider;
+    const start = await checkedBody(call, this.#provider, this.#log);
     let answer: CheckResponse;
     try {
-      const request = toBinary(CheckRequestSchema, checkRequest(call, said));
+      const request = toBinary(CheckRequestSchema, checkRequest(call, said, this.#bodyFields(start)));
       answer = fromBinary(CheckResponseSchema, await this.#client.unary(method, request, { timeoutMs }));
     } catch (error) {
       this.#log.warn({ error, provider: name }, "authorization: the external server could not be asked");
@@ -48,12 +51,33 @@ export class GrpcAuthorization implements ExternalAuthorization {
     return permissionOf(answer);
   }
 
+  #bodyFields(start: BodyStart | undefined): BodyFields {
+    if (start === undefined) return { size: -1n };
+    const { bytes, isWhole } = start;
+    const size = isWhole ? BigInt(bytes.byteLength) : -1n;
+    const headers = { [partialHeader]: String(!isWhole) };
+    if (this.#provider.requestBody?.isBytes) return { size, headers, rawBody: Uint8Array.from(bytes) };
+    return { size, headers, body: Buffer.from(bytes).toString("utf8") };
+  }
+
   close(): void {
     this.#client.close();
   }
 }
 
-function checkRequest(call: InboundCall, { principal, callee }: { principal: string; callee: string }) {
+/** Text is UTF-8: what is none has the sign of that in its place. */
+interface BodyFields {
+  size: bigint;
+  headers?: Record<string, string>;
+  body?: string;
+  rawBody?: Uint8Array<ArrayBuffer>;
+}
+
+function checkRequest(
+  call: InboundCall,
+  { principal, callee }: { principal: string; callee: string },
+  { headers, ...body }: BodyFields,
+) {
   const { form, operation, query, verb, address } = call;
   const path = query === "" ? operation : `${operation}?${query}`;
   const source = address === "" ? undefined : { case: "socketAddress" as const, value: { address } };
@@ -65,8 +89,8 @@ function checkRequest(call: InboundCall, { principal, callee }: { principal: str
         time: { seconds: BigInt(Math.floor(Date.now() / 1000)), nanos: 0 },
         http: {
           method: form === "grpc" || verb === "" || verb === "NONE" ? "POST" : verb,
-          headers: headersOf(call.lines()),
-          ...{ path, host: callee.split("/").at(-1) ?? "", scheme: "http", size: -1n },
+          headers: { ...headersOf(call.lines()), ...headers },
+          ...{ path, host: callee.split("/").at(-1) ?? "", scheme: "http", ...body },
           protocol: form === "http" ? "HTTP/1.1" : "HTTP/2",
         },
       },

@@ -23,6 +23,7 @@ import { passAnswer } from "./http-answer.ts";
 import { type AppName, identityLines } from "./identity.ts";
 import { admitted, inboundHttp, type Said } from "./inbound.ts";
 import type { Admission, LocalTarget } from "./local-targets.ts";
+import { PassingBody } from "./passing-body.ts";
 import { appField, errorOfAnswer, peerFields, trustDomainLines } from "./peer-link.ts";
 import { refusedReply } from "./refusal.ts";
 import type { Instance, Registry } from "./registry.ts";
@@ -79,8 +80,8 @@ export function forwardToSelf(call: OutgoingCall, options: ForwardOptions): Prom
   const authorize = options.registry.local.get(principal)?.authorize;
   if (authorize === undefined) return deliverHttp(channel, deliveryOf(call, headers), bodyBytesMax);
   const said = { caller: principal, trustDomain: options.trustDomain(), isSelf: true };
-  return admitHttp(authorize, said, { call, headers }, (passed) =>
-    deliverHttp(channel, deliveryOf(call, passed), bodyBytesMax),
+  return admitHttp(authorize, said, { call, headers }, (passed, body) =>
+    deliverHttp(channel, deliveryOf({ ...call, body }, passed), bodyBytesMax),
   );
 }
 
@@ -91,16 +92,18 @@ async function admitHttp(
   authorize: Authorize,
   said: Said,
   { call, headers }: { call: OutgoingCall; headers: RawHeaders },
-  deliver: (headers: RawHeaders) => Promise<HttpReply>,
+  deliver: (headers: RawHeaders, body: Body) => Promise<HttpReply>,
 ): Promise<HttpReply> {
   let admission: Admission | Promise<Admission>;
+  const body = new PassingBody(call.body);
   try {
-    admission = authorize(inboundHttp(said, call.request, { target: call.target, headers }));
+    admission = authorize(inboundHttp(said, call.request, { target: call.target, headers, body }));
     if (admission instanceof Promise) admission = await admission;
   } catch (error) {
+    body.drop();
     return refusedReply(error);
   }
-  return deliver(admitted(headers, admission));
+  return deliver(admitted(headers, admission), body.whole);
 }
 
 /** To an app of the same process. */
@@ -115,14 +118,14 @@ export function forwardToLocal(
   const headers = outgoingHeaders(call.request);
   headers.push(...(call.forwarded ?? forwarded), ...identityLines(principal, callee.name.appId));
   headers.push(...hostLine(call, "Host"));
-  const deliver = async (passed: RawHeaders): Promise<HttpReply> => {
+  const deliver = async (passed: RawHeaders, body: Body): Promise<HttpReply> => {
     try {
-      return await deliverHttp(channel, deliveryOf(call, passed), bodyBytesMax);
+      return await deliverHttp(channel, deliveryOf({ ...call, body }, passed), bodyBytesMax);
     } catch (error) {
       throw appCallFailure(error);
     }
   };
-  if (authorize === undefined) return deliver(headers);
+  if (authorize === undefined) return deliver(headers, call.body);
   const said = { caller: principal, trustDomain: options.trustDomain(), isSelf: false };
   return admitHttp(authorize, said, { call, headers }, deliver);
 }

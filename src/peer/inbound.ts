@@ -6,6 +6,7 @@ import type { Admission, InboundCall } from "./local-targets.ts";
 import { headerOf } from "./metadata-header.ts";
 import { operationOf } from "./method-path.ts";
 import type { MethodCall } from "./on-invoke.ts";
+import type { PassingBody } from "./passing-body.ts";
 
 /** Who calls. */
 export interface Said {
@@ -16,11 +17,11 @@ export interface Said {
   isSelf: boolean;
 }
 
-/** `headers` as the app would get them. */
+/** `headers` as the app would get them; what passes on after it has been judged is `body.whole`. */
 export function inboundHttp(
   said: Said,
   request: { method: string; remoteAddress: string },
-  { target, headers }: { target: string; headers: RawHeaders },
+  { target, headers, body }: { target: string; headers: RawHeaders; body: PassingBody },
 ): InboundCall {
   const queryAt = target.indexOf("?");
   return {
@@ -32,6 +33,7 @@ export function inboundHttp(
     header: (lowerName) => joined(headers, lowerName),
     lines: () => headers,
     address: request.remoteAddress,
+    bodyStart: (bytesMax) => body.start(bytesMax),
   };
 }
 
@@ -45,6 +47,10 @@ export function inboundMethod(said: Said, call: MethodCall, address: string): In
     header: headerOf(call.metadata),
     lines: () => call.metadata.flat(),
     address,
+    bodyStart: async (bytesMax) => {
+      const { value } = call.data;
+      return { bytes: value.subarray(0, bytesMax), isWhole: value.byteLength <= bytesMax };
+    },
   };
 }
 

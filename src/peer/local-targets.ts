@@ -42,6 +42,14 @@ export interface InboundCall {
   lines(): RawHeaders;
   /** Whom the call came from, as an IP address; empty when it came by a socket file. */
   address: string;
+  /** What its body begins with, at most so many bytes. Absent of a gRPC call that is passed on as it comes. */
+  bodyStart?(bytesMax: number): Promise<BodyStart>;
+}
+
+export interface BodyStart {
+  bytes: Uint8Array;
+  /** There is no more. */
+  isWhole: boolean;
 }
 
 /** The apps of this process by name: one in sidecar mode, many in node mode. */

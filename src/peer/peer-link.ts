@@ -14,6 +14,7 @@ import {
 import { failureText, RefusedCall } from "./failure.ts";
 import { type AppName, trustDomainDefault } from "./identity.ts";
 import { httpExtensionOf, type MethodAnswer, type MethodCall, noData } from "./on-invoke.ts";
+import { Refusal } from "./refusal.ts";
 
 /**
  * What one mecha says to another on the internal port. HTTP calls travel as themselves, legacy method calls as a
@@ -36,6 +37,8 @@ export const peerFields = {
   errorMessage: "mecha-peer-message",
   /** Of a call that is refused for now: the HTTP status its caller gets to see. */
   errorStatus: "mecha-peer-status",
+  /** Of a call that a policy of the callee does not let in: the same. */
+  refusalStatus: "mecha-peer-refusal",
 } as const;
 
 export const methodCallTarget = "/dapr.proto.internals.v1.ServiceInvocation/CallLocal";
@@ -81,6 +84,7 @@ export function errorReply(error: unknown): HttpReply {
       peerFields.errorMessage,
       encodeURIComponent(message.slice(0, messageCharsMax).toWellFormed()),
       ...(error instanceof RefusedCall ? [peerFields.errorStatus, String(error.http), ...error.headers] : []),
+      ...(error instanceof Refusal ? [peerFields.refusalStatus, String(error.reply.status)] : []),
     ],
   };
 }
@@ -90,6 +94,9 @@ export function errorOfAnswer(header: (lowerName: string) => string | undefined)
   const code = header(peerFields.errorCode);
   if (code === undefined) return undefined;
   const message = decodeURIComponent(header(peerFields.errorMessage) ?? "");
+  const refusal = header(peerFields.refusalStatus);
+  if (refusal !== undefined)
+    return new Refusal(Number(code) as Code, { status: Number(refusal), headers: [] }, message);
   const status = header(peerFields.errorStatus);
   if (status === undefined) return new GrpcError(Number(code), message);
   const headers = refusalHeaders.flatMap((name) => {

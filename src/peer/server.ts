@@ -15,6 +15,7 @@ import { InvocationMetrics } from "./invocation-metrics.ts";
 import type { LocalTarget, LocalTargets } from "./local-targets.ts";
 import { canonicalTarget } from "./method-path.ts";
 import type { MethodCall } from "./on-invoke.ts";
+import { PassingBody } from "./passing-body.ts";
 import {
   appField,
   decodeMethodCall,
@@ -151,16 +152,18 @@ async function servePlain(
   let headers = peerRules.copy(request.rawHeaders);
   const host = request.header(peerFields.host);
   if (host !== undefined) headers.push("Host", host);
+  const body = new PassingBody(request.body);
   try {
-    const admission = callee.authorize?.(inboundHttp(said(caller), request, { target, headers }));
+    const admission = callee.authorize?.(inboundHttp(said(caller), request, { target, headers, body }));
     headers = admitted(headers, admission instanceof Promise ? await admission : admission);
   } catch (error) {
+    body.drop();
     return refusedReply(error);
   }
   const channel = channelOf(callee);
   const protocol = upgradeOf((lowerName) => request.header(lowerName));
   if (protocol !== undefined) headers.push("Connection", "Upgrade", "Upgrade", protocol);
-  const delivery = new RequestDelivery(request, { target, headers, body: request.body, trace: span.context });
+  const delivery = new RequestDelivery(request, { target, headers, body: body.whole, trace: span.context });
   try {
     return await deliverHttp(channel, delivery, options.settings.maxBodyBytes);
   } catch (error) {

@@ -109,6 +109,14 @@ test.each([
     "{ action: CUSTOM, targetRefs: [{ kind: Component, name: s }], provider: { name: x, http: { uri: 'http://x' } } }",
     "CUSTOM is for calls of apps",
   ],
+  [
+    "{ action: CUSTOM, provider: { name: x, http: { uri: 'http://x', includeRequestBodyInCheck: {} } } }",
+    "maxRequestBytes is missing",
+  ],
+  [
+    "{ action: CUSTOM, provider: { name: x, grpc: { uri: 'http://x', includeRequestBodyInCheck: { maxRequestBytes: 0 } } } }",
+    "maxRequestBytes",
+  ],
   ["{ action: allow it }", "must be one of ALLOW, DENY, AUDIT, CUSTOM"],
   ["{ provider: { name: x } }", "spec.provider goes with action CUSTOM"],
   ["{ selector: { matchLabels: { tier: web } } }", "must be one label of app"],

@@ -1,5 +1,8 @@
-import type { ExternalProvider } from "./authorization.ts";
+import type { ExternalProvider, RequestBodyInCheck } from "./authorization.ts";
 import type { FieldReader } from "./field-reader.ts";
+
+/** Calls are held in memory while their bodies are looked at. */
+const requestBytesMax = 16 << 20;
 
 /** Who is asked by a policy of action CUSTOM. Istio names it and keeps it in its mesh configuration; here it stands inline. */
 export function readProvider(spec: FieldReader): ExternalProvider | undefined {
@@ -21,17 +24,23 @@ export function readProvider(spec: FieldReader): ExternalProvider | undefined {
 
 /** The server is sent all headers, and names those that it changes. */
 function readGrpc(name: string, grpc: FieldReader): ExternalProvider {
-  for (const field of ["app", "includeRequestBodyInCheck"]) grpc.refused(field, () => false);
+  grpc.refused("app", () => false);
+  const requestBody = readRequestBody(grpc, (body) => body.flag("packAsBytes", false));
   return {
     ...{ name, protocol: "grpc", uri: readUri(grpc), pathPrefix: "" },
     ...{ headersToUpstreamOnAllow: [], headersToDownstreamOnDeny: [], includeRequestHeadersInCheck: [] },
     ...readFailure(grpc),
+    ...(requestBody && { requestBody }),
   };
 }
 
 function readHttp(name: string, http: FieldReader): ExternalProvider {
   http.refused("app", () => false);
-  http.refused("includeRequestBodyInCheck", () => false);
+  const requestBody = readRequestBody(http, (body) => {
+    // Over HTTP a body is bytes anyway.
+    body.flag("packAsBytes", false);
+    return true;
+  });
   return {
     ...{ name, protocol: "http" },
     uri: readUri(http),
@@ -40,6 +49,21 @@ function readHttp(name: string, http: FieldReader): ExternalProvider {
     headersToDownstreamOnDeny: readNames(http, "headersToDownstreamOnDeny"),
     includeRequestHeadersInCheck: readNames(http, "includeRequestHeadersInCheck"),
     ...readFailure(http),
+    ...(requestBody && { requestBody }),
+  };
+}
+
+function readRequestBody(
+  reader: FieldReader,
+  isBytes: (body: FieldReader) => boolean,
+): RequestBodyInCheck | undefined {
+  const body = reader.object("includeRequestBodyInCheck");
+  if (body === undefined) return undefined;
+  if (!body.has("maxRequestBytes")) body.fail("maxRequestBytes is missing", "maxRequestBytes");
+  return {
+    bytesMax: body.number("maxRequestBytes", 1, { min: 1, max: requestBytesMax }),
+    allowsPartial: body.flag("allowPartialMessage", false),
+    isBytes: isBytes(body),
   };
 }
 

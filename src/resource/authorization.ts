@@ -66,6 +66,17 @@ export interface ExternalProvider {
   timeoutMs: number;
   failOpen: boolean;
   statusOnError: number;
+  /** Absent: it does not get the body. */
+  requestBody?: RequestBodyInCheck | undefined;
+}
+
+/** How much of a call's body the server gets. */
+export interface RequestBodyInCheck {
+  bytesMax: number;
+  /** Of a longer one it gets the start; otherwise such a call is refused. */
+  allowsPartial: boolean;
+  /** Over gRPC: bytes in the place of text. */
+  isBytes: boolean;
 }
 
 export interface AuthorizationPolicySpec {

@@ -22,6 +22,8 @@ export interface TestMechaOptions {
   resources?: string;
   /** Environment variables, for secrets and templates. */
   env?: Record<string, string>;
+  /** Data that several share, as on one machine; who names it removes it. Absent: its own. */
+  dataFolder?: string;
 }
 
 export interface HttpAnswer {
@@ -105,14 +107,15 @@ async function allInitialised(node: RunningNode): Promise<void> {
   await Promise.all(node.runtimes.map((runtime) => runtime.initialised));
 }
 
-function nodeOptions(folder: string, { apps, resources, env = {} }: TestMechaOptions, lines: string[]) {
+function nodeOptions(folder: string, options: TestMechaOptions, lines: string[]) {
+  const { apps, resources, env = {}, dataFolder = join(folder, "data") } = options;
   const resourcesFolder = join(folder, "resources");
   mkdirSync(resourcesFolder, { recursive: true });
   if (resources !== undefined) writeFileSync(join(resourcesFolder, "resources.yaml"), resources);
   return {
     apps: apps.map((app) => nodeApp(app, resourcesFolder, env, lines)),
-    dataFolder: join(folder, "data"),
-    store: testStore(folder),
+    dataFolder,
+    store: testStore(options.dataFolder ?? folder),
     env,
     folder,
     runFile: undefined,

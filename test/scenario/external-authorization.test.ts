@@ -1,8 +1,15 @@
 import { afterEach, expect, test } from "bun:test";
+import { createHash } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { freePort } from "../../scripts/free-port.ts";
+import { createGrpcClient } from "../../src/net/grpc/client.ts";
 import { createGrpcServer } from "../../src/net/grpc/server.ts";
 import { type AppHandler, fakeApp, startMecha, type TestMecha } from "../../src/testing/index.ts";
+import { HTTPExtension_Verb } from "../../src/wire/dapr/proto/common/v1/common_pb.js";
+import { InvokeServiceRequestSchema } from "../../src/wire/dapr/proto/runtime/v1/invoke_pb.js";
 import {
   type CheckRequest,
   CheckRequestSchema,
@@ -27,14 +34,16 @@ interface Setup {
   http?: Record<string, unknown>;
   grpc?: Record<string, unknown>;
   more?: string;
+  paths?: string[];
+  dataFolder?: string;
 }
 
-async function start({ decide, http = {}, grpc, more = "" }: Setup) {
+async function start({ decide, http = {}, grpc, more = "", paths = ["/guarded*"], ...shared }: Setup) {
   const authorizer = await server(decide);
   const seen: Record<string, string | undefined>[] = [];
   const app = await server((request) => {
     seen.push({ user: request.header("x-user"), other: request.header("x-other") });
-    return { body: "here" };
+    return { body: request.text === "" ? "here" : digest(request.text) };
   });
   const http_ = { uri: `http://127.0.0.1:${authorizer.port}`, timeout: "5s", ...http };
   const provider = { name: "gate", ...(grpc === undefined ? { http: http_ } : { grpc }) };
@@ -42,7 +51,7 @@ async function start({ decide, http = {}, grpc, more = "" }: Setup) {
     targetRefs: [{ kind: "App", name: "orders" }],
     action: "CUSTOM",
     provider,
-    rules: [{ to: [{ operation: { paths: ["/guarded*"] } }] }],
+    rules: [{ to: [{ operation: { paths } }] }],
   };
   const policy = {
     apiVersion: "mecha.run/v1alpha1",
@@ -53,15 +62,23 @@ async function start({ decide, http = {}, grpc, more = "" }: Setup) {
   const mecha = await startMecha({
     resources: `${JSON.stringify(policy)}\n${more}`,
     apps: [{ appId: "shop" }, { appId: "orders", app }],
+    ...shared,
   });
   closers.push(() => mecha.stop());
-  const call = (line: string, headers: Record<string, string> = {}) => callOrders(mecha, line, headers);
-  return { call, seen, authorizer };
+  const call = (line: string, headers: Record<string, string> = {}, body?: string) =>
+    callOrders(mecha, line, { headers, ...(body !== undefined && { body }) });
+  return { call, seen, authorizer, mecha };
 }
 
-function callOrders(mecha: TestMecha, line: string, headers: Record<string, string>) {
-  return mecha.http("shop", line.replace(" /", " /v1.0/invoke/orders/method/"), { headers });
+function callOrders(
+  mecha: TestMecha,
+  line: string,
+  init: { headers: Record<string, string>; body?: string },
+) {
+  return mecha.http("shop", line.replace(" /", " /v1.0/invoke/orders/method/"), init);
 }
+
+const digest = (text: string): string => createHash("sha256").update(text).digest("hex");
 
 test("the server is asked with the request's own method and path, and the headers that it is to get", async () => {
   const asked: string[] = [];
@@ -186,3 +203,136 @@ test("a gRPC server that is not there lets nobody in, or everybody when it says 
   const open = await start({ decide: () => ({}), grpc: { uri, failOpen: true } });
   expect((await open.call("GET /guarded")).status).toBe(200);
 });
+
+/** No two places of it are alike. */
+const long = Array.from({ length: 40_000 }, (_, at) => `${at};`).join("");
+
+/** Pieces as they come, without a length said before. */
+async function streamed(
+  mecha: TestMecha,
+  text: string,
+  appId = "shop",
+): Promise<{ status: number; text: string }> {
+  const pieces = text.match(/.{1,10000}/gs) ?? [];
+  const body = new ReadableStream<Uint8Array>({
+    start(controller) {
+      for (const piece of pieces) controller.enqueue(Buffer.from(piece));
+      controller.close();
+    },
+  });
+  const url = `http://127.0.0.1:${mecha.ports(appId).http}/v1.0/invoke/orders/method/guarded`;
+  const answer = await fetch(url, { method: "POST", body, duplex: "half" } as RequestInit);
+  return { status: answer.status, text: await answer.text() };
+}
+
+test("the server gets the body, and the app gets it whole", async () => {
+  const asked: string[] = [];
+  const { call, seen } = await start({
+    http: { includeRequestBodyInCheck: { maxRequestBytes: 20 }, includeRequestHeadersInCheck: ["x-*"] },
+    decide: ({ text, header }) => {
+      asked.push(`${text} ${header("x-envoy-auth-partial-body")}`);
+      return { status: text.includes("evil") ? 403 : 200 };
+    },
+  });
+  const spoofed = { "x-envoy-auth-partial-body": "true" };
+  expect((await call("POST /guarded", spoofed, "a good deed")).text).toBe(digest("a good deed"));
+  expect((await call("POST /guarded", {}, "an evil deed")).status).toBe(403);
+  expect((await call("GET /guarded")).text).toBe("here");
+  expect(asked).toEqual(["a good deed false", "an evil deed false", " false"]);
+  expect((await call("POST /guarded", {}, "a deed that is longer than 20 bytes")).status).toBe(413);
+  expect(asked).toHaveLength(3);
+  expect(seen).toHaveLength(2);
+});
+
+test("of a long body the server gets the start when it may, however it comes, and the app gets all of it", async () => {
+  const asked: string[] = [];
+  const body = { maxRequestBytes: 100_000, allowPartialMessage: true };
+  const dataFolder = mkdtempSync(join(tmpdir(), "mecha-bodies-"));
+  closers.push(() => rmSync(dataFolder, { recursive: true, force: true }));
+  const { call, mecha } = await start({
+    dataFolder,
+    http: { includeRequestBodyInCheck: body },
+    decide: ({ text, header }) => {
+      asked.push(
+        `${text.length} ${text === long.slice(0, text.length)} ${header("x-envoy-auth-partial-body")}`,
+      );
+      return {};
+    },
+  });
+  expect((await call("POST /guarded", {}, long)).text).toBe(digest(long));
+  expect(await streamed(mecha, long)).toEqual({ status: 200, text: digest(long) });
+  const far = await startMecha({ dataFolder, apps: [{ appId: "far" }] });
+  closers.push(() => far.stop());
+  expect(await streamed(far, long, "far")).toEqual({ status: 200, text: digest(long) });
+  expect(asked).toEqual(["100000 true true", "100000 true true", "100000 true true"]);
+});
+
+test("a body that is too long is refused however it comes, whatever failOpen says", async () => {
+  const http = { includeRequestBodyInCheck: { maxRequestBytes: 100_000 }, failOpen: true };
+  const { call, mecha, seen } = await start({ http, decide: () => ({}) });
+  expect((await call("POST /guarded", {}, long)).status).toBe(413);
+  expect((await streamed(mecha, long)).status).toBe(413);
+  expect(seen).toEqual([]);
+  expect((await streamed(mecha, long.slice(0, 50_000))).text).toBe(digest(long.slice(0, 50_000)));
+});
+
+test.each([
+  [false, "body", "pay \uFFFD"],
+  [true, "rawBody", Uint8Array.from(Buffer.from("706179 20 ff".replaceAll(" ", ""), "hex"))],
+] as const)("a gRPC server gets the body as bytes: %p", async (packAsBytes, field, expected) => {
+  const asked: CheckRequest[] = [];
+  const uri = await grpcAuthorizer((request) => {
+    asked.push(request);
+    return {};
+  });
+  const requestBody = { maxRequestBytes: 100, packAsBytes };
+  const grpc = { uri, timeout: "5s", includeRequestBodyInCheck: requestBody };
+  const { mecha } = await start({ decide: () => ({}), grpc });
+  const url = `http://127.0.0.1:${mecha.ports("shop").http}/v1.0/invoke/orders/method/guarded`;
+  const body = Buffer.from("70617920ff", "hex");
+  expect((await fetch(url, { method: "POST", body })).status).toBe(200);
+  const http = asked[0]?.attributes?.request?.http;
+  expect(http?.[field]).toEqual(expected as never);
+  expect(http?.size).toBe(5n);
+  expect(http?.headers["x-envoy-auth-partial-body"]).toBe("false");
+});
+
+test("a method call has its body checked; a gRPC call that is passed on has none and is refused", async () => {
+  const asked: string[] = [];
+  const { mecha } = await start({
+    http: { includeRequestBodyInCheck: { maxRequestBytes: 10 } },
+    decide: ({ text }) => {
+      asked.push(text);
+      return {};
+    },
+    paths: ["/guarded*", "/shop.Orders/*"],
+  });
+  const client = createGrpcClient({ host: "127.0.0.1", port: mecha.ports("shop").grpc });
+  closers.push(() => client.close());
+  const invoke = (data: string): Promise<string> => {
+    const message = {
+      method: "guarded",
+      data: { value: Buffer.from(data) },
+      httpExtension: { verb: HTTPExtension_Verb.POST },
+    };
+    const request = create(InvokeServiceRequestSchema, { id: "orders", message });
+    const path = "/dapr.proto.runtime.v1.Dapr/InvokeService";
+    return outcome(client.unary(path, toBinary(InvokeServiceRequestSchema, request)));
+  };
+  expect(await invoke("good")).toBe("ok");
+  expect(await invoke("more than ten bytes")).toBe(
+    "8 failed to invoke, id: orders, err: rpc error: code = ResourceExhausted desc = the body is larger than may be checked",
+  );
+  expect(asked).toEqual(["good"]);
+  const metadata: [string, string][] = [["dapr-app-id", "orders"]];
+  const proxied = outcome(client.unary("/shop.Orders/Pay", Buffer.from("x"), { metadata }));
+  expect(await proxied).toBe("7 RBAC: access denied");
+  expect(asked).toHaveLength(1);
+});
+
+function outcome(call: Promise<unknown>): Promise<string> {
+  return call.then(
+    () => "ok",
+    (error: Error & { code: number }) => `${error.code} ${error.message}`,
+  );
+}

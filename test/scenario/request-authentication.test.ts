@@ -1,8 +1,14 @@
 import { afterEach, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { createGrpcClient } from "../../src/net/grpc/client.ts";
 import { createGrpcServer } from "../../src/net/grpc/server.ts";
 import { fakeApp, startMecha, type TestMecha } from "../../src/testing/index.ts";
+import { HTTPExtension_Verb } from "../../src/wire/dapr/proto/common/v1/common_pb.js";
+import { Dapr } from "../../src/wire/dapr/proto/runtime/v1/dapr_pb.js";
 
 // RequestAuthentication: whose tokens callers may show, and what AuthorizationPolicies make of them.
 
@@ -83,6 +89,42 @@ test("a good token reaches the rules and the app as headers, a bad one is 401, n
   expect(refused.header("www-authenticate")).toContain('error="invalid_token"');
   expect(refused.text).toBe("the token is not valid");
   expect(seen).toEqual([]);
+});
+
+test("over InvokeService a bad token is UNAUTHENTICATED, in one process and between two", async () => {
+  const dataFolder = mkdtempSync(join(tmpdir(), "mecha-tokens-"));
+  closers.push(() => rmSync(dataFolder, { recursive: true, force: true }));
+  const app = await fakeApp({ otherwise: () => ({ body: "here" }) });
+  closers.push(() => app.close());
+  const resources = document("RequestAuthentication", { jwtRules: [{ issuer, jwks: JSON.stringify(jwks) }] });
+  const orders = await startMecha({
+    resources,
+    dataFolder,
+    apps: [{ appId: "near" }, { appId: "orders", app }],
+  });
+  closers.push(() => orders.stop());
+  const far = await startMecha({ dataFolder, apps: [{ appId: "far" }] });
+  closers.push(() => far.stop());
+  const bad = `Bearer ${await token({ sub: "ann" })}x`;
+  const { input } = Dapr.method.invokeService;
+  const message = { method: "x", httpExtension: { verb: HTTPExtension_Verb.GET } };
+  const bytes = toBinary(input, create(input, { id: "orders", message }));
+  const text =
+    "16 failed to invoke, id: orders, err: rpc error: code = Unauthenticated desc = the token is not valid";
+  for (const { grpc, http } of [orders.ports("near"), far.ports("far")]) {
+    const client = createGrpcClient({ host: "127.0.0.1", port: grpc });
+    closers.push(() => client.close());
+    const call = client.unary("/dapr.proto.runtime.v1.Dapr/InvokeService", bytes, {
+      metadata: [["authorization", bad]],
+    });
+    expect(await call.catch((error: Error & { code: number }) => `${error.code} ${error.message}`)).toBe(
+      text,
+    );
+    const answer = await fetch(`http://127.0.0.1:${http}/v1.0/invoke/orders/method/x`, {
+      headers: { authorization: bad },
+    });
+    expect([answer.status, await answer.text()]).toEqual([401, "the token is not valid"]);
+  }
 });
 
 test("a proxied gRPC call shows its token as metadata", async () => {

@@ -67,12 +67,13 @@ export function headerOf(raw: RawHeaders, lowerName: string): string | undefined
 
 /** A body of which the pieces are made as they are read. */
 export class StreamedBody implements Body {
-  readonly size = undefined;
+  readonly size: number | undefined;
   readonly #pieces: AsyncIterable<Uint8Array>;
   #isTaken = false;
 
-  constructor(pieces: AsyncIterable<Uint8Array>) {
+  constructor(pieces: AsyncIterable<Uint8Array>, size?: number) {
     this.#pieces = pieces;
+    this.size = size;
   }
 
   async bytes(limit: number): Promise<Uint8Array> {

@@ -1,6 +1,7 @@
 // What the actors of every SDK are asked to do; what one lacks is named with its reason.
 import { expect } from "bun:test";
-import { runSdk, type SdkProgram } from "./harness.ts";
+import type { ActorProgram } from "./actor-programs.ts";
+import { runSdk } from "./harness.ts";
 
 export const actorCases = [
   "actor-state",
@@ -18,10 +19,7 @@ export const actorCases = [
 export type ActorCase = (typeof actorCases)[number];
 
 /** Runs one SDK's program: an app that hosts the actors, and a client that calls them. */
-export async function expectActors(
-  program: SdkProgram,
-  absent: Partial<Record<ActorCase, string>> = {},
-): Promise<void> {
+export async function expectActors({ absent = {}, ...program }: ActorProgram): Promise<void> {
   const result = await runSdk(program);
   const wanted = actorCases.map((name) => {
     const reason = absent[name];

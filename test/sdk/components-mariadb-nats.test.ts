@@ -1,4 +1,5 @@
-import { component, sdksOver } from "./over-components.ts";
+import { component } from "./component-text.ts";
+import { sdksOver } from "./over-components.ts";
 
 sdksOver("MariaDB and NATS", async (start) => {
   const [mariadb, nats] = await Promise.all([start("mariadb"), start("nats")]);

@@ -1,4 +1,5 @@
-import { component, sdksOver } from "./over-components.ts";
+import { component } from "./component-text.ts";
+import { sdksOver } from "./over-components.ts";
 
 sdksOver("PostgreSQL and Kafka", async (start) => {
   const [postgresql, kafka] = await Promise.all([start("postgresql"), start("kafka")]);

@@ -1,4 +1,5 @@
-import { component, sdksOver } from "./over-components.ts";
+import { component } from "./component-text.ts";
+import { sdksOver } from "./over-components.ts";
 
 sdksOver("Redis and RabbitMQ", async (start) => {
   const [redis, rabbitmq] = await Promise.all([start("redis"), start("rabbitmq")]);

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { execute } from "../../scripts/build-once.ts";
 import type { SdkProgram } from "./harness.ts";
-import { cargoBuild, goBuild, mavenPackage, pythonVenv } from "./toolchain.ts";
+import { cargoBuild, goBuild, javaProgram, pythonVenv } from "./toolchain.ts";
 
 const rolesOf = (command: (role: string) => string[]) => ({
   http: command("http"),
@@ -40,10 +40,7 @@ export const sdkPrograms = {
     };
   },
   async Java(): Promise<SdkProgram> {
-    const { java, classPath } = await mavenPackage(join(import.meta.dirname, "java"));
-    // What costs least to start: the programs live for seconds.
-    const flags = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m"];
-    const start = [java, ...flags, "-cp", classPath, "run.mecha.test.Program"];
+    const start = await javaProgram(join(import.meta.dirname, "java"));
     return { language: "java", roles: rolesOf((role) => [...start, role]), appHealthCheck: true };
   },
   async Rust(): Promise<SdkProgram> {

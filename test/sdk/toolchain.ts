@@ -80,6 +80,14 @@ export async function mavenPackage(folder: string): Promise<JavaProgram> {
   return { java, jar: path, classPath: [path, join(target, "libs", "*")].join(delimiter) };
 }
 
+/** Packages the Maven project in `folder`. Returns the command of its program. */
+export async function javaProgram(folder: string): Promise<string[]> {
+  const { java, classPath } = await mavenPackage(folder);
+  // What costs least to start: the programs live for seconds.
+  const flags = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m"];
+  return [java, ...flags, "-cp", classPath, "run.mecha.test.Program"];
+}
+
 /** Builds the Rust crate in `folder`. Returns the executable. */
 export async function cargoBuild(folder: string): Promise<string> {
   const cargo = findTool("cargo");

@@ -1,6 +1,7 @@
 // The cases of issue "workflows": every SDK runs the same list; what one lacks is named with its reason.
 import { expect } from "bun:test";
-import { runSdk, type SdkProgram } from "./harness.ts";
+import { runSdk } from "./harness.ts";
+import type { WorkflowProgram } from "./workflow-programs.ts";
 
 export const workflowCases = [
   "chain",
@@ -39,11 +40,7 @@ export const workflowCases = [
 export type WorkflowCase = (typeof workflowCases)[number];
 
 /** Runs one SDK's program, which is worker of the apps `client` and `other` and client at once. */
-export async function expectWorkflows(
-  program: Pick<SdkProgram, "language" | "folder" | "resources" | "sidecars">,
-  command: string[],
-  absent: Partial<Record<WorkflowCase, string>> = {},
-): Promise<void> {
+export async function expectWorkflows({ command, absent = {}, ...program }: WorkflowProgram): Promise<void> {
   const result = await runSdk({ ...program, roles: { client: command }, hasOtherApp: true });
   const wanted = workflowCases.map((name) => {
     const reason = absent[name];

@@ -1,15 +1,11 @@
 import { test } from "bun:test";
-import { join } from "node:path";
-import { goBuild } from "./toolchain.ts";
 import { expectWorkflows } from "./workflow-cases.ts";
-
-const absent = { "history-deltas": "the worker keeps no histories" };
+import { workflowPrograms } from "./workflow-programs.ts";
 
 test.each([false, true])(
   "workflows of the Go SDK (a runtime process per app: %p)",
   async (sidecars) => {
-    const folder = join(import.meta.dirname, "workflow/go");
-    await expectWorkflows({ language: "go", folder, sidecars }, [await goBuild(folder)], absent);
+    await expectWorkflows({ ...(await workflowPrograms.Go()), sidecars });
   },
   300_000,
 );

@@ -4,36 +4,16 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { decodeMetadata } from "../../src/engine/workflow/metadata-row.ts";
-import { type Service, startService } from "../services.ts";
-import { goBuild, pythonVenv } from "./toolchain.ts";
+import { component } from "./component-text.ts";
+import { inStores } from "./over-stores.ts";
+import { goBuild } from "./toolchain.ts";
 import { expectWorkflows } from "./workflow-cases.ts";
+import { workflowPrograms } from "./workflow-programs.ts";
 
-// The program of the Python SDK once more, with its workflows in a state store of the user's.
+// The programs of the SDKs once more, with their workflows in a state store of the user's.
 
 const files = mkdtempSync(join(tmpdir(), "mecha-sdk-home-"));
 afterAll(() => rmSync(files, { recursive: true, force: true }));
-
-async function runIn(type: string, items: Record<string, string>, version = "v1"): Promise<void> {
-  const folder = import.meta.dirname;
-  const resource = join(files, `${type}.yaml`);
-  writeFileSync(resource, component(type, version, items));
-  const python = await pythonVenv(join(folder, "python/requirements.txt"));
-  const program = { language: "python", folder: join(folder, "workflow"), resources: [resource] };
-  await expectWorkflows(program, [python, join(folder, "workflow/python.py")]);
-}
-
-function component(type: string, version: string, items: Record<string, string>): string {
-  const metadata = Object.entries({ actorStateStore: "true", ...items });
-  return `apiVersion: dapr.io/v1alpha1
-kind: Component
-metadata: { name: home }
-spec:
-  type: ${type}
-  version: ${version}
-  metadata:
-${metadata.map(([name, value]) => `    - { name: ${name}, value: "${value}" }`).join("\n")}
-`;
-}
 
 interface Rows {
   metadata: string;
@@ -81,7 +61,12 @@ async function readByDapr(rows: Record<string, Rows>): Promise<Record<string, Re
 
 test("workflows of the Python SDK in state.sqlite, whose rows Dapr's own code reads", async () => {
   const file = join(files, "state.db");
-  await runIn("state.sqlite", { connectionString: file });
+  const resource = join(files, "home.yaml");
+  writeFileSync(
+    resource,
+    component("home", "state.sqlite/v1", { connectionString: file, actorStateStore: "true" }),
+  );
+  await expectWorkflows({ ...(await workflowPrograms.Python()), resources: [resource] });
   for (const app of ["client", "other"]) {
     const rows = rowsIn(file, app);
     const read = await readByDapr(rows);
@@ -97,35 +82,4 @@ test("workflows of the Python SDK in state.sqlite, whose rows Dapr's own code re
   }
 }, 300_000);
 
-/** Stores with a server of their own: what starts it, and what the component is told of it. */
-const servers: {
-  type: string;
-  version?: string;
-  service: string;
-  items(server: Service): Record<string, string>;
-}[] = [
-  { type: "state.redis", service: "redis", items: ({ port }) => ({ redisHost: `127.0.0.1:${port}` }) },
-  {
-    type: "state.postgresql",
-    version: "v2",
-    service: "postgresql",
-    items: ({ details }) => ({ connectionString: String(details.url) }),
-  },
-  {
-    type: "state.mysql",
-    service: "mariadb",
-    items: ({ details }) => ({ connectionString: String(details.url) }),
-  },
-];
-
-for (const { type, version, service, items } of servers) {
-  const name = `workflows of the Python SDK in ${type}`;
-  test(name, async () => {
-    const server = await startService(service);
-    try {
-      await runIn(type, items(server), version);
-    } finally {
-      await server.stop();
-    }
-  }, 300_000);
-}
+inStores("workflows", workflowPrograms, expectWorkflows);

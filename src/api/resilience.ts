@@ -1,5 +1,5 @@
 import { EtagInvalid, EtagMismatch } from "../component/state-store.ts";
-import { ActorAppFailure, type ActorPolicy, type SearchPlan } from "../engine/actors/policy.ts";
+import { ActorAppFailure, type ActorPolicy, headerIn, type SearchPlan } from "../engine/actors/policy.ts";
 import { type BindingPolicy, BindingRefused } from "../engine/bindings/input-bindings.ts";
 import type { InboundPolicy, Outcome } from "../engine/pubsub/outcome.ts";
 import type { ActivityPolicy } from "../engine/workflow/engine-parts.ts";
@@ -114,7 +114,9 @@ function createActorPolicy(app: () => AppScope): ActorPolicy {
       const resilience = resilienceOf(app())?.actor(actor.type, actor.id);
       const placed = app().policies.at("actor", actor.type);
       if (resilience === undefined && placed === undefined) return attempt(signal);
-      const use = { operation: "invoke", names: [actor.id], method: actor.method, header: noHeader };
+      const { id, method, headers = [] } = actor;
+      const header = (lowerName: string): string | undefined => headerIn(headers, lowerName);
+      const use = { operation: "invoke", names: [id], method, header };
       return runPlaced({ resilience, placed }, use, (ended) => attempt(signalOf(ended) ?? signal), {
         ...{ signal, canOverlap: false },
         codeOfError: codeOfActor,
@@ -155,10 +157,11 @@ function codeOfActor(error: unknown): FailureCode | undefined {
   return cause instanceof ActorAppFailure ? { http: cause.status } : { grpc: error.grpc };
 }
 
-/** Names that no actor can have, and chains that go too deep. */
+/** Names that no actor can have, chains that go too deep, and what the actor's host does not let in. */
 function isCallersMistake(error: unknown): boolean {
   if (!(error instanceof Fault)) return false;
-  return error.grpc === Code.InvalidArgument || error.code === errors.ACTOR_STACK_DEPTH.code;
+  const codes = [errors.ACTOR_STACK_DEPTH.code, errors.ACCESS_DENIED.code];
+  return error.grpc === Code.InvalidArgument || codes.includes(error.code);
 }
 
 function searchPlan(retry: RetrySpec | undefined): SearchPlan | undefined {

@@ -4,11 +4,14 @@ import { createActors, defaultLeaseMs, disabledActors } from "../engine/actors/a
 import type { ActorsEngine } from "../engine/actors/engine.ts";
 import type { ActorPolicy } from "../engine/actors/policy.ts";
 import type { ActorPeer } from "../peer/actor-link.ts";
+import { trustDomainDefault } from "../peer/identity.ts";
 import type { PeerSecurity, PeerTls } from "../peer/security.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
+import { openActorAuthorization } from "./guests.ts";
 import type { Host } from "./host.ts";
 import type { RuntimeOptions } from "./options.ts";
 import { principalOf } from "./principal.ts";
+import type { RuntimeResources } from "./resources.ts";
 
 /** Where other processes reach this runtime. */
 export interface PeerAddress {
@@ -21,6 +24,7 @@ export interface PeerAddress {
 export interface ActorsRequest {
   host: Host;
   options: RuntimeOptions;
+  resources: RuntimeResources;
   channel: AppChannel | undefined;
   telemetry: Telemetry;
   health: HealthTargets;
@@ -33,14 +37,17 @@ const healthTarget = "placement";
 
 /** The actors of an app, and what other hosts reach them by. */
 export function openActors(request: ActorsRequest): { engine: ActorsEngine; peer: ActorPeer | undefined } {
-  const { host, options, channel, telemetry, health, policy, address, security } = request;
+  const { host, options, resources, channel, telemetry, health, policy, address, security } = request;
+  const principal = principalOf(options);
   if (options.isStrict && options.placementHostAddresses.length === 0) {
     telemetry.log.info({}, "Actor runtime disabled: placement service is not configured");
     return { engine: disabledActors(), peer: undefined };
   }
   const leaseMs = Number(host.env.MECHA_ACTOR_LEASE_MS) || defaultLeaseMs;
   const engine = createActors({
-    principal: principalOf(options),
+    principal,
+    trustDomain: () => resources.configuration.accessControl?.trustDomain ?? trustDomainDefault,
+    authorize: openActorAuthorization({ host, principal, resources, telemetry }),
     channel,
     store: host.store,
     edges: host.edges,

@@ -24,6 +24,7 @@ import { announcedAddress } from "./announced-address.ts";
 import { openBalancing } from "./balancing.ts";
 import { openGateways } from "./gateway.ts";
 import { apiAddresses, guardOf, metricsHandler } from "./guard.ts";
+import { openWorkflowAuthorization } from "./guests.ts";
 import { createHealthTargets } from "./health-targets.ts";
 import type { Host } from "./host.ts";
 import { openIdempotency } from "./idempotency.ts";
@@ -40,7 +41,6 @@ import { openSingletons } from "./singletons.ts";
 import { openCallMeter, openLog, openMetrics, openTracer } from "./telemetry.ts";
 import { openTokens, type Tokens } from "./tokens.ts";
 import { openUsePolicies } from "./use-policies.ts";
-import { openWorkflowAuthorization } from "./workflow-authorization.ts";
 
 export interface AppRuntimeOptions {
   host: Host;
@@ -220,7 +220,7 @@ class Runtime implements AppRuntime {
       ...{ host, options, resources, channel, telemetry, scope: () => this.scope },
     });
     const actors = openActors({
-      ...{ host, options, channel, telemetry, health: this.health },
+      ...{ host, options, resources, channel, telemetry, health: this.health },
       policy: this.policies.actors,
       address: () => this.peerAddress,
       security: this.security,

@@ -1,9 +1,8 @@
 import type { HttpClient, HttpReply, HttpRequest } from "../net/http1/types.ts";
 import { formatTraceparent } from "../telemetry/propagation.ts";
 import type { SpanContext } from "../telemetry/telemetry.ts";
-import type { AppName } from "./identity.ts";
-import { appField, errorOfAnswer, peerFields } from "./peer-link.ts";
-import { addressTo, type PeerPort, type PeerSecurity } from "./security.ts";
+import { appField, errorOfAnswer, peerFields, trustDomainLines } from "./peer-link.ts";
+import { addressTo, type PeerCaller, type PeerPort, type PeerSecurity } from "./security.ts";
 
 /** What one actor host says to another: a JSON text and the bytes of a body, which nobody parses. */
 export interface ActorMessage {
@@ -16,7 +15,7 @@ export interface ActorPeer {
   readonly hostId: string;
   call(
     message: ActorMessage,
-    context: { trace: SpanContext | undefined; signal: AbortSignal },
+    context: { caller: PeerCaller; trace: SpanContext | undefined; signal: AbortSignal },
   ): Promise<ActorMessage>;
 }
 
@@ -34,7 +33,7 @@ export async function callActorPeer(
   callee: ActorHostAddress,
   message: ActorMessage,
   options: {
-    caller: AppName;
+    caller: PeerCaller;
     trace: SpanContext | undefined;
     signal: AbortSignal;
     bodyBytesMax: number;
@@ -51,6 +50,7 @@ export async function callActorPeer(
     "actor",
   ];
   headers.push("dapr-caller-app-id", caller.appId, "dapr-caller-namespace", caller.namespace);
+  headers.push(...trustDomainLines(caller.trustDomain));
   if (trace) headers.push("traceparent", formatTraceparent(trace));
   const request = { method: "POST", target: "/actor", headers, body: encode(message), signal };
   const response = await client.request(addressTo(callee, security), request);
@@ -64,11 +64,11 @@ export async function callActorPeer(
 export async function serveActorPeer(
   request: HttpRequest,
   peer: ActorPeer,
-  options: { trace: SpanContext | undefined; bodyBytesMax: number },
+  options: { caller: PeerCaller; trace: SpanContext | undefined; bodyBytesMax: number },
 ): Promise<HttpReply> {
   const bytes = await request.body.bytes(options.bodyBytesMax + textBytesMax);
-  const { trace } = options;
-  const answer = await peer.call(decode(bytes), { trace, signal: request.signal });
+  const { caller, trace } = options;
+  const answer = await peer.call(decode(bytes), { caller, trace, signal: request.signal });
   return { status: 200, headers: ["Content-Type", "application/octet-stream"], body: encode(answer) };
 }
 

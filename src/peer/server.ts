@@ -175,11 +175,11 @@ async function servePlain(
 async function serveActors(
   request: HttpRequest,
   callee: LocalTarget,
-  { span, options }: Inbound,
+  { caller, span, options }: Inbound,
 ): Promise<HttpReply> {
   if (!callee.actors) throw new GrpcError(Code.Unavailable, "no actors are hosted here");
   const { maxBodyBytes: bodyBytesMax } = options.settings;
-  return serveActorPeer(request, callee.actors, { trace: span.context, bodyBytesMax });
+  return serveActorPeer(request, callee.actors, { caller, trace: span.context, bodyBytesMax });
 }
 
 /** A legacy method call, its answer always 200: what the app said is inside. */

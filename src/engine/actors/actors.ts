@@ -4,8 +4,8 @@ import type { Edges } from "../../edges/edges.ts";
 import { errors, Fault } from "../../errors.ts";
 import type { HttpClient } from "../../net/http1/types.ts";
 import type { ActorMessage, ActorPeer } from "../../peer/actor-link.ts";
-import type { AppName } from "../../peer/identity.ts";
-import type { PeerSecurity } from "../../peer/security.ts";
+import { type AppName, appText } from "../../peer/identity.ts";
+import type { PeerCaller, PeerSecurity } from "../../peer/security.ts";
 import type { Log, Telemetry } from "../../telemetry/telemetry.ts";
 import type { Store } from "../store/store.ts";
 import type { ActiveActor } from "./active-actor.ts";
@@ -26,14 +26,23 @@ import { ActorHost } from "./host.ts";
 import { discoverActors, HttpActorApp, shown } from "./http-app.ts";
 import { ActorMeter } from "./meter.ts";
 import { Ownership } from "./ownership.ts";
-import { ActorAppFailure, type ActorPolicy, noActorPolicy, withinTurn } from "./policy.ts";
+import { ActorAppFailure, type ActorPolicy, headerIn, noActorPolicy, withinTurn } from "./policy.ts";
 import { Reminders, type RemindOutcome } from "./reminders.ts";
 import { type OrderContext, Router } from "./router.ts";
 import { ActorTimers } from "./timers.ts";
-import { type Done, decodeOrder, encodeFailure, encodeResult, type Order } from "./work.ts";
+import { askerOf, type Done, decodeOrder, encodeFailure, encodeResult, type Order } from "./work.ts";
+
+/** Whether another runtime may call an actor here. */
+export type ActorAuthorization = (
+  caller: PeerCaller,
+  call: ActorRef & { method: string; header(lowerName: string): string | undefined },
+) => boolean;
 
 export interface ActorsOptions {
   principal: AppName;
+  /** Of the app. */
+  trustDomain(): string;
+  authorize: ActorAuthorization;
   channel: AppChannel | undefined;
   store: Store;
   edges: Edges;
@@ -107,6 +116,7 @@ class AppActors implements RunningActors {
         httpClient,
         clock,
         caller: principal,
+        trustDomain: options.trustDomain,
         bodyBytesMax,
         leaseMs,
         local,
@@ -320,12 +330,28 @@ class AppActors implements RunningActors {
   }
 
   /** What another host sent here. */
-  async #serve(message: ActorMessage, context: OrderContext): Promise<ActorMessage> {
+  async #serve(
+    message: ActorMessage,
+    { caller, ...context }: OrderContext & { caller: PeerCaller },
+  ): Promise<ActorMessage> {
     try {
-      return encodeResult(await this.#router.once(decodeOrder(message), context));
+      const order = decodeOrder(message);
+      const from = askerOf(order, caller, this.#options.principal);
+      if (!this.#admits(order, from)) throw errors.ACCESS_DENIED();
+      return encodeResult(await this.#router.once({ ...order, from }, context));
     } catch (error) {
       return encodeFailure(error);
     }
+  }
+
+  /** Reminders of the own app are mecha's own doing. */
+  #admits({ type, id, work }: Order, from: PeerCaller): boolean {
+    const isReminder = work.kind === "remind";
+    if (isReminder && appText(from) === appText(this.#options.principal)) return true;
+    const method = isReminder ? `remind/${work.reminder.name}` : work.method;
+    const headers = isReminder ? [] : work.headers;
+    const header = (lowerName: string): string | undefined => headerIn(headers, lowerName);
+    return this.#options.authorize(from, { type, id, method, header });
   }
 
   async #turn(order: Order, { trace, signal }: OrderContext) {

@@ -1,4 +1,4 @@
-import type { ActorRef } from "./engine.ts";
+import type { ActorCall, ActorRef } from "./engine.ts";
 
 /** How often, and after which pauses, the host of an actor is looked for again. */
 export interface SearchPlan {
@@ -10,7 +10,7 @@ export interface SearchPlan {
 export interface ActorPolicy {
   /** Runs attempts of a call until one is good or the policy gives up. */
   call<T>(
-    actor: ActorRef & { method?: string },
+    actor: ActorRef & { method?: string; headers?: ActorCall["headers"] },
     attempt: (signal: AbortSignal) => Promise<T>,
     signal: AbortSignal,
   ): Promise<T>;
@@ -25,6 +25,12 @@ export const noActorPolicy: ActorPolicy = {
   turnTimeoutMs: () => 0,
   search: () => undefined,
 };
+
+/** Several lines are joined. */
+export function headerIn(headers: ActorCall["headers"], lowerName: string): string | undefined {
+  const lines = headers.flatMap(([name, value]) => (name.toLowerCase() === lowerName ? [value] : []));
+  return lines.length === 0 ? undefined : lines.join(", ");
+}
 
 /** The app answered a turn with a failure: the cause of the fault that the caller gets. */
 export class ActorAppFailure extends Error {

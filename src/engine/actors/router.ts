@@ -15,6 +15,7 @@ export interface RouterOptions {
   security: PeerSecurity | undefined;
   clock: Clock;
   caller: AppName;
+  trustDomain(): string;
   bodyBytesMax: number;
   leaseMs: number;
   /** The actor host of an app of this process, when that is where the order goes. */
@@ -86,7 +87,8 @@ export class Router {
   }
 
   async #send(order: Order, target: HostRecord, { trace, signal }: OrderContext): Promise<Result> {
-    const { cluster, httpClient, caller, bodyBytesMax, local, security } = this.#options;
+    const { cluster, httpClient, bodyBytesMax, local, security } = this.#options;
+    const caller = { ...this.#options.caller, trustDomain: this.#options.trustDomain() };
     const gone = cluster.goneSignal(target);
     const either = AbortSignal.any([signal, gone]);
     const message = encodeOrder(order);
@@ -94,7 +96,7 @@ export class Router {
       const peer = local(target);
       const answer: ActorMessage =
         peer?.hostId === target.hostId
-          ? await peer.call(message, { trace, signal: either })
+          ? await peer.call(message, { caller, trace, signal: either })
           : await callActorPeer(httpClient, target, message, {
               ...{ caller, trace, signal: either, bodyBytesMax, security },
             });

@@ -1,5 +1,7 @@
 import { Code, Fault } from "../../errors.ts";
 import type { ActorMessage } from "../../peer/actor-link.ts";
+import { type AppName, appText } from "../../peer/identity.ts";
+import type { PeerCaller } from "../../peer/security.ts";
 import type { ActorAnswer, ActorRef, Reminder } from "./engine.ts";
 
 /** What is to be done in a turn, as it travels between hosts. */
@@ -14,12 +16,19 @@ export interface Order extends ActorRef {
   reentrancyId: string | undefined;
   /** How many hosts passed it on. */
   hops: number;
+  /** Who asked the host that passed it on. */
+  from?: PeerCaller | undefined;
 }
 
 export type Done = { kind: "answer"; answer: ActorAnswer } | { kind: "reminded"; cancels: boolean };
 
 /** `again`: the actor is not to be had at that host; look for it anew. */
 export type Result = Done | { kind: "again" };
+
+/** Only another instance of the same app is believed when it says on whose behalf it passes something on. */
+export function askerOf({ from }: Pick<Order, "from">, caller: PeerCaller, self: AppName): PeerCaller {
+  return from !== undefined && appText(caller) === appText(self) ? from : caller;
+}
 
 const nothing = new Uint8Array(0);
 

@@ -37,7 +37,14 @@ function layerAt(resources: readonly Resource[], place: Place, context: UseConte
 }
 
 /** Whether an app may do something at a place. */
-export type UseGuard = (use: Use, by: { appId: string; namespace: string }) => boolean;
+export type UseGuard = (use: Use, by: Guest) => boolean;
+
+/** Without a trust domain it is the own one. */
+interface Guest {
+  appId: string;
+  namespace: string;
+  trustDomain?: string | undefined;
+}
 
 /** `undefined`: no policy is for the place. */
 export function guardOf(
@@ -52,8 +59,9 @@ export function guardOf(
   if (judge === undefined) return undefined;
   const notes = new DecisionNotes(telemetry, subject);
   return (use, by) => {
-    const principal = principalText({ trustDomain: trustDomain(), ...by });
-    return isAllowed(judge, notes, { subject, target, use, principal, namespace: by.namespace });
+    const { namespace, trustDomain: theirs = trustDomain() } = by;
+    const principal = principalText({ trustDomain: theirs, namespace, appId: by.appId });
+    return isAllowed(judge, notes, { subject, target, use, principal, namespace });
   };
 }
 

@@ -4,10 +4,7 @@ const subscriptionTypes = ["UNKNOWN", "DECLARATIVE", "PROGRAMMATIC", "STREAMING"
 const actorStatuses = ["INITIALIZING", "DISABLED", "RUNNING"];
 
 /** The reply as HTTP has it (dapr-api.md §3.6): other names than in the message, and empty things left out. */
-export function metadataJson(
-  reply: MetadataReply,
-  { resiliencies, upstreams }: { resiliencies: readonly { name: string }[]; upstreams: readonly object[] },
-): object {
+export function metadataJson(reply: MetadataReply, { resiliencies, ...own }: OwnMetadata): object {
   return filled({
     id: reply.id,
     runtimeVersion: reply.runtimeVersion,
@@ -23,8 +20,15 @@ export function metadataJson(
     workflows: filled({ connectedWorkers: reply.workflows?.connectedWorkers }),
     resiliencies,
     // Not Dapr's.
-    mecha: filled({ upstreams }),
+    mecha: filled({ ...own }),
   });
+}
+
+interface OwnMetadata {
+  resiliencies: readonly { name: string }[];
+  upstreams: readonly object[];
+  /** What is wrong with resources, in the words of Gateway API. */
+  conditions: readonly object[];
 }
 
 type Component = NonNullable<MetadataReply["registeredComponents"]>[number];

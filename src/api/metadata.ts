@@ -27,6 +27,10 @@ export const getMetadata = operation(Dapr.method.getMetadata, {
         metadataJson(response, {
           resiliencies: named(http.app, "Resiliency"),
           upstreams: http.app.invoker.upstreams(),
+          conditions: http.app.invoker.refsNotPermitted().map(({ resource, message }) => ({
+            ...{ kind: resource.kind, name: resource.name, namespace: resource.namespace },
+            ...{ type: "ResolvedRefs", status: "False", reason: "RefNotPermitted", message },
+          })),
         }),
       ),
     docs: {

@@ -86,7 +86,7 @@ export class GatewayCertificates {
       const [cert, key] = await Promise.all([read(certFile), read(keyFile)]);
       return { hostname, cert, key };
     }
-    const name = secrets[0] ?? "";
+    const name = secrets[0]?.name ?? "";
     const items = ["tls.crt", "tls.key"].map((key) => ({ name: key, secretKeyRef: { name, key } }));
     const found = await components.resolve(gateway, items);
     const [cert, key] = [found.get("tls.crt") ?? "", found.get("tls.key") ?? ""];

@@ -4,6 +4,7 @@ import { changedRequest, withoutHeaders } from "../net/http1/changed-request.ts"
 import type { HttpReply, HttpRequest } from "../net/http1/types.ts";
 import type { Invoker } from "../peer/invoker.ts";
 import { type GatewayTables, Routes } from "../peer/routes/routes.ts";
+import type { RefNotPermitted } from "../resource/reference-grant.ts";
 import type { GatewayListener, GatewayResource } from "../resource/route.ts";
 import { extractContext } from "../telemetry/propagation.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
@@ -39,6 +40,7 @@ class Gateways {
   readonly #request: GatewaysRequest;
   readonly #namespace: string;
   readonly #ports = new Map<string, GatewayPort>();
+  #told: ReadonlySet<string> = new Set();
   #applying: Promise<void> = Promise.resolve();
   #isClosed = false;
 
@@ -61,13 +63,26 @@ class Gateways {
     this.#ports.clear();
   }
 
+  /** What was told before is not told again. */
+  #tell(refused: readonly RefNotPermitted[]): void {
+    const texts = new Set(
+      refused.map(({ resource, message }) => `${resource.kind} ${resource.name}: ${message}`),
+    );
+    for (const text of texts) if (!this.#told.has(text)) this.#request.telemetry.log.warn({}, text);
+    this.#told = texts;
+  }
+
   async #applyNow(): Promise<void> {
     if (this.#isClosed) return;
     const { resources, options, telemetry } = this.#request;
     const routes = new Routes(resources.policies, this.#namespace);
     const wanted = new Map<string, PortPlan>();
+    const refused = routes.refsNotPermitted;
+    this.#tell(refused);
     for (const gateway of resources.policies.filter(isGateway)) {
-      for (const plan of plansOf(gateway)) {
+      const shut = refused.filter(({ resource }) => resource === gateway).map(({ path }) => path[2]);
+      const open = gateway.spec.listeners.filter((_, index) => !shut.includes(index));
+      for (const plan of plansOf(gateway, open)) {
         const other = plan.port === 0 ? undefined : wanted.get(plan.key);
         if (other === undefined) wanted.set(plan.key, plan);
         else
@@ -105,9 +120,9 @@ function isGateway(resource: { kind: string }): resource is GatewayResource {
   return resource.kind === "Gateway";
 }
 
-function plansOf(gateway: GatewayResource): PortPlan[] {
+function plansOf(gateway: GatewayResource, listeners: readonly GatewayListener[]): PortPlan[] {
   const byPort = new Map<number, GatewayListener[]>();
-  for (const listener of gateway.spec.listeners) {
+  for (const listener of listeners) {
     byPort.set(listener.port, [...(byPort.get(listener.port) ?? []), listener]);
   }
   return [...byPort].map(([port, listeners]) => ({

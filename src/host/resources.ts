@@ -8,6 +8,7 @@ import { WorkflowAccess } from "../policy/workflow-access.ts";
 import { mergeConfigurations } from "../resource/configuration.ts";
 import { isSameResources } from "../resource/diff.ts";
 import { type LoadOptions, loadResources, type ResourceSet } from "../resource/load.ts";
+import { isGrantFor } from "../resource/reference-grant.ts";
 import type {
   Configuration,
   IdempotencyResource,
@@ -215,9 +216,10 @@ class Resources implements RuntimeResources {
     this.listed = [...endpoints, ...set.resiliencies.filter((resource) => this.isVisible(resource))];
   }
 
-  private isVisible({ scopes, namespace }: Resource): boolean {
+  private isVisible(resource: Resource): boolean {
+    const { scopes, namespace } = resource;
     const { appId, namespace: filter } = this.request.options;
-    const isHere = filter === "" || namespace === "" || namespace === filter;
+    const isHere = filter === "" || namespace === "" || namespace === filter || isGrantFor(resource, filter);
     return isHere && (scopes.length === 0 || scopes.includes(appId));
   }
 

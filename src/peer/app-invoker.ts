@@ -5,6 +5,7 @@ import type { Sockets } from "../edges/sockets.ts";
 import { Code, Fault } from "../errors.ts";
 import { GrpcError, type GrpcProxyTarget } from "../net/grpc/types.ts";
 import type { HttpClient, HttpReply } from "../net/http1/types.ts";
+import type { RefNotPermitted } from "../resource/reference-grant.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import { Balancers, type Balancing } from "./balance/balancers.ts";
 import type { UpstreamStatus } from "./balance/policy.ts";
@@ -183,6 +184,10 @@ class AppInvoker implements Invoker {
 
   upstreams(): UpstreamStatus[] {
     return this.#balancers?.status() ?? [];
+  }
+
+  refsNotPermitted(): readonly RefNotPermitted[] {
+    return this.#options.routes?.()?.refsNotPermitted ?? [];
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,6 @@
 import type { GrpcContext, GrpcProxyTarget } from "../net/grpc/types.ts";
 import type { HttpReply, HttpRequest } from "../net/http1/types.ts";
+import type { RefNotPermitted } from "../resource/reference-grant.ts";
 import type { Span } from "../telemetry/telemetry.ts";
 import type { UpstreamStatus } from "./balance/policy.ts";
 import type { GrpcTable } from "./routes/grpc-table.ts";
@@ -19,6 +20,8 @@ export interface Invoker {
   proxy(): GrpcProxyTarget;
   /** The instances that policies choose among. */
   upstreams(): UpstreamStatus[];
+  /** References of routes and Gateways that no ReferenceGrant allows. */
+  refsNotPermitted(): readonly RefNotPermitted[];
   close(): Promise<void>;
 }
 

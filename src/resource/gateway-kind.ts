@@ -74,8 +74,7 @@ function readTls(listener: FieldReader): GatewayTls | undefined {
   const secrets = tls.list("certificateRefs").map((ref) => {
     ref.text("group");
     ref.oneOf("kind", ["Secret"], "Secret");
-    ref.missing("namespace", (value) => value === "");
-    return ref.requiredText("name");
+    return { name: ref.requiredText("name"), namespace: ref.text("namespace") };
   });
   const options = tls.object("options");
   const certFile = options?.text("mecha.run/tls-cert-file") ?? "";

@@ -6,6 +6,7 @@ import { readGateway } from "./gateway-kind.ts";
 import { readHttpEndpoint } from "./http-endpoint-kind.ts";
 import { readIdempotency } from "./idempotency-kind.ts";
 import { readRateLimit } from "./rate-limit-kind.ts";
+import { readReferenceGrant } from "./reference-grant-kind.ts";
 import { readRequestAuthentication } from "./request-authentication-kind.ts";
 import { readResiliency } from "./resiliency-kind.ts";
 import { readGrpcRoute, readHttpRoute } from "./route-kinds.ts";
@@ -48,6 +49,7 @@ export const gatewayKinds: Readonly<Record<string, KindReader>> = {
   HTTPRoute: { versions: ["v1", "v1beta1"], read: readHttpRoute },
   GRPCRoute: { versions: ["v1"], read: readGrpcRoute },
   Gateway: { versions: ["v1", "v1beta1"], read: readGateway },
+  ReferenceGrant: { versions: ["v1", "v1beta1"], read: readReferenceGrant },
   // mecha is the one class there is: nothing is looked up in it.
   GatewayClass: { versions: ["v1", "v1beta1"], read: (spec) => spec.takeAll() },
 };

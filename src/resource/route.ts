@@ -144,8 +144,8 @@ export interface GatewayListener {
 }
 
 export interface GatewayTls {
-  /** Names of secrets of the store that `auth.secretStore` names. */
-  secrets: string[];
+  /** Of the store that `auth.secretStore` names. An empty namespace: the Gateway's own. */
+  secrets: { name: string; namespace: string }[];
   /** Files instead of a secret; empty: none. */
   certFile: string;
   keyFile: string;

@@ -36,6 +36,7 @@ const invoker: Invoker = {
     };
   },
   upstreams: () => [],
+  refsNotPermitted: () => [],
   routeHttp: () => Promise.reject(new Error("no gateway in this test")),
   routeGrpc: () => ({ kind: "proxy", connect: () => Promise.reject(new Error("no gateway in this test")) }),
   proxy: () => ({ kind: "proxy", connect: () => Promise.reject(new GrpcError(14, "nobody there")) }),

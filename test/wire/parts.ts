@@ -171,6 +171,7 @@ const noInvoker: Invoker = {
   invokeHttp: () => Promise.reject(new Error("no invoker in this test")),
   invokeUnary: () => Promise.reject(new Error("no invoker in this test")),
   upstreams: () => [],
+  refsNotPermitted: () => [],
   routeHttp: () => Promise.reject(new Error("no gateway in this test")),
   routeGrpc: () => ({ kind: "proxy", connect: () => Promise.reject(new Error("no gateway in this test")) }),
   proxy: () => ({ kind: "proxy", connect: () => Promise.reject(new Error("no invoker in this test")) }),

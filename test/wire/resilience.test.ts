@@ -211,6 +211,7 @@ describe("resilience of invocation", () => {
         return { data, contentType: "", headers: [], trailers: [] };
       },
       upstreams: () => [],
+      refsNotPermitted: () => [],
       routeHttp: () => Promise.reject(new Error("no gateway in this test")),
       routeGrpc: () => ({
         kind: "proxy",

@@ -156,3 +156,26 @@ spec:
     "dead letters go round: pubsub/orders → pubsub/poison → pubsub/orders",
   );
 });
+
+test("a reference into another namespace needs a grant there", async () => {
+  const route = `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: r}
+spec:
+  parentRefs: [{kind: App, group: mecha.run, name: shop}]
+  rules: [{backendRefs: [{name: web, namespace: web}]}]
+`;
+  const grant = `---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ReferenceGrant
+metadata: {name: g, namespace: web}
+spec:
+  from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: default}]
+  to: [{group: "", kind: Service, name: web}]
+`;
+  expect(await check(route)).toEqual([
+    "warning 6:49 RefNotPermitted: no ReferenceGrant of web allows App web",
+  ]);
+  expect(await check(route + grant)).toEqual([]);
+  expect(await check(route, undefined, { NAMESPACE: "web" })).toEqual([]);
+});

@@ -19,6 +19,7 @@ import {
   retryAmplification,
   timeoutBudgets,
 } from "./retry-rules.ts";
+import { grantedReferences } from "./route-rules.ts";
 import type { Rule } from "./rule.ts";
 
 const rules: readonly Rule[] = [
@@ -32,6 +33,7 @@ const rules: readonly Rule[] = [
   conflictingPolicies,
   unreadDeadLetters,
   deadLetterLoops,
+  grantedReferences,
 ];
 
 const nobodyReads = createLog({
@@ -51,7 +53,8 @@ export interface CheckRequest {
 export async function checkPaths({ paths, apps, env }: CheckRequest): Promise<Problem[]> {
   const read = await readResourceFiles(paths, realFiles);
   const { problems, set } = await inspectResources(read, { isStrict: false, env, log: nobodyReads });
-  const checked = { set, apps, components: componentKinds(set) };
+  const namespace = env.NAMESPACE || "default";
+  const checked = { set, apps, namespace, components: componentKinds(set) };
   const found = [
     ...problems,
     ...(await checkComponents(set, env)),

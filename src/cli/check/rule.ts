@@ -7,6 +7,8 @@ export interface CheckedResources {
   set: ResourceSet;
   /** App ids, when all of them are known. */
   apps: ReadonlySet<string> | undefined;
+  /** Of resources that name none. */
+  namespace: string;
   /** Names of components by kind (`state`, `pubsub` …), those that exist without a resource included. */
   components: ReadonlyMap<string, string>;
 }

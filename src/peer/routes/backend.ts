@@ -1,3 +1,4 @@
+import { notPermitted, type ReferenceGrants } from "../../resource/reference-grant.ts";
 import type { BackendTarget, HeaderChange, RouteFilter } from "../../resource/route.ts";
 import type { AppName } from "../identity.ts";
 import { type Subset, versionLabel } from "../subset.ts";
@@ -11,21 +12,22 @@ export type Backend =
 /** Where references of a route point from. */
 export interface BackendScope {
   /** Of the route. */
+  kind: "HTTPRoute" | "GRPCRoute";
   namespace: string;
   /** Apps the route is attached to: `orders-v2` is the version `v2` of the one called `orders`. */
   apps: readonly string[];
-  /** Whether a reference into this other namespace is granted. */
-  isGranted(target: BackendTarget): boolean;
+  grants: Pick<ReferenceGrants, "isPermitted">;
 }
 
 export function backendOf(target: BackendTarget, scope: BackendScope): Backend {
   const { kind, name, invalid } = target;
   const namespace = target.namespace || scope.namespace;
   if (invalid !== undefined) return { kind: "invalid", id: name, why: invalid };
-  if (kind === "HTTPEndpoint") return { kind: "endpoint", id: name };
-  if (namespace !== scope.namespace && !scope.isGranted(target)) {
-    return { kind: "invalid", id: name, why: `no ReferenceGrant allows ${kind} ${name} of ${namespace}` };
+  const to = { kind, name, namespace };
+  if (!scope.grants.isPermitted({ from: scope, to })) {
+    return { kind: "invalid", id: name, why: notPermitted(to) };
   }
+  if (kind === "HTTPEndpoint") return { kind: "endpoint", id: name };
   if (kind === "App") return { kind: "app", id: name, name: { namespace, appId: name }, subset: undefined };
   const version = versionOf(name, scope.apps);
   if (version === undefined) {

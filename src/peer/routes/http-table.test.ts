@@ -5,7 +5,8 @@ import { commonHostname, hostnamesFor, isHostname } from "./hostname.ts";
 import { type HttpEntry, type HttpFacts, HttpTable } from "./http-table.ts";
 import { compileRule } from "./rule.ts";
 
-const scope = { namespace: "default", apps: [], isGranted: () => false };
+const grants = { isPermitted: () => true };
+const scope = { kind: "HTTPRoute", namespace: "default", apps: [], grants } as const;
 const rest = { filters: [], backends: [], requestTimeoutMs: 0, backendRequestTimeoutMs: 0 };
 const noMore = { retry: undefined, session: undefined, matches: [] };
 

@@ -1,3 +1,4 @@
+import { ReferenceGrants, type RefNotPermitted, refsNotPermitted } from "../../resource/reference-grant.ts";
 import type { Resource } from "../../resource/resource.ts";
 import type {
   GatewayListener,
@@ -23,9 +24,14 @@ export class Routes {
   readonly #grpc = new Map<string, GrpcTable>();
   readonly #routes: readonly RouteResource[];
   readonly #namespace: string;
+  readonly #grants: ReferenceGrants;
+  /** Of routes and Gateways. */
+  readonly refsNotPermitted: readonly RefNotPermitted[];
 
   constructor(resources: readonly Resource[], namespace: string) {
     this.#namespace = namespace;
+    this.#grants = new ReferenceGrants(resources, namespace);
+    this.refsNotPermitted = refsNotPermitted(resources, namespace);
     this.#routes = resources.filter(isRoute);
     const apps = new Map<string, RouteResource[]>();
     for (const route of this.#routes) {
@@ -94,15 +100,16 @@ export class Routes {
   }
 
   #entries<M>(
-    route: Resource<string, HttpRouteResource["spec"] | GrpcRouteResource["spec"]>,
+    route: Resource<RouteResource["kind"], HttpRouteResource["spec"] | GrpcRouteResource["spec"]>,
     hostname: string,
   ) {
     const namespace = route.namespace || this.#namespace;
     const routeName = `${namespace}/${route.name}`;
     const scope: BackendScope = {
+      kind: route.kind,
       namespace,
       apps: route.spec.parents.filter(({ kind }) => kind === "App").map(({ name }) => name),
-      isGranted: () => false,
+      grants: this.#grants,
     };
     const createdAtMs = route.createdAtMs ?? Number.POSITIVE_INFINITY;
     return route.spec.rules.flatMap((rule, index) => {
@@ -133,5 +140,7 @@ function isRoute(resource: Resource): resource is RouteResource {
 
 /** `undefined`: there are none, and nothing is paid. */
 export function compileRoutes(resources: readonly Resource[], namespace: string): Routes | undefined {
-  return resources.some(isRoute) ? new Routes(resources, namespace) : undefined;
+  return resources.some((one) => isRoute(one) || one.kind === "Gateway")
+    ? new Routes(resources, namespace)
+    : undefined;
 }

@@ -85,14 +85,20 @@ describe("pubsub.jetstream", () => {
       expect([config.subjects, state.messages]).toEqual([["a", "b.c"], 2]);
     }));
 
-  test("keeps an event that is published twice once", () =>
+  test.each([
+    ["first", '{"id":"one","specversion":"1.0"}'],
+    ["after texts", '{"traceparent":"","source":"é","id":"one","data":{"id":"two"}}'],
+    ["after what is no text", '{"data":{"id":"two"},"id":"one"}'],
+    ["after a quoted quote", String.raw`{"source":"\",\"id\":\"two","id":"one"}`],
+  ])("keeps an event that is published twice once, its id %s", (_, text) =>
     withPubSub({}, async (pubsub) => {
       const contentType = "application/cloudevents+json";
-      const data = Buffer.from(JSON.stringify({ specversion: "1.0", id: "one" }));
-      await pubsub.publish({ ...message, contentType, data });
-      await pubsub.publish({ ...message, contentType, data });
-      expect((await manager.streams.info("topic")).state.messages).toBe(1);
-    }));
+      await pubsub.publish({ ...message, contentType, data: Buffer.from(text) });
+      await pubsub.publish({ ...message, contentType, data: Buffer.from('{"id":"two"}') });
+      await pubsub.publish({ ...message, contentType, data: Buffer.from('{"other":1,"id":"one"}') });
+      expect((await manager.streams.info("topic")).state.messages).toBe(2);
+    }),
+  );
 
   test("waits longer before each try, and gives up after the last", () =>
     withPubSub({ backOff: "50ms, 100ms", maxDeliver: "3" }, async (pubsub) => {
@@ -108,18 +114,20 @@ describe("pubsub.jetstream", () => {
       expect(attempts).toEqual([1, 2, 3]);
     }));
 
-  test("leaves a message to a handler that takes longer than the server waits", () =>
+  test("leaves a message to a handler that takes longer than the server waits, and one that waits for it", () =>
     withPubSub({ ackWait: "1s" }, async (pubsub) => {
       let calls = 0;
       await pubsub.subscribe(subscription(), async () => {
         calls++;
-        await new Promise((done) => setTimeout(done, 2_500));
+        await new Promise((done) => setTimeout(done, 1_600));
       });
-      await pubsub.publish(message);
+      const inOrder = { ...message, metadata: { partitionKey: "k" } };
+      await pubsub.publish(inOrder);
+      await pubsub.publish(inOrder);
       const acknowledged = async () =>
-        (await manager.consumers.info("topic", "group-topic")).ack_floor.stream_seq === 1;
-      await eventually("it is acknowledged", acknowledged);
-      expect(calls).toBe(1);
+        (await manager.consumers.info("topic", "group-topic")).ack_floor.stream_seq === 2;
+      await eventually("both are acknowledged", acknowledged);
+      expect(calls).toBe(2);
     }));
 
   test("a new consumer begins where it is told", () =>

@@ -8,7 +8,7 @@ import type { Edges } from "../../edges/edges.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import { NatsLink } from "../clients/nats.ts";
 import { natsFields } from "../clients/nats-fields.ts";
-import { NatsPull, signsOfLife } from "../clients/nats-pull.ts";
+import { NatsPull } from "../clients/nats-pull.ts";
 
 const fields = {
   ...natsFields,
@@ -159,6 +159,7 @@ class NatsBinding implements Binding {
     const name = `${durableName ?? queueGroup}-${subject}`.replace(/[^A-Za-z0-9_-]/g, "_");
     const pull = new NatsPull({
       ...{ surroundings: this.#surroundings, topic: subject, concurrencyMax: concurrency },
+      signEveryMs: this.#settings.ackWait / 2,
       consumer: () => this.#consumer(stream, name, subject),
       begin: (message) => ({ partitionKey: undefined, handle: () => this.#handle(message, handler) }),
     });
@@ -185,13 +186,10 @@ class NatsBinding implements Binding {
 
   /** Never rejects: what is not acknowledged comes again. */
   async #handle(message: JsMsg, handler: Handler): Promise<void> {
-    const sign = signsOfLife(this.#surroundings.edges.clock, message, this.#settings.ackWait / 2);
     try {
       await handler(eventOf(message));
     } catch {
       return message.nak(redeliverMs);
-    } finally {
-      sign.cancel();
     }
     message.ack();
   }

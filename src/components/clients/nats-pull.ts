@@ -1,6 +1,6 @@
 import type { Consumer, ConsumerMessages, JsMsg } from "@nats-io/jetstream";
 import { MessagesAtWork } from "../../component/messages-at-work.ts";
-import type { Clock } from "../../edges/clock.ts";
+import type { Clock, ClockTimer } from "../../edges/clock.ts";
 import type { Edges } from "../../edges/edges.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 
@@ -9,6 +9,8 @@ interface PullOptions {
   /** For the log: what is read. */
   topic: string;
   concurrencyMax: number;
+  /** How often the server hears of a message at work; 0: it does not wait for it. */
+  signEveryMs: number;
   /** Makes the consumer, or finds it; called again after an error. */
   consumer(): Promise<Consumer>;
   /** What is to be done with a message: it never rejects. */
@@ -23,12 +25,15 @@ const pauseMs = 200;
 export class NatsPull {
   readonly #options: PullOptions;
   readonly #atWork = new MessagesAtWork();
+  readonly #signs: SignsOfLife | undefined;
   #pull: ConsumerMessages | undefined;
   #running: Promise<void> | undefined;
   #isClosing = false;
 
   constructor(options: PullOptions) {
     this.#options = options;
+    const { signEveryMs, surroundings } = options;
+    if (signEveryMs > 0) this.#signs = new SignsOfLife(surroundings.edges.clock, signEveryMs);
   }
 
   async open(): Promise<void> {
@@ -40,6 +45,7 @@ export class NatsPull {
     this.#pull?.stop();
     await this.#running;
     await this.#atWork.all();
+    this.#signs?.close();
   }
 
   async #run(first: Consumer): Promise<void> {
@@ -77,17 +83,52 @@ export class NatsPull {
 
   #start(message: JsMsg): void {
     const { partitionKey, handle } = this.#options.begin(message);
-    this.#atWork.start(message, partitionKey, handle);
+    this.#signs?.begin(message);
+    this.#atWork.start(message, partitionKey, () => handle().then(() => this.#signs?.end(message)));
   }
 }
 
-/** Tells the server that a message is at work, which may take longer than it waits. */
-export function signsOfLife(clock: Clock, message: JsMsg, everyMs: number): { cancel(): void } {
-  const arm = () => clock.setTimer(everyMs, beat);
-  let timer = arm();
-  function beat(): void {
-    message.working();
-    timer = arm();
+/** Tells the server that messages are at work, which may take longer than it waits: one timer for all of them. */
+class SignsOfLife {
+  readonly #clock: Clock;
+  readonly #everyMs: number;
+  /** When the next sign of each is due; the first of them is the oldest. */
+  readonly #dueMs = new Map<JsMsg, number>();
+  #timer: ClockTimer | undefined;
+
+  constructor(clock: Clock, everyMs: number) {
+    this.#clock = clock;
+    this.#everyMs = everyMs;
   }
-  return { cancel: () => timer.cancel() };
+
+  begin(message: JsMsg): void {
+    this.#dueMs.set(message, this.#clock.monotonicMs() + this.#everyMs);
+    this.#timer ??= this.#arm(this.#everyMs);
+  }
+
+  end(message: JsMsg): void {
+    this.#dueMs.delete(message);
+  }
+
+  close(): void {
+    this.#timer?.cancel();
+  }
+
+  #arm(afterMs: number): ClockTimer {
+    return this.#clock.setTimer(afterMs, () => this.#beat());
+  }
+
+  #beat(): void {
+    this.#timer = undefined;
+    const nowMs = this.#clock.monotonicMs();
+    for (const [message, dueMs] of this.#dueMs) {
+      if (dueMs > nowMs) {
+        this.#timer = this.#arm(dueMs - nowMs);
+        return;
+      }
+      message.working();
+      this.#dueMs.delete(message);
+      this.#dueMs.set(message, nowMs + this.#everyMs);
+    }
+  }
 }

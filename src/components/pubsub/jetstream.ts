@@ -18,7 +18,7 @@ import { messageOf } from "../../kit/message-of.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import { NatsLink } from "../clients/nats.ts";
 import { natsFields } from "../clients/nats-fields.ts";
-import { NatsPull, signsOfLife } from "../clients/nats-pull.ts";
+import { NatsPull } from "../clients/nats-pull.ts";
 
 export default component({
   type: "pubsub.jetstream",
@@ -134,9 +134,9 @@ class JetstreamPubSub implements PubSub {
     if (contentType !== "") lines.set(typeHeader, contentType);
     if (Object.keys(metadata).length > 0) lines.set(metadataHeader, asciiJson(metadata));
     const msgID = contentType.startsWith("application/cloudevents+json") ? eventId(data) : undefined;
-    const options = { headers: lines, timeout: this.#settings.timeout, ...(msgID && { msgID }) };
+    const options = { headers: lines, ...(msgID && { msgID }) };
     try {
-      await this.#link.ask(() => this.#link.jetstream.publish(topic, data, options));
+      await this.#link.publish(topic, data, options);
     } catch (error) {
       this.#streams.delete(topic);
       throw unheard.includes((error as Error).name) ? noStream(topic, error) : error;
@@ -231,10 +231,17 @@ function asciiJson(value: unknown): string {
   );
 }
 
+/** In envelopes of mecha the id comes after a few texts: what follows need not be read. */
+const earlyId = /^\{(?:"\w+":"[^"\\]*",)*?"id":"([ !#-[\]-~]+)"/;
+const headBytes = 512;
+
 /** By the event's id the stream knows one that is published twice. */
 function eventId(data: Uint8Array): string | undefined {
+  const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  const early = earlyId.exec(bytes.toString("latin1", 0, headBytes))?.[1];
+  if (early !== undefined) return early;
   try {
-    const { id } = JSON.parse(Buffer.from(data).toString()) as { id?: unknown };
+    const { id } = JSON.parse(bytes.toString()) as { id?: unknown };
     return typeof id === "string" && id !== "" ? id : undefined;
   } catch {
     return undefined;
@@ -260,12 +267,13 @@ class Subscription {
     this.#request = request;
     this.#handler = handler;
     this.#parts = parts;
-    const { durableName, queueGroupName } = parts.settings;
+    const { durableName, queueGroupName, ackPolicy, ackWait, backOffMs } = parts.settings;
     this.#name = subjectToken(`${durableName ?? queueGroupName ?? request.consumerGroup}-${request.topic}`);
     this.#pull = new NatsPull({
       surroundings: parts.surroundings,
       topic: request.topic,
       concurrencyMax: Math.max(request.concurrencyMax, request.bulkMax ?? 0),
+      signEveryMs: ackPolicy === "none" ? 0 : Math.min(ackWait ?? ackWaitMs, ...backOffMs) / 2,
       consumer: () => this.#consumer(),
       begin: (message) => {
         const incoming = incomingOf(message, request.topic);
@@ -301,24 +309,14 @@ class Subscription {
   /** Never rejects: what is not acknowledged comes again. */
   async #handle(message: JsMsg, incoming: IncomingMessage): Promise<void> {
     const { ackPolicy, ackWait, backOffMs } = this.#parts.settings;
-    const sign = this.#signsOfLife(message);
     try {
       await this.#handler(incoming);
     } catch {
       if (ackPolicy === "none") return;
       const step = backOffMs[Math.min((incoming.attempt ?? 1) - 1, backOffMs.length - 1)];
       return message.nak(step ?? ackWait ?? redeliverMs);
-    } finally {
-      sign.cancel();
     }
     if (ackPolicy !== "none") message.ack();
-  }
-
-  #signsOfLife(message: JsMsg): { cancel(): void } {
-    const { settings, surroundings } = this.#parts;
-    if (settings.ackPolicy === "none") return { cancel() {} };
-    const everyMs = Math.min(settings.ackWait ?? ackWaitMs, ...settings.backOffMs) / 2;
-    return signsOfLife(surroundings.edges.clock, message, everyMs);
   }
 }
 

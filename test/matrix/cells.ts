@@ -10,6 +10,9 @@ export const blockNames = [
   "binding out",
   "binding in",
   "actor",
+  "cryptography",
+  "conversation",
+  "workflow",
   "workflow step",
 ] as const;
 export type BlockName = (typeof blockNames)[number];
@@ -26,6 +29,9 @@ export interface PolicyRow {
 
 const event = "an event is handed over once at a time";
 
+/** A TrafficPolicy has no target of that kind. */
+const written = "what is done with a workflow is one commit of mecha's own; its steps have their policies";
+
 /** Answers to HTTP calls alone have the headers that say how long, and for whom, they hold. */
 const keptNowhereElse = Object.fromEntries(
   blockNames
@@ -39,31 +45,31 @@ export const policyRows = [
     name: "fault.delay",
     link: "traffic.md#fault",
     claim: "the use takes longer, and is good",
-    notFor: {},
+    notFor: { workflow: written },
   },
   {
     name: "fault.abort",
     link: "traffic.md#fault",
     claim: "the use fails, and the target hears nothing of it",
-    notFor: {},
+    notFor: { workflow: written },
   },
   {
     name: "retries",
     link: "traffic.md#retries-and-retrybudget",
     claim: "two failures and a success are a success of three tries",
-    notFor: {},
+    notFor: { workflow: written },
   },
   {
     name: "retryBudget",
     link: "traffic.md#retries-and-retrybudget",
     claim: "without a budget left the failure is given back after one try",
-    notFor: {},
+    notFor: { workflow: written },
   },
   {
     name: "circuitBreaker",
     link: "traffic.md#circuitbreaker",
     claim: "after six failures nothing reaches the target",
-    notFor: {},
+    notFor: { workflow: written },
   },
   {
     name: "hedging",
@@ -75,6 +81,7 @@ export const policyRows = [
       deliver: event,
       "binding in": event,
       actor: "an actor takes one turn at a time, so the second try would wait for the first",
+      workflow: written,
       "workflow step": "a step is with one worker at a time",
     },
   },
@@ -83,6 +90,7 @@ export const policyRows = [
     link: "traffic.md#fallback",
     claim: "a failure is answered by what is written down",
     notFor: {
+      workflow: written,
       deliver: "nobody reads the answer to an event; one that was not taken is delivered again",
       "binding in": "nobody reads the answer to an event; its source hears that it was not taken",
     },
@@ -91,13 +99,13 @@ export const policyRows = [
     name: "adaptiveConcurrency",
     link: "traffic.md#adaptiveconcurrency-and-admissioncontrol",
     claim: "a use over the limit is refused",
-    notFor: {},
+    notFor: { workflow: written },
   },
   {
     name: "admissionControl",
     link: "traffic.md#adaptiveconcurrency-and-admissioncontrol",
     claim: "while nothing succeeds a share is refused",
-    notFor: {},
+    notFor: { workflow: written },
   },
   {
     name: "cache",
@@ -115,7 +123,7 @@ export const policyRows = [
     name: "AuthorizationPolicy",
     link: "authorization.md",
     claim: "a use that is denied does not reach the target",
-    notFor: { "workflow step": "who may start what is said by a WorkflowAccessPolicy" },
+    notFor: { "workflow step": "which steps other apps may ask for is said by a WorkflowAccessPolicy" },
   },
   {
     name: "RateLimit",

@@ -57,7 +57,35 @@ const flakyBinding = component({
   }),
 } as never) as ComponentDefinition;
 
-for (const definition of [flakyState, flakyPubSub, flakyBinding]) {
+const flakyKeys = component({
+  ...shared,
+  type: "crypto.flaky",
+  open: async () => ({
+    async wrapKey() {
+      await planned();
+      return { ciphertext: Buffer.alloc(40), tag: new Uint8Array(0) };
+    },
+    close: async () => {},
+  }),
+} as never) as ComponentDefinition;
+
+const flakyModel = component({
+  ...shared,
+  type: "conversation.flaky",
+  open: async () => ({
+    async converse() {
+      await planned();
+      return {
+        choices: [{ finishReason: "stop", text: "done", toolCalls: [] }],
+        model: "",
+        usage: undefined,
+      };
+    },
+    close: async () => {},
+  }),
+} as never) as ComponentDefinition;
+
+for (const definition of [flakyKeys, flakyModel, flakyState, flakyPubSub, flakyBinding]) {
   (catalog as Record<string, ComponentLoader>)[`${definition.type}/v1`] = async () => ({
     default: definition,
   });
@@ -69,7 +97,7 @@ function onApi(
   block: Bench["block"],
   operation: string,
   type: string,
-  call: { line: string; body?: object },
+  call: { line: string; body?: object | string; headers?: Record<string, string> },
 ) {
   const bench: Bench = {
     block,
@@ -130,4 +158,13 @@ export const componentBenches: readonly Bench[] = [
     body: { operation: "get", data: 1 },
   }),
   bindingIn,
+  onApi("cryptography", "crypto_op", "crypto.flaky", {
+    line: "PUT /v1.0-alpha1/crypto/flaky/encrypt",
+    headers: { "dapr-key-name": "k", "dapr-key-wrap-algorithm": "AES" },
+    body: "plain",
+  }),
+  onApi("conversation", "converse", "conversation.flaky", {
+    line: "POST /v1.0-alpha2/conversation/flaky/converse",
+    body: { inputs: [{ messages: [{ ofUser: { content: [{ text: "hi" }] } }] }] },
+  }),
 ];

@@ -115,4 +115,31 @@ const step: Bench = {
   },
 };
 
-export const engineBenches: readonly Bench[] = [deliver, actor, step];
+/** A try of it is a start that a worker hears of. */
+const workflow: Bench = {
+  block: "workflow",
+  target: "{ kind: Workflow, name: pays }",
+  operation: "start",
+  async open(plan) {
+    let worker: ScriptedWorker | undefined;
+    return {
+      apps: [{ appId: "shop" }],
+      resources: "",
+      async start(mecha) {
+        worker = new ScriptedWorker(mecha.ports("shop").grpc, {
+          workflow() {
+            void plan.next();
+            return [complete(1, '"done"')];
+          },
+        });
+        return async () => {
+          const { status, text } = await mecha.http("shop", "POST /v1.0/workflows/dapr/pays/start");
+          return { isGood: status === 202, text };
+        };
+      },
+      close: () => worker?.close(),
+    };
+  },
+};
+
+export const engineBenches: readonly Bench[] = [deliver, actor, workflow, step];

@@ -160,7 +160,7 @@ spec: ${spec}
   },
   RateLimit: {
     policy({ block, target }) {
-      const inbound: readonly BlockName[] = ["deliver", "binding in", "workflow step"];
+      const inbound: readonly BlockName[] = ["deliver", "binding in", "workflow", "workflow step"];
       const direction = inbound.includes(block) ? "inbound" : "outbound";
       const limits = "[ { requests: 1, per: 1h } ]";
       return `---

@@ -56,6 +56,14 @@ test("loadResources() reads all documents of all files in order", async () => {
   expect(set.components[1]?.source).toEqual({ file: join(folder, "a.yaml"), line: 11, column: 1 });
 });
 
+test("loadResources() refuses a value that is a part of itself", async () => {
+  expect(await errorsOf("&a\nkind: *a\n")).toEqual([
+    "a.yaml:2:7: *a stands for a value that it is a part of",
+  ]);
+  const twice = `${store}  metadata: &fields\n    - name: a\n      value: [*fields]\n`;
+  expect(await errorsOf(twice)).toEqual(["a.yaml:10:15: *fields stands for a value that it is a part of"]);
+});
+
 test("loadResources() reads a component with every kind of value", async () => {
   const set = await load(`${store}  ignoreErrors: true
   initTimeout: 10s

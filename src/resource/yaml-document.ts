@@ -1,4 +1,5 @@
 import {
+  type Alias,
   type Document,
   isMap,
   isNode,
@@ -49,7 +50,7 @@ export function parseYamlFile(
       continue;
     }
     if (document.get?.("kind") === "Configuration") fillIn(document, env);
-    const read = toValue(document, position(document.range[0]));
+    const read = toValue(document, position);
     if ("problem" in read) problems.push(read.problem);
     else if (read.value !== null && read.value !== undefined) {
       documents.push({ value: read.value, at: (path) => position(offsetOf(document, path)) });
@@ -60,14 +61,34 @@ export function parseYamlFile(
 
 function toValue(
   document: Document.Parsed,
-  source: SourcePosition,
+  position: (offset: number) => SourcePosition,
 ): { value: unknown } | { problem: Problem } {
+  const endless = endlessAlias(document);
+  if (endless !== undefined) {
+    const message = `*${endless.source} stands for a value that it is a part of`;
+    return { problem: { severity: "error", message, source: position(startOf(endless) ?? 0) } };
+  }
   try {
     return { value: document.toJS({ maxAliasCount: 100 }) as unknown };
   } catch (error) {
-    // Aliases that would unfold without end.
+    // Aliases that would unfold to too much.
+    const source = position(document.range[0]);
     return { problem: { severity: "error", message: (error as Error).message, source } };
   }
+}
+
+/** The values of a document are a tree. */
+function endlessAlias(document: Document.Parsed): Alias | undefined {
+  let found: Alias | undefined;
+  visit(document, {
+    Alias(_, alias, path) {
+      const target = alias.resolve(document);
+      if (target === undefined || !path.includes(target)) return undefined;
+      found = alias;
+      return visit.BREAK;
+    },
+  });
+  return found;
 }
 
 function positionAt(file: string, lines: LineCounter, offset: number): SourcePosition {

@@ -133,22 +133,26 @@ async function killed(server: Service, store: StateStore, losesAll: boolean) {
     }
   };
   const running = Promise.all(all.map(write));
-  for (let kill = 0; kill < kills; kill++) {
-    const before = outcomes.done;
-    await until(() => outcomes.done > before + 200, "writes go on", 60_000);
-    await new Promise((done) => setTimeout(done, random.next() * 50));
-    await server.kill();
-    await server.start();
-    for (const { key, acknowledged } of all) {
-      await until(() => isDone(store.get({ key, metadata: {} })), "it is back", 20_000);
-      const text = await textAt(store, key);
-      if (!losesAll || text !== undefined) expect(Number(text)).toBeGreaterThanOrEqual(acknowledged);
+  try {
+    for (let kill = 0; kill < kills; kill++) {
+      const before = outcomes.done;
+      await until(() => outcomes.done > before + 200, "writes go on", 60_000);
+      await new Promise((done) => setTimeout(done, random.next() * 50));
+      await server.kill();
+      await server.start();
+      for (const { key, acknowledged } of all) {
+        await until(() => isDone(store.get({ key, metadata: {} })), "it is back", 20_000);
+        const text = await textAt(store, key);
+        if (!losesAll || text !== undefined) expect(Number(text)).toBeGreaterThanOrEqual(acknowledged);
+      }
     }
+    // Each key is written once more, and has to be there at the end.
+    const written = outcomes.done;
+    await until(() => outcomes.done > written + 20 * writers, "writes go on", 60_000);
+  } finally {
+    // Writers whose store is closed would take the whole turn.
+    isOver = true;
   }
-  // Each key is written once more, and has to be there at the end.
-  const written = outcomes.done;
-  await until(() => outcomes.done > written + 20 * writers, "writes go on", 60_000);
-  isOver = true;
   await running;
   return { writers: all, outcomes };
 }

@@ -25,45 +25,49 @@ const waitingMax = 20_000;
 const connectionsMax = 100;
 const connectingMax = 25;
 
-/** A collection of a MongoDB server. The driver comes back by itself; each call has an end, and writes are sent once. */
-export class Mongo {
-  readonly documents: Collection<Document>;
+interface Connected {
+  client: MongoClient;
+  documents: Collection<Document>;
   /** Only members of a replica set, and what stands before shards, have transactions. */
+  hasTransactions: boolean;
+}
+
+/** A collection of a MongoDB server. Each call has an end, and writes are sent once. */
+export class Mongo {
   readonly hasTransactions: boolean;
-  readonly client: MongoClient;
   readonly #options: MongoOptions;
   readonly #where: string;
+  #connected: Connected;
+  #isRenewing = false;
+  #isClosed = false;
   #waiting = 0;
 
-  private constructor(client: MongoClient, hasTransactions: boolean, options: MongoOptions) {
-    this.client = client;
-    this.hasTransactions = hasTransactions;
+  private constructor(connected: Connected, options: MongoOptions) {
+    this.hasTransactions = connected.hasTransactions;
+    this.#connected = connected;
     this.#options = options;
     this.#where = whereOf(options.url);
-    this.documents = client.db(options.database).collection<Document>(options.collection, {
-      writeConcern: { w: options.writeConcern, journal: true, wtimeoutMS: options.timeoutMs },
-      readConcern: { level: options.readConcern },
-    });
   }
 
   static async open(options: MongoOptions): Promise<Mongo> {
-    const { MongoClient } = await import("mongodb");
-    const { timeoutMs, edges } = options;
-    const client = new MongoClient(options.url, settingsOf(timeoutMs));
     try {
-      const hello = await withinTime(
-        edges.clock,
-        timeoutMs + 1_000,
-        client.connect().then((connected) => connected.db("admin").command({ hello: 1 })),
-      );
-      return new Mongo(client, Boolean(hello.setName) || hello.msg === "isdbgrid", options);
+      return new Mongo(await connect(options), options);
     } catch (error) {
-      await client.close(true).catch(() => undefined);
       const text = `error connecting to mongodb at ${whereOf(options.url)}: ${messageOf(error)}`;
       throw outcomeOf(error, true) === undefined
         ? new Error(text, { cause: error })
         : new ServerUnavailable(text, "undone", error);
     }
+  }
+
+  /** Of this moment. */
+  get client(): MongoClient {
+    return this.#connected.client;
+  }
+
+  /** Of this moment. */
+  get documents(): Collection<Document> {
+    return this.#connected.documents;
   }
 
   /** Errors of the server as they are; `ServerUnavailable` when it did not answer. */
@@ -75,6 +79,7 @@ export class Mongo {
       // The driver's own limits come first, where they hold.
       return await withinTime(edges.clock, timeoutMs + 500, work());
     } catch (error) {
+      if ((error as Error).name === "MongoServerSelectionError") void this.#renew();
       const outcome = outcomeOf(error, kind === "read");
       throw outcome === undefined ? error : this.#unavailable(messageOf(error), outcome, error);
     } finally {
@@ -83,12 +88,55 @@ export class Mongo {
   }
 
   async close(): Promise<void> {
-    await this.client.close(true).catch(() => undefined);
+    this.#isClosed = true;
+    await end(this.client);
+  }
+
+  /**
+   * On Bun the driver may wait for ever on a socket that its server has closed at once, and then it never looks at that
+   * server again. A client that can connect takes its place.
+   */
+  async #renew(): Promise<void> {
+    if (this.#isRenewing || this.#isClosed) return;
+    this.#isRenewing = true;
+    try {
+      const connected = await connect(this.#options);
+      const old = this.client;
+      this.#connected = connected;
+      await end(this.#isClosed ? connected.client : old);
+    } catch {
+      // The server is away: the next call finds out again.
+    } finally {
+      this.#isRenewing = false;
+    }
   }
 
   #unavailable(text: string, outcome: "undone" | "unknown", cause?: unknown): ServerUnavailable {
     return new ServerUnavailable(`mongodb at ${this.#where}: ${text}`, outcome, cause);
   }
+}
+
+/** Rejects when the server does not answer in time. */
+async function connect(options: MongoOptions): Promise<Connected> {
+  const { MongoClient } = await import("mongodb");
+  const { timeoutMs, edges } = options;
+  const client = new MongoClient(options.url, settingsOf(timeoutMs));
+  try {
+    const asked = client.connect().then((connected) => connected.db("admin").command({ hello: 1 }));
+    const hello = await withinTime(edges.clock, timeoutMs + 1_000, asked);
+    const documents = client.db(options.database).collection<Document>(options.collection, {
+      writeConcern: { w: options.writeConcern, journal: true, wtimeoutMS: timeoutMs },
+      readConcern: { level: options.readConcern },
+    });
+    return { client, documents, hasTransactions: Boolean(hello.setName) || hello.msg === "isdbgrid" };
+  } catch (error) {
+    await end(client);
+    throw error;
+  }
+}
+
+async function end(client: MongoClient): Promise<void> {
+  await client.close(true).catch(() => undefined);
 }
 
 function settingsOf(timeoutMs: number): MongoClientOptions {

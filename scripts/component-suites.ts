@@ -64,6 +64,7 @@ export function contractOf(kind: string): string | undefined {
     secretstores: "secretStoreContract",
     crypto: "cryptoContract",
     conversation: "conversationContract",
+    nameresolution: "nameResolverContract",
   }[kind];
 }
 

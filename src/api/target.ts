@@ -33,7 +33,7 @@ export interface RunDetails<T> {
 const nameless: readonly string[] = [];
 
 /** Kinds whose components apps call. */
-export type TargetKind = Exclude<ComponentKind, "middleware">;
+export type TargetKind = Exclude<ComponentKind, "middleware" | "nameresolution">;
 
 /** The metric family of a kind: `component_<family>_count`. */
 const families: Record<TargetKind, string> = {

@@ -276,6 +276,13 @@ export const quotaFlags: readonly Flag[] = [
     description: "labels of this instance: name=value, comma separated",
   },
   {
+    name: "peer-token-file",
+    type: "text",
+    default: "",
+    description:
+      "secret that runtimes share whose spec.nameResolution is not the registry (or MECHA_PEER_TOKEN)",
+  },
+  {
     name: "api-max-concurrency",
     type: "number",
     default: 0,
@@ -336,6 +343,7 @@ export function runtimeOptions(values: FlagValues, env: Record<string, string | 
     enableMtls: values.isGiven("enable-mtls") ? values.boolean("enable-mtls") : undefined,
     certificates: certificates(values, env),
     ...tokens(env),
+    ...peerTokens(values, env),
   };
 }
 
@@ -359,6 +367,14 @@ function certificates(
     "a trust bundle, a certificate and its key belong together",
     "give --tls-ca-file, --tls-cert-file and --tls-key-file",
   );
+}
+
+function peerTokens(values: FlagValues, env: Record<string, string | undefined>) {
+  const peerTokenFile = values.text("peer-token-file") || env.MECHA_PEER_TOKEN_FILE || undefined;
+  const peerToken = env.MECHA_PEER_TOKEN || undefined;
+  if (peerToken && peerTokenFile)
+    throw new UsageError("MECHA_PEER_TOKEN and a file of peer tokens are both set", "leave one of them out");
+  return { peerToken, peerTokenFile };
 }
 
 function tokens(env: Record<string, string | undefined>) {

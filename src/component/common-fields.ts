@@ -49,4 +49,5 @@ export const commonFields: Record<ComponentKind, Fields> = {
     route: text({ description: "path of the app that gets the events; by default the component's name" }),
   },
   middleware: {},
+  nameresolution: {},
 };

@@ -7,6 +7,7 @@ import type { CryptoProvider } from "./crypto-provider.ts";
 import type { Fields, Options } from "./fields.ts";
 import type { HttpMiddleware } from "./http-middleware.ts";
 import type { LockStore } from "./lock-store.ts";
+import type { NameResolver } from "./name-resolver.ts";
 import type { PubSub } from "./pubsub.ts";
 import type { SecretStore } from "./secret-store.ts";
 import type { StateStore } from "./state-store.ts";
@@ -22,6 +23,7 @@ export interface ComponentKinds {
   conversation: Conversation;
   bindings: Binding;
   middleware: HttpMiddleware;
+  nameresolution: NameResolver;
 }
 export type ComponentKind = keyof ComponentKinds;
 

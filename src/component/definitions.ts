@@ -47,10 +47,11 @@ const kindNames: Record<string, string> = {
   conversation: "conversation component",
   bindings: "binding",
   middleware: "middleware",
+  nameresolution: "name resolver",
 };
 
 /** Kinds of Dapr whose blocks mecha does not have yet. */
-const missingKinds = new Set(["nameresolution", "workflow"]);
+const missingKinds = new Set(["workflow"]);
 
 /** Types of Dapr that mecha leaves out, and what does their work. */
 const leftOut: Record<string, string> = {

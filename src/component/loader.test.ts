@@ -163,10 +163,11 @@ const failing: [string, ComponentResource, string][] = [
     "process component a error: [INIT_COMPONENT_FAILURE]: initialization error occurred for a (state.in-memroy/v1): couldn't find state store state.in-memroy/v1; did you mean state.in-memory? (a.yaml:2:1)",
   ],
   ["an unknown kind", resource("a", "satte.redis"), "incorrect type satte.redis"],
+  ["a kind to come", resource("a", "workflow.temporal"), "components of kind workflow are not implemented"],
   [
-    "a kind to come",
-    resource("a", "nameresolution.consul"),
-    "components of kind nameresolution are not implemented",
+    "a kind of the Configuration",
+    resource("a", "nameresolution.sqlite", [{ name: "connectionString", value: "x" }]),
+    "name resolution is chosen in spec.nameResolution of a Configuration",
   ],
   ["a wrong value", resource("a", "lock.probe", [{ name: "fails", value: "x" }]), 'got "x" (a.yaml:4:1)'],
   [

@@ -40,6 +40,7 @@ export async function openComponent(
 }
 
 async function open(wanted: WantedComponent, scope: OpenScope): Promise<LoadedComponent<ComponentKind>> {
+  if (wanted.resource !== undefined && kindOf(wanted.type) === "nameresolution") throw new Error(notHere);
   const definition = await scope.definitions.find(wanted.type, wanted.version);
   const values = await resolveItems(wanted.items, itemScope(wanted, scope));
   const secret = wanted.items.filter((item) => item.secretKeyRef !== undefined || item.envRef !== undefined);
@@ -74,6 +75,9 @@ async function open(wanted: WantedComponent, scope: OpenScope): Promise<LoadedCo
     isNamespaceScoped: usesNamespace(wanted.items),
   };
 }
+
+const notHere =
+  "name resolution is chosen in spec.nameResolution of a Configuration, not by a resource of kind Component";
 
 /** Shorter ones are words by chance more often than secrets. */
 const secretCharsMin = 4;

@@ -12,15 +12,13 @@ import { createPubSub } from "../engine/pubsub/pubsub.ts";
 import { createWorkflowEngine, type WorkflowEngine } from "../engine/workflow/engine.ts";
 import { createInvoker } from "../peer/app-invoker.ts";
 import { trustDomainDefault } from "../peer/identity.ts";
-import type { Registration } from "../peer/registry.ts";
-import { createPeerHandlers } from "../peer/server.ts";
+import type { Invoker } from "../peer/invoker.ts";
 import type { Configuration } from "../resource/resource.ts";
 import type { Log, Telemetry } from "../telemetry/telemetry.ts";
 import { createGrpcApi } from "../transport/grpc/api.ts";
 import { createHttpApi } from "../transport/http/api.ts";
 import { openActors, type PeerAddress } from "./actors.ts";
 import { openAdmission } from "./admission.ts";
-import { announcedAddress } from "./announced-address.ts";
 import { openBalancing } from "./balancing.ts";
 import { openGateways } from "./gateway.ts";
 import { apiAddresses, guardOf, metricsHandler } from "./guard.ts";
@@ -30,9 +28,11 @@ import type { Host } from "./host.ts";
 import { openIdempotency } from "./idempotency.ts";
 import { openPeerSecurity, type SecurePeers } from "./identity.ts";
 import { createListener, type Listener, type ListenerOptions } from "./listeners.ts";
+import { type Names, openNames } from "./name-resolution.ts";
 import type { MovablePort, RuntimeOptions } from "./options.ts";
+import { openPeerPort, type PeerPort } from "./peer-port.ts";
 import { openPipeline, type Pipeline, type PipelineRequest } from "./pipelines.ts";
-import { internalPortOf, listenNear } from "./ports.ts";
+import { listenNear } from "./ports.ts";
 import { principalOf, shownMetadata } from "./principal.ts";
 import { openResources, type RuntimeResources } from "./resources.ts";
 import { openRoutes } from "./routes.ts";
@@ -95,6 +95,7 @@ function checkAppId(appId: string): void {
   if (appId.includes(".")) throw new Error("parameter app-id cannot contain dots");
 }
 
+const noAddress: PeerAddress = { host: "", port: 0, peerToken: "" };
 /** On its way to a peer a head grows by identity, trace and forwarding, and the caller's limit may be higher. */
 const peerHeaderBytes = 64 << 10;
 
@@ -112,12 +113,12 @@ class Runtime implements AppRuntime {
   private readonly listeners: Pick<Listener, "close">[] = [];
   private readonly closers: (() => Promise<void> | void)[] = [];
   private readonly shutdownListeners: ((request: { force: boolean }) => void)[] = [];
-  private registration: Registration | undefined;
+  private names!: Names;
   private resources: RuntimeResources | undefined;
   private channel: AppChannel | undefined;
   private idempotency: Idempotency | undefined;
   private routes: ReturnType<typeof openRoutes> = () => undefined;
-  private peerAddress: PeerAddress = { host: "", port: 0, peerToken: "" };
+  private peerPort: PeerPort | undefined;
   private security: SecurePeers | undefined;
   private isDrained = false;
 
@@ -140,6 +141,8 @@ class Runtime implements AppRuntime {
     const telemetry = await this.openTelemetry(configuration);
     this.security = await openPeerSecurity({ host, options, resources: this.resources, log });
     this.closers.push(() => this.security?.close());
+    this.names = await openNames({ host, options, resources: this.resources, security: this.security, log });
+    this.closers.push(() => this.names.close());
     await this.resources.openComponents(telemetry);
     this.tokens = await openTokens(options, { edges: host.edges, log });
     this.closers.push(() => this.tokens.close());
@@ -184,7 +187,7 @@ class Runtime implements AppRuntime {
   async drain(): Promise<void> {
     if (this.isDrained) return;
     this.isDrained = true;
-    await this.registration?.close();
+    await this.peerPort?.withdraw();
     const { pubsub, jobs, actors, schedules, elections } = this.scope ?? {};
     await Promise.all([pubsub?.pause(), jobs?.pause(), actors?.pause(), schedules?.pause()]);
     await elections?.close();
@@ -222,7 +225,7 @@ class Runtime implements AppRuntime {
     const actors = openActors({
       ...{ host, options, resources, channel, telemetry, health: this.health },
       policy: this.policies.actors,
-      address: () => this.peerAddress,
+      address: () => this.peerPort?.address ?? noAddress,
       security: this.security,
     });
     const authorize = openAdmission({ host, options, resources, telemetry, closers: this.closers });
@@ -246,15 +249,7 @@ class Runtime implements AppRuntime {
       owner: randomBytes(9).toString("base64url"),
     });
     const workflows = this.openWorkflows(telemetry);
-    const invoker = createInvoker({
-      ...shared,
-      ...{ registry: host.registry, httpClient: host.httpClient, clock: host.clock, security: this.security },
-      httpEndpoint: (name) => resources.endpoint(name),
-      ...{ sockets: host.edges.sockets, random: host.edges.random, labels: options.labels },
-      ...{ routes: this.routes, balancing: openBalancing({ principal, resources, log: this.log }) },
-      ...this.policies.peer,
-      trustDomain: () => resources.configuration.accessControl?.trustDomain ?? trustDomainDefault,
-    });
+    const invoker = this.openInvoker(shared);
     const owner = randomBytes(9).toString("base64url");
     const singletons = openSingletons({ ...shared, host, resources, invoker, pubsub, owner });
     resources.onSubscriptions(() => void pubsub.reload());
@@ -277,6 +272,22 @@ class Runtime implements AppRuntime {
       extendedMetadata: new Map(Object.entries({ ...shownMetadata(options), ...this.security?.shown })),
       shutdown: (request) => this.requestShutdown(request),
     };
+  }
+
+  private openInvoker(shared: Pick<AppScope, "principal" | "settings" | "channel" | "telemetry">): Invoker {
+    const { host, options } = this;
+    const resources = this.resources as RuntimeResources;
+    return createInvoker({
+      ...shared,
+      ...{ registry: this.names.peers, httpClient: host.httpClient, clock: host.clock },
+      security: this.security,
+      httpEndpoint: (name) => resources.endpoint(name),
+      ...{ sockets: host.edges.sockets, random: host.edges.random, labels: options.labels },
+      routes: this.routes,
+      balancing: openBalancing({ principal: shared.principal, resources, log: this.log }),
+      ...this.policies.peer,
+      trustDomain: () => resources.configuration.accessControl?.trustDomain ?? trustDomainDefault,
+    });
   }
 
   private openChannel(settings: AppSettings, telemetry: Telemetry): AppChannel {
@@ -394,35 +405,14 @@ class Runtime implements AppRuntime {
     this.log.info({}, `metrics server started on ${options.metricsListenAddress}:${this.ports.metrics}`);
   }
 
-  /** The port other mechas call, and the announcement of it. */
   private async listenPeers(telemetry: Telemetry): Promise<void> {
-    const { host, options, security } = this;
-    const token = randomBytes(24).toString("base64url");
-    const { settings } = this.scope;
-    const shared = { token, apps: host.registry.local, settings, telemetry, security };
-    const { http, grpc } = createPeerHandlers(shared);
-    const listener = this.listener({ http, grpc, front: security?.front });
-    const address = options.internalGrpcListenAddress || (host.isShared ? "0.0.0.0" : "127.0.0.1");
-    this.ports.internal = await this.listenInternal(listener, address);
-    this.log.info({}, `internal gRPC server is running on port ${this.ports.internal}`);
-    this.peerAddress = {
-      host: announcedAddress(address, host),
-      port: this.ports.internal,
-      peerToken: token,
-      tls: security?.tls,
-    };
-    this.registration = await host.registry.register({
-      ...principalOf(options),
-      instanceId: `${process.pid}-${randomBytes(6).toString("hex")}`,
-      ...{ host: this.peerAddress.host, port: this.ports.internal, token, tls: security?.tls },
-      labels: options.labels,
+    const { host, options, log, security, names } = this;
+    this.peerPort = await openPeerPort({
+      ...{ host, options, log, telemetry, security, names, httpPort: this.ports.http },
+      settings: this.scope.settings,
+      listener: (handlers) => this.listener(handlers),
     });
-  }
-
-  private async listenInternal(listener: Listener, address: string): Promise<number> {
-    const { internalGrpcPort, appId } = this.options;
-    if (internalGrpcPort > 0) return listener.listen([address], internalGrpcPort);
-    return listenNear(internalPortOf(appId), (port) => listener.listen([address], port));
+    this.ports.internal = this.peerPort.address.port;
   }
 
   /** A port that was chosen, not asked for, may have been taken since. */

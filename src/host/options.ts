@@ -61,6 +61,9 @@ export interface RuntimeOptions {
   /** Files of such tokens, one a line, that may change. */
   apiTokenFile: string | undefined;
   appTokenFile: string | undefined;
+  /** What runtimes prove themselves with that share no registry, or a file of such, one a line. */
+  peerToken: string | undefined;
+  peerTokenFile: string | undefined;
   /** What tells instances of the app apart, by which routes choose: `version` and others. */
   labels: Record<string, string>;
   /** What the metadata API shows of the launcher. */
@@ -120,5 +123,7 @@ export const runtimeDefaults: RuntimeOptions = {
   appToken: undefined,
   apiTokenFile: undefined,
   appTokenFile: undefined,
+  peerToken: undefined,
+  peerTokenFile: undefined,
   extendedMetadata: {},
 };

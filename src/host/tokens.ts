@@ -43,6 +43,37 @@ export async function openTokens(
   };
 }
 
+/** What runtimes prove themselves with where they share no registry: the first is used, all are accepted. */
+export interface PeerSecrets {
+  readonly all: readonly string[];
+  close(): void;
+}
+
+/** Whoever hears a proof may try texts against it for as long as they like. */
+const secretCharsMin = 16;
+
+/** `undefined`: there is none. */
+export async function openPeerSecrets(
+  { peerToken, peerTokenFile }: Pick<RuntimeOptions, "peerToken" | "peerTokenFile">,
+  parts: TokenParts,
+): Promise<PeerSecrets | undefined> {
+  const file = await openFile(peerTokenFile, parts);
+  if (file === undefined && peerToken === undefined) return undefined;
+  const fixed = peerToken === undefined ? [] : [peerToken];
+  if ((file?.tokens ?? fixed).some(({ length }) => length < secretCharsMin)) {
+    file?.close();
+    throw new Error(
+      `the peer token (MECHA_PEER_TOKEN, --peer-token-file) has less than ${secretCharsMin} characters: make one with openssl rand -base64 32`,
+    );
+  }
+  return {
+    get all() {
+      return file?.tokens.filter(({ length }) => length >= secretCharsMin) ?? fixed;
+    },
+    close: () => file?.close(),
+  };
+}
+
 async function openFile(path: string | undefined, parts: TokenParts): Promise<TokenFile | undefined> {
   if (path === undefined) return undefined;
   const file = new TokenFile(path, parts);

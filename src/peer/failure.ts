@@ -42,8 +42,10 @@ function isTooLarge(error: unknown): boolean {
 /** What the caller of `/v1.0/invoke` sees when its call did not get to an answer of the app. */
 export function invokeFault(id: string, error: unknown): Fault {
   const isDenied = error instanceof GrpcError && error.code === Code.PermissionDenied;
+  const hint = (error as { hint?: unknown } | undefined)?.hint;
   return errors.INVOKE(id, failureText(error), {
     cause: error,
+    ...(typeof hint === "string" && { hint }),
     ...(isDenied && { http: 403, grpc: Code.PermissionDenied }),
     ...(error instanceof Refusal && { http: error.reply.status, grpc: error.code as Code }),
     ...(error instanceof RefusedCall && {

@@ -1,7 +1,7 @@
 import { type Clock, type ClockTimer, sleep } from "../edges/clock.ts";
 import { type KeyEntry, type Store, StoreConflict } from "../engine/store/store.ts";
 import type { Log } from "../telemetry/telemetry.ts";
-import type { AppName } from "./identity.ts";
+import { type AppName, appText } from "./identity.ts";
 import {
   Balancer,
   decodeInstance,
@@ -24,6 +24,8 @@ export interface Registry {
   pick(instances: readonly Instance[], tried?: ReadonlySet<Instance>): Instance | undefined;
   /** A call could not reach the instance: others are preferred for a while; a dead one is forgotten everywhere. */
   suspect(instance: Instance): void;
+  /** What to do about an app that was not found. */
+  hintFor(name: AppName): string | undefined;
   /** Everything announced, for the CLI. */
   list(): Promise<Instance[]>;
   close(): Promise<void>;
@@ -50,10 +52,10 @@ export interface RegistryOptions {
 const space = "peers";
 const defaultTtlMs = 30_000;
 const heartbeatsPerTtl = 3;
-const suspicionMs = 1000;
+export const suspicionMs = 1000;
 /** An unknown app may be starting: asked for again this often (dapr-api.md §12.1). */
-const resolveRetries = 5;
-const resolveRetryMs = 100;
+export const resolveRetries = 5;
+export const resolveRetryMs = 100;
 const pageSize = 1000;
 const none: readonly Instance[] = [];
 
@@ -119,6 +121,10 @@ class StoreRegistry implements Registry {
       if (!(error instanceof StoreConflict))
         log.warn({ error }, "could not remove a dead peer from the registry");
     });
+  }
+
+  hintFor(name: AppName): string {
+    return `mecha list shows the apps of a data folder: is ${appText(name)} running, with the same --data-dir or --store?`;
   }
 
   async list(): Promise<Instance[]> {

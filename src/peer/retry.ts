@@ -50,7 +50,8 @@ export async function callPeer<T>(
   for (let round = 0; ; round++) {
     const known = registry.resolve(name, request);
     const instances = inSubset(known instanceof Promise ? await known : known, aim?.subset);
-    if (instances.length === 0) throw failure ? unreachable(id, round, failure) : new UnknownApp(id);
+    if (instances.length === 0)
+      throw failure ? unreachable(id, round, failure) : new UnknownApp(id, registry.hintFor(name));
     const tried = new Set<Instance>();
     const first = aim?.stick === undefined ? undefined : stuck(instances, aim.stick, clock);
     for (let next = first ?? chooser.pick(instances); next; next = chooser.pick(instances, tried)) {
@@ -78,9 +79,12 @@ function stuck(instances: readonly Instance[], { instanceId }: Stick, clock: Clo
 
 /** Nobody has announced the app. */
 export class UnknownApp extends Error {
-  constructor(id: string) {
+  readonly hint: string | undefined;
+
+  constructor(id: string, hint: string | undefined) {
     super(`couldn't find service: ${id}`);
     this.name = "UnknownApp";
+    this.hint = hint;
   }
 }
 

@@ -9,7 +9,7 @@ import { deliverHttp, deliverMethod, RequestDelivery } from "./deliver.ts";
 import { appCallFailure, failureText, noRemoteChannel } from "./failure.ts";
 import { connectToApp } from "./grpc-proxy.ts";
 import { peerRules, upgradeOf } from "./header-rules.ts";
-import { appText, trustDomainDefault } from "./identity.ts";
+import { type AppName, appText, trustDomainDefault } from "./identity.ts";
 import { admitted, admittedMetadata, inboundGrpc, inboundHttp, inboundMethod, type Said } from "./inbound.ts";
 import { InvocationMetrics } from "./invocation-metrics.ts";
 import type { LocalTarget, LocalTargets } from "./local-targets.ts";
@@ -28,6 +28,7 @@ import {
 import { peerMetadata } from "./proxy-metadata.ts";
 import { refusedReply } from "./refusal.ts";
 import type { PeerCaller, PeerSecurity } from "./security.ts";
+import type { SharedSecret } from "./shared-secret.ts";
 
 export interface PeerHandlersOptions {
   apps: LocalTargets;
@@ -37,6 +38,8 @@ export interface PeerHandlersOptions {
   /** Of the process; spans and metrics of a callee are its own in sidecar mode. */
   telemetry: Telemetry;
   security?: PeerSecurity | undefined;
+  /** What peers may show that can not read the registry; `undefined`: nothing, all of them can. */
+  outsiders?: () => { secret: SharedSecret | undefined } | undefined;
 }
 
 export interface PeerHandlers {
@@ -56,13 +59,21 @@ export function createPeerHandlers(options: PeerHandlersOptions): PeerHandlers {
 /** The app a peer asks for. Nothing a caller says is believed before its token was right. */
 function calleeOf(
   field: (lowerName: string) => string | undefined,
-  { token, connection, options: { apps, security } }: Arrival,
+  { token, connection, options }: Arrival,
 ): { callee: LocalTarget; caller: PeerCaller } {
-  if (!isToken(field(peerFields.token), token)) {
-    throw new GrpcError(Code.Unauthenticated, "this peer token is not mine");
-  }
+  const { apps, security } = options;
   const name = parseAppField(field(peerFields.app));
   const proven = security?.callerOf(connection);
+  const said = {
+    appId: field("dapr-caller-app-id") ?? "",
+    namespace: field("dapr-caller-namespace") ?? "",
+    trustDomain: field(peerFields.trustDomain) ?? trustDomainDefault,
+  };
+  const shown = field(peerFields.token);
+  if (!isToken(shown, token) && !isOutsider(shown, { said, name, proven }, options)) {
+    const text = options.outsiders?.()?.secret === undefined ? notMine : `${notMine}, ${notOurs}`;
+    throw new GrpcError(Code.Unauthenticated, text);
+  }
   // A certificate was shown for one app, whoever else runs in this process.
   const isReached = proven === undefined || (name && security && appText(name) === appText(security.app));
   const callee = name && isReached ? apps.get(name) : undefined;
@@ -70,16 +81,27 @@ function calleeOf(
     const text = name ? appField(name) : "an unnamed app";
     throw new GrpcError(Code.NotFound, `${text} does not run here`);
   }
-  const said = {
-    appId: field("dapr-caller-app-id") ?? "",
-    namespace: field("dapr-caller-namespace") ?? "",
-    trustDomain: field(peerFields.trustDomain) ?? trustDomainDefault,
-  };
   if (proven !== undefined && appText(said) !== appText(proven)) {
     const text = `the caller's certificate is that of ${appText(proven)}, and it says it is ${appText(said)}`;
     throw new GrpcError(Code.PermissionDenied, text);
   }
   return { callee, caller: proven ?? said };
+}
+
+const notMine = "this peer token is not mine";
+const notOurs =
+  "and no proof of the secret that runtimes share: give all of them the same, and look at their clocks";
+
+/** A peer that was not told the token: its certificate is its proof, or that it knows the secret of all. */
+function isOutsider(
+  shown: string | undefined,
+  { said, name, proven }: { said: PeerCaller; name: AppName | undefined; proven: PeerCaller | undefined },
+  { outsiders }: PeerHandlersOptions,
+): boolean {
+  const open = outsiders?.();
+  if (open === undefined) return false;
+  if (proven !== undefined) return true;
+  return name !== undefined && open.secret?.isProof(shown, { caller: said, callee: name }) === true;
 }
 
 interface Arrival {

@@ -1,5 +1,6 @@
 import { readAccessControl } from "./access-control.ts";
 import type { FieldReader } from "./field-reader.ts";
+import { readNameResolution } from "./name-resolution.ts";
 import type { ApiRule, Configuration, PipelineHandler } from "./resource.ts";
 
 /** What a Configuration resource keeps: its plain values, checked, to be merged with others. */
@@ -35,10 +36,12 @@ export function readConfiguration(spec: FieldReader): Omit<Configuration, "names
   const api = spec.object("api");
   const mtls = readMtls(spec.object("mtls"));
   const accessControl = readAccessControl(spec.object("accessControl"));
+  const nameResolution = readNameResolution(spec.object("nameResolution"));
   reportMissing(spec);
   return {
     ...(accessControl && { accessControl }),
     ...(mtls && { mtls }),
+    ...(nameResolution && { nameResolution }),
     tracing: readTracing(spec.object("tracing")),
     metrics: readMetrics(spec),
     secrets: { scopes: (spec.object("secrets")?.list("scopes") ?? []).map(readSecretScope) },
@@ -61,7 +64,6 @@ export function readConfiguration(spec: FieldReader): Omit<Configuration, "names
 
 /** Fields that Dapr has and that have no effect here yet; listed in docs/reference/resources.md. */
 function reportMissing(spec: FieldReader): void {
-  spec.missing("nameResolution", isEmpty);
   spec.missing("wasm", (value) => fieldAt(value, "strictSandbox") !== true);
 }
 

@@ -361,14 +361,39 @@ test("loadResources() refuses by name what is not implemented, in strict mode it
   const text = configuration(`  mtls: { enabled: false }
   accessControl: { defaultAction: allow, trustDomain: public }
   httpPipeline: { handlers: [] }
-  wasm: { strictSandbox: false }
-  nameResolution: { component: consul }
+  wasm: { strictSandbox: true }
 `);
-  const field = "spec.nameResolution";
-  expect(await errorsOf(text)).toEqual([`a.yaml:9:3: ${field} is not implemented; remove it`]);
+  const field = "spec.wasm";
+  expect(await errorsOf(text)).toEqual([`a.yaml:8:3: ${field} is not implemented; remove it`]);
   lines = [];
   await load(text, { isStrict: true });
   expect(lines.join()).toContain(`${field} is not implemented and ignored`);
+});
+
+test("loadResources() reads the name resolution, what is nested as names with dots", async () => {
+  const text = configuration(`  nameResolution:
+    component: consul
+    configuration: { client: { address: "x:1", httpAuth: { username: me } }, selfRegister: true, tags: [a] }
+`);
+  expect(mergeConfigurations((await load(text)).configurations).nameResolution).toEqual({
+    component: "consul",
+    version: "v1",
+    items: [
+      { name: "client.address", value: "x:1" },
+      { name: "client.httpAuth.username", value: "me" },
+      { name: "selfRegister", value: true },
+      { name: "tags", value: ["a"] },
+    ],
+  });
+  const bad = configuration("  nameResolution: { configuration: { a: 1 }, componet: x }\n");
+  expect(await errorsOf(bad)).toEqual([
+    "a.yaml:5:3: spec.nameResolution.component is missing",
+    'a.yaml:5:56: unknown field spec.nameResolution.componet; did you mean "component"?',
+  ]);
+  const scalar = configuration("  nameResolution: { component: a/b, configuration: 5 }\n");
+  expect((await errorsOf(scalar)).join()).toMatch(
+    /configuration must be an object.*component "a\/b" is no name/,
+  );
 });
 
 test("loadResources() reads the limits of workflows, for all and by name", async () => {

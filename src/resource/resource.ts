@@ -171,6 +171,13 @@ export type IdempotencyResource = Resource<"Idempotency", IdempotencySpec>;
 export type ResiliencyResource = Resource<"Resiliency", Record<string, unknown>>;
 
 /** The merged Configuration of an app (dapr-api.md §14), with defaults filled in. */
+export interface NameResolution {
+  /** `sqlite` is the component `nameresolution.sqlite`. */
+  component: string;
+  version: string;
+  items: MetadataItem[];
+}
+
 export interface Configuration {
   mtls?: {
     /** Absent: on when the store is shared by machines. */
@@ -225,6 +232,8 @@ export interface Configuration {
   appHttpPipeline: PipelineHandler[];
   /** Absent: every app may call every operation. */
   accessControl?: AccessControl;
+  /** Absent: peers are found in the registry of the store. */
+  nameResolution?: NameResolution;
   features: Record<string, boolean>;
   apiLogging: { enabled: boolean; obfuscateURLs: boolean; omitHealthChecks: boolean };
   /** Names of the loaded resources, in order. */

@@ -49,6 +49,28 @@ spec: {type: state.mine-alone, version: v1, metadata: [{name: anything, value: x
   expect(await check(yaml, undefined, { DAPR_COMPONENTS_SOCKETS_FOLDER: sockets })).toEqual([]);
 });
 
+test("the name resolution of a Configuration is checked against its component", async () => {
+  const configuration = (nameResolution: string) => `apiVersion: dapr.io/v1alpha1
+kind: Configuration
+metadata: {name: c}
+spec: {nameResolution: ${nameResolution}}
+`;
+  expect(await check(configuration("{component: sqlite, configuration: {connectionString: a.db}}"))).toEqual(
+    [],
+  );
+  expect(await check(configuration("{component: sqlit, configuration: {x: 1}}"))).toEqual([
+    "error 4:8 couldn't find name resolver nameresolution.sqlit/v1; did you mean nameresolution.sqlite?",
+  ]);
+  expect(await check(configuration("{component: sqlite, configuration: {tableNam: x}}"))).toEqual([
+    "error 4:8 nameresolution.sqlite needs metadata field connectionString",
+  ]);
+  expect(
+    await check(configuration("{component: nameformat, configuration: {format: '{appid}', formt: x}}")),
+  ).toEqual([
+    expect.stringContaining("warning 4:8 metadata field formt is not known to nameresolution.nameformat"),
+  ]);
+});
+
 test("a folder in which nothing is wrong has no problems", async () => {
   const calm = resiliency(
     "{retries: {few: {maxRetries: 3}}, circuitBreakers: {cb: {trip: consecutiveFailures > 5}}}",

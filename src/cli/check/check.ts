@@ -8,7 +8,7 @@ import {
 } from "../../resource/load.ts";
 import type { Problem } from "../../resource/problem.ts";
 import { createLog } from "../../telemetry/log.ts";
-import { checkComponents, openSecrets } from "./component-rules.ts";
+import { checkComponents, checkNameResolution, openSecrets } from "./component-rules.ts";
 import { deadLetterLoops, unreadDeadLetters } from "./event-rules.ts";
 import { appReferences, componentReferences } from "./reference-rules.ts";
 import {
@@ -58,6 +58,7 @@ export async function checkPaths({ paths, apps, env }: CheckRequest): Promise<Pr
   const found = [
     ...problems,
     ...(await checkComponents(set, env)),
+    ...(await checkNameResolution(set)),
     ...(await checkBreakers(set)),
     ...rules.flatMap((rule) => rule(checked)),
   ];

@@ -1,9 +1,11 @@
 import type { ComponentDefinition } from "../../component/component.ts";
 import { definitionsOf } from "../../component/definitions.ts";
 import { FieldError, parseOptions } from "../../component/parse-options.ts";
+import { textOf } from "../../component/resolve-items.ts";
 import { implicitComponents } from "../../engine/defaults/engine-components.ts";
 import { pluggableDefinition } from "../../pluggable/definitions.ts";
 import { socketFolder } from "../../pluggable/sockets.ts";
+import { mergeConfigurations } from "../../resource/configuration.ts";
 import type { ResourceSet } from "../../resource/load.ts";
 import type { Problem } from "../../resource/problem.ts";
 import type { ComponentResource } from "../../resource/resource.ts";
@@ -55,6 +57,29 @@ function checkMetadata(component: ComponentResource, definition: ComponentDefini
     if (!(error instanceof FieldError)) throw error;
     return unseen.has(error.field.toLowerCase()) ? [] : [failure(component, at(error.field), error.message)];
   }
+}
+
+/** What `spec.nameResolution` of each Configuration asks for. */
+export async function checkNameResolution({ configurations }: ResourceSet): Promise<Problem[]> {
+  const definitions = definitionsOf([]);
+  const problems: Problem[] = [];
+  for (const configuration of configurations) {
+    const { nameResolution } = mergeConfigurations([configuration]);
+    if (nameResolution === undefined) continue;
+    const { component, version, items } = nameResolution;
+    const path = ["spec", "nameResolution"];
+    try {
+      const definition = await definitions.find(`nameresolution.${component}`, version);
+      const { unknown } = parseOptions(
+        definition,
+        new Map(items.map(({ name, value }) => [name, textOf(value)])),
+      );
+      problems.push(...unknown.map(({ warning: why }) => warning(configuration, path, why)));
+    } catch (error) {
+      problems.push(failure(configuration, path, (error as Error).message));
+    }
+  }
+  return problems;
 }
 
 /** A secret is for those that need it. */

@@ -1,4 +1,5 @@
-// etcd of the Debian release, one member. Options: flags of the server, such as `quota-backend-bytes`.
+// etcd of the Debian release, one member. Options: flags of the server, such as `quota-backend-bytes`; `tlsCa`, `tlsCert`
+// and `tlsKey` (paths): clients come with TLS, and with a certificate of that authority.
 import { join } from "node:path";
 import type { Recipe } from "./recipe.ts";
 
@@ -7,7 +8,14 @@ export default {
   debian: ["etcd-server"],
   programs: ["etcd"],
   async launch({ folder, port, freePort, options, program }) {
-    const clients = `http://127.0.0.1:${port}`;
+    const { tlsCa, tlsCert, tlsKey, ...flags } = options;
+    const clients = `${tlsCa === undefined ? "http" : "https"}://127.0.0.1:${port}`;
+    const tls = tlsCa !== undefined && {
+      "trusted-ca-file": tlsCa,
+      "cert-file": tlsCert,
+      "key-file": tlsKey,
+      "client-cert-auth": "true",
+    };
     const peers = `http://127.0.0.1:${await freePort()}`;
     const settings = {
       "data-dir": join(folder, "data"),
@@ -17,7 +25,8 @@ export default {
       "initial-advertise-peer-urls": peers,
       "initial-cluster": `default=${peers}`,
       "log-level": "error",
-      ...options,
+      ...tls,
+      ...flags,
     };
     const args = Object.entries(settings).map(([name, value]) => `--${name}=${value}`);
     return { command: program("etcd"), args, details: { url: clients } };

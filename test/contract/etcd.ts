@@ -2,22 +2,49 @@
 
 import type { ComponentDefinition, ComponentKind } from "../../src/component/component.ts";
 import { parseOptions } from "../../src/component/parse-options.ts";
+import { base64, type EtcdEntry } from "../../src/components/clients/etcd.ts";
 import { type Service, startService } from "../services.ts";
 
 export interface TestEtcd {
   server: Service;
   /** The metadata of a component, as the loader reads it. */
   options<O>(definition: { metadata: object }, items?: Record<string, string>): O;
+  /** A call of the gateway, such as `auth/enable`. */
+  ask(call: string, request: object): Promise<{ kvs?: EtcdEntry[] }>;
+  /** What is kept at the key, as the gateway has it. */
+  entries(key: string): Promise<EtcdEntry[]>;
+  put(key: string, value: string | Uint8Array): Promise<void>;
+  delete(key: string): Promise<void>;
   stop(): Promise<void>;
 }
 
-export async function startEtcd(): Promise<TestEtcd> {
-  const server = await startService("etcd");
+export async function startEtcd(
+  settings: Record<string, string> = {},
+  tls?: { ca: string; cert: string; key: string },
+): Promise<TestEtcd> {
+  const server = await startService("etcd", { options: settings });
+  const ask = async (call: string, request: object): Promise<{ kvs?: EtcdEntry[] }> => {
+    const body = JSON.stringify(request);
+    const response = await fetch(`${server.details.url}/v3/${call}`, {
+      ...{ method: "POST", body },
+      ...(tls && { tls }),
+    });
+    if (!response.ok) throw new Error(`etcd: ${await response.text()}`);
+    return (await response.json()) as { kvs?: EtcdEntry[] };
+  };
   return {
     server,
     options<O>(definition: object, items: Record<string, string> = {}): O {
       const values = new Map(Object.entries({ endpoints: `127.0.0.1:${server.port}`, ...items }));
       return parseOptions(definition as ComponentDefinition<ComponentKind>, values).options as O;
+    },
+    ask,
+    entries: async (key) => (await ask("kv/range", { key: base64(key) })).kvs ?? [],
+    async put(key, value) {
+      await ask("kv/put", { key: base64(key), value: base64(value) });
+    },
+    async delete(key) {
+      await ask("kv/deleterange", { key: base64(key) });
     },
     stop: () => server.stop(),
   };

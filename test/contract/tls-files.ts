@@ -10,9 +10,9 @@ export interface TlsFiles extends Authority {
 }
 
 /** An authority and a certificate for localhost, for both ends, and as files for a server. */
-export async function tlsFiles(): Promise<TlsFiles> {
+export async function tlsFiles(subject?: string): Promise<TlsFiles> {
   const { path, remove } = await temporaryFolder();
-  const authority = createAuthority("broker");
+  const authority = createAuthority("broker", subject);
   const write = (name: string, text: string): string => {
     const file = join(path, name);
     writeFileSync(file, text);

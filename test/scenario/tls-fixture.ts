@@ -15,7 +15,7 @@ export interface Authority {
 }
 
 /** A certificate authority and one certificate of it, made by openssl. */
-export function createAuthority(name: string): Authority {
+export function createAuthority(name: string, subject = "/CN=localhost"): Authority {
   const folder = mkdtempSync(join(tmpdir(), "mecha-tls-"));
   const at = (file: string): string => join(folder, file);
   const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
@@ -33,7 +33,7 @@ export function createAuthority(name: string): Authority {
       "-out",
       at("ca.pem"),
     );
-    openssl("req", ...curve, "-subj", "/CN=localhost", "-keyout", at("leaf.key"), "-out", at("leaf.csr"));
+    openssl("req", ...curve, "-subj", subject, "-keyout", at("leaf.key"), "-out", at("leaf.csr"));
     writeFileSync(at("ext"), "subjectAltName=DNS:localhost,IP:127.0.0.1\n");
     const signer = ["-CA", at("ca.pem"), "-CAkey", at("ca.key"), "-CAcreateserial", "-extfile", at("ext")];
     openssl("x509", "-req", "-in", at("leaf.csr"), ...signer, "-days", "2", "-out", at("leaf.pem"));

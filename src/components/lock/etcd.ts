@@ -1,7 +1,7 @@
 import { component } from "../../component/component.ts";
 import { text } from "../../component/fields.ts";
 import type { LockStore, UnlockStatus } from "../../component/lock-store.ts";
-import { base64, type EtcdConnection, etcdFields, openEtcd } from "../clients/etcd.ts";
+import { base64, type EtcdConnection, etcdFields, openEtcd, wellFormed } from "../clients/etcd.ts";
 
 export default component({
   type: "lock.etcd",
@@ -68,9 +68,4 @@ class EtcdLocks implements LockStore {
   async #revoke(lease: string): Promise<void> {
     await this.#etcd.write("lease/revoke", { ID: lease }).catch(() => undefined);
   }
-}
-
-function wellFormed(what: string, text: string): string {
-  if (!text.isWellFormed()) throw new Error(`${what} with half a surrogate pair can not be kept in etcd`);
-  return text;
 }

@@ -33,6 +33,11 @@ export class Bed {
   }
 
   open(...specs: Partial<TrafficPolicySpec>[]): OpenedLayers {
+    return this.reopen(undefined, ...specs);
+  }
+
+  /** The same policies edited. */
+  reopen(before: OpenedLayers | undefined, ...specs: Partial<TrafficPolicySpec>[]): OpenedLayers {
     const source = { file: "x.yaml", line: 1, column: 1 };
     const resources = specs.map((spec, index) => ({
       ...{ apiVersion: "", kind: "TrafficPolicy", name: `p${index}`, namespace: "", scopes: [] },
@@ -47,7 +52,8 @@ export class Bed {
     const telemetry = { metrics: this.metrics, log } as unknown as Telemetry;
     const { random } = simulatedEdges(this.#seed);
     const principal = { appId: "shop", namespace: "" };
-    const opened = trafficPolicies.open(resources, { principal, telemetry, clock: this.clock, random });
+    const context = { principal, telemetry, clock: this.clock, random };
+    const opened = trafficPolicies.open(resources, context, before);
     if (opened === undefined) throw new Error("nothing was opened");
     return opened;
   }

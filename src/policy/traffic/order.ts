@@ -42,30 +42,26 @@ const openers: Openers = {
   circuitBreaker: openCircuitBreaker,
 };
 
-/** The layers of the blocks that are configured, outermost first. */
-export function openBlocks(specs: Pick<TrafficPolicySpec, BlockName>, site: Site): UseLayer[] {
-  const open = <N extends keyof Openers>(name: N): UseLayer[] => {
-    const spec = specs[name];
-    return spec === undefined ? [] : [openers[name](spec as NonNullable<TrafficPolicySpec[N]>, site)];
-  };
-  return blockNames.flatMap((name) => (name === "retryBudget" ? counted(site) : open(name)));
+/** The layer of a block that is configured. */
+export function openBlock(name: BlockName, specs: Pick<TrafficPolicySpec, BlockName>, site: Site): UseLayer {
+  if (name === "retryBudget") return counted(site);
+  const open = <N extends keyof Openers>(of: N): UseLayer =>
+    openers[of](specs[of] as NonNullable<TrafficPolicySpec[N]>, site);
+  return open(name);
 }
 
 /** Everything under way counts for the budget. */
-function counted({ budget, meterOf }: Site): UseLayer[] {
-  if (budget === undefined) return [];
+function counted({ budget, meterOf }: Site): UseLayer {
   const shown = meterOf("retryBudget").gauge("repeats_active");
-  return [
-    {
-      async run(_use, work, { signal }) {
-        const leave = budget.enter();
-        try {
-          return await work(signal);
-        } finally {
-          leave();
-          shown.set(budget.repeats);
-        }
-      },
+  return {
+    async run(_use, work, { signal }) {
+      const leave = budget?.enter();
+      try {
+        return await work(signal);
+      } finally {
+        leave?.();
+        shown.set(budget?.repeats ?? 0);
+      }
     },
-  ];
+  };
 }

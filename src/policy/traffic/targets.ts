@@ -66,15 +66,21 @@ export class TrafficTargets {
     return block === "route" && name.includes("/") ? this.at({ block, target: routeOf(name) }) : undefined;
   }
 
+  /** Under the key that `at` gave. Absent: no policy is for it any more. */
+  named(target: string): TargetBlocks | undefined {
+    return this.#byTarget.get(target);
+  }
+
   #take(target: string, policy: string, spec: TrafficPolicySpec): [block: BlockName, winner: string][] {
+    const given = blockNames.filter((block) => spec[block] !== undefined);
+    if (given.length === 0) return [];
     let known = this.#byTarget.get(target);
     if (known === undefined) {
       known = { target, specs: {}, policies: {} };
       this.#byTarget.set(target, known);
     }
     const lost: [BlockName, string][] = [];
-    for (const block of blockNames) {
-      if (spec[block] === undefined) continue;
+    for (const block of given) {
       const winner = known.policies[block];
       if (winner !== undefined) lost.push([block, winner]);
       else {

@@ -130,6 +130,6 @@ export interface UseLayerKind {
   name: string;
   /** The resources it follows; opened anew only when one of them has changed. */
   kinds: readonly string[];
-  /** `undefined`: nothing is configured. */
-  open(resources: readonly Resource[], context: UseContext): OpenedLayers | undefined;
+  /** `undefined`: nothing is configured. What resources say as they did `before` keeps what it knows. */
+  open(resources: readonly Resource[], context: UseContext, before?: OpenedLayers): OpenedLayers | undefined;
 }

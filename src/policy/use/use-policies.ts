@@ -32,7 +32,7 @@ export class UsePolicies {
     this.#inner = new KindStack(kinds.inner);
   }
 
-  /** Takes the resources as they are now. Layers whose resources stayed keep what they know. */
+  /** Takes the resources as they are now. What stayed keeps what it knows. */
   apply(resources: readonly Resource[]): void {
     const isOuterIdle = this.#outer.apply(resources, this.#context);
     const isInnerIdle = this.#inner.apply(resources, this.#context);
@@ -97,8 +97,9 @@ class KindStack {
       const from = resources.filter((resource) => kind.kinds.includes(resource.kind));
       const known = this.#opened.get(kind);
       if (known === undefined || !isSameResources(known.from, from)) {
+        const layers = from.length === 0 ? undefined : kind.open(from, context, known?.layers);
         known?.layers?.close?.();
-        this.#opened.set(kind, { from, layers: from.length === 0 ? undefined : kind.open(from, context) });
+        this.#opened.set(kind, { from, layers });
       }
       if (this.#opened.get(kind)?.layers !== undefined) isIdle = false;
     }

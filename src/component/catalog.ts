@@ -44,6 +44,7 @@ export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "middleware.http.routerchecker/v1": () => import("../components/middleware/http.routerchecker.ts"),
   "middleware.http.uppercase/v1": () => import("../components/middleware/http.uppercase.ts"),
   "middleware.http.wasm/v1": () => import("../components/middleware/http.wasm.ts"),
+  "nameresolution.consul/v1": () => import("../components/nameresolution/consul.ts"),
   "nameresolution.nameformat/v1": () => import("../components/nameresolution/nameformat.ts"),
   "nameresolution.sqlite/v1": () => import("../components/nameresolution/sqlite.ts"),
   "nameresolution.structuredformat/v1": () => import("../components/nameresolution/structuredformat.ts"),

@@ -156,7 +156,7 @@ function announcing(join: Join, { goneWithinMs = 10_000 }: ResolverTraits): void
 }
 
 function runtime(port: number, appId = "orders", host = "127.0.0.1"): AnnouncedRuntime {
-  return { appId, namespace: "default", host, port, httpPort: 3500, appPort: 3000 };
+  return { appId, namespace: "default", host, port, httpPort: port + 1000, appPort: 3000 };
 }
 
 export async function addressesOf(resolver: NameResolver, app: WantedApp): Promise<string[]> {

@@ -9,6 +9,7 @@ import { createGrpcServer } from "../../src/net/grpc/server.ts";
 import { createHttpClient } from "../../src/net/http1/index.ts";
 import { SharedSecret } from "../../src/peer/shared-secret.ts";
 import { fakeApp, until } from "../../src/testing/index.ts";
+import { startConsul } from "../contract/consul-server.ts";
 import { Cleanup, freePort, startSidecar } from "../mecha-process.ts";
 import type { Member } from "./identity-fixture.ts";
 import { type Overrides, peerToken, Strangers, who } from "./names-fixture.ts";
@@ -38,6 +39,20 @@ const quick = { policies: { retries: { DaprBuiltInServiceRetries: { policy: "con
 type Ground = () => Promise<{ a: Overrides; b: Overrides; ids: [string, string] }>;
 
 const grounds: Record<string, Ground> = {
+  async consul() {
+    const server = await startConsul();
+    cleanup.add(() => server.close());
+    const client = { address: `127.0.0.1:${server.port}` };
+    const configuration = {
+      client,
+      selfRegister: true,
+      selfDeregister: true,
+      tags: ["dapr"],
+      meta: { zone: "a" },
+    };
+    const options = { ...by({ component: "consul", configuration }), internalGrpcListenAddress: "127.0.0.1" };
+    return { a: options, b: options, ids: ["orders", "shop"] };
+  },
   async sqlite() {
     const options = by(sqlite(sharedFile()));
     return { a: options, b: options, ids: ["orders", "shop"] };

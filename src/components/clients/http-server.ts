@@ -17,7 +17,7 @@ interface HttpServerOptions {
 }
 
 interface HttpQuestion {
-  method: "GET" | "POST";
+  method: "GET" | "POST" | "PUT";
   /** Behind the url, with its query, already encoded; empty: the url as it is. */
   path: string;
   headers: Record<string, string>;

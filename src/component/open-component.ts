@@ -7,7 +7,8 @@ import type { ComponentKind, ComponentKinds } from "./component.ts";
 import type { LoadedComponent } from "./components.ts";
 import type { Definitions } from "./definitions.ts";
 import { sensitiveNames } from "./describe.ts";
-import { FieldError, hide, kindOf, parseOptions } from "./parse-options.ts";
+import { SecretHider } from "./hide-secrets.ts";
+import { FieldError, kindOf, parseOptions } from "./parse-options.ts";
 import { describePosition, ItemError, type ItemScope, resolveItems, usesNamespace } from "./resolve-items.ts";
 import type { SecretStore } from "./secret-store.ts";
 import { logName, type WantedComponent } from "./selection.ts";
@@ -53,15 +54,18 @@ async function open(wanted: WantedComponent, scope: OpenScope): Promise<LoadedCo
   }
   const { appId, namespace } = scope.principal;
   const { edges, env, log } = scope;
-  const host = { name: wanted.name, appId, namespace, log, edges, env, otherFields, allFields: values };
-  const attempts = new Attempts(wanted, scope);
-  const opening = attempts.run(() => definition.open(options, host));
   const sensitive = sensitiveNames(definition);
   const secrets = [...values].flatMap(([name, value]) =>
     hidden.has(name) || sensitive.has(name.toLowerCase()) ? [value] : [],
   );
+  const hider = new SecretHider(secrets);
+  const said = { name: wanted.name, appId, namespace, log: hider.log(log) };
+  const host = { ...said, edges, env, otherFields, allFields: values };
+  const attempts = new Attempts(wanted, scope);
+  // Drivers quote connection strings and the like when they can not connect, and answers that quote the question.
+  const opening = attempts.run(() => definition.open(options, host));
   const instance = await within(wanted, opening, { clock: edges.clock, attempts }).catch((error: unknown) => {
-    throw withoutSecrets(error, secrets);
+    throw hider.error(error);
   });
   const kind = kindOf(definition.type) as ComponentKind;
   return {
@@ -69,7 +73,7 @@ async function open(wanted: WantedComponent, scope: OpenScope): Promise<LoadedCo
     name: wanted.name,
     type: wanted.type,
     version: wanted.version,
-    instance,
+    instance: hider.instance(instance),
     properties: new Map([...values].map(([name, value]) => [name.toLowerCase(), value])),
     capabilities: capabilitiesOf(kind, instance),
     isNamespaceScoped: usesNamespace(wanted.items),
@@ -78,21 +82,6 @@ async function open(wanted: WantedComponent, scope: OpenScope): Promise<LoadedCo
 
 const notHere =
   "name resolution is chosen in spec.nameResolution of a Configuration, not by a resource of kind Component";
-
-/** Shorter ones are words by chance more often than secrets. */
-const secretCharsMin = 4;
-const causesMax = 8;
-
-/** Drivers quote connection strings and the like when they can not connect. */
-function withoutSecrets(error: unknown, secrets: readonly string[]): unknown {
-  const said: string[] = [];
-  for (let cause = error; cause instanceof Error && said.length < causesMax; cause = cause.cause) {
-    said.push(cause.message);
-  }
-  const long = secrets.filter((secret) => secret.length >= secretCharsMin);
-  const hidden = said.map((text) => hide(text, long));
-  return hidden.join() === said.join() ? error : new Error(hidden.join(": "));
-}
 
 export function itemScope(wanted: WantedComponent, scope: OpenScope): ItemScope {
   const { principal, env, edges } = scope;

@@ -2,6 +2,7 @@ import { didYouMean } from "../kit/nearest.ts";
 import { commonFields } from "./common-fields.ts";
 import type { ComponentDefinition, ComponentKind } from "./component.ts";
 import type { Field, Fields } from "./fields.ts";
+import { SecretHider } from "./hide-secrets.ts";
 
 /** A metadata field that can not be used; the loader adds the position in the file. */
 export class FieldError extends Error {
@@ -85,21 +86,11 @@ function parseField(
     const why = error instanceof Error ? error.message : String(error);
     const isShown = !field.isSensitive && !isHidden;
     // Parsers quote what they can not read, too.
-    const shown = isShown ? `${why}, got ${JSON.stringify(value)}` : `${hide(why, [value])}, got (hidden)`;
+    const shown = isShown
+      ? `${why}, got ${JSON.stringify(value)}`
+      : `${new SecretHider([value]).text(why)}, got (hidden)`;
     throw new FieldError(name, `metadata field ${name} of ${type}: ${shown}`);
   }
-}
-
-/** A text without the secrets that it quotes. */
-export function hide(text: string, secrets: readonly string[]): string {
-  let hidden = text;
-  for (const secret of secrets) {
-    if (secret === "") continue;
-    hidden = hidden
-      .replaceAll(secret, "(hidden)")
-      .replaceAll(JSON.stringify(secret).slice(1, -1), "(hidden)");
-  }
-  return hidden;
 }
 
 function unknownField(type: string, name: string, ...known: Known[]): string {

@@ -7,6 +7,7 @@ export type ComponentLoader = () => Promise<{ default: ComponentDefinition }>;
 /** Every built-in component by type and version. */
 export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "bindings.aws.dynamodb/v1": () => import("../components/bindings/aws.dynamodb.ts"),
+  "bindings.aws.s3/v1": () => import("../components/bindings/aws.s3.ts"),
   "bindings.aws.sns/v1": () => import("../components/bindings/aws.sns.ts"),
   "bindings.aws.sqs/v1": () => import("../components/bindings/aws.sqs.ts"),
   "bindings.azure.blobstorage/v1": () => import("../components/bindings/azure.blobstorage.ts"),

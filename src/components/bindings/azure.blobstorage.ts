@@ -6,6 +6,7 @@ import { choice, flag, number, type Options, parseFlag, text } from "../../compo
 import type { Edges } from "../../edges/edges.ts";
 import { parseDuration } from "../../kit/duration.ts";
 import { accountName, askAzure, azureStorageFields, serviceUrl, statusOf } from "../clients/azure-storage.ts";
+import { objectContent } from "../clients/object-content.ts";
 
 const fields = {
   ...azureStorageFields,
@@ -114,7 +115,7 @@ class BlobBinding implements Binding {
     const { blobName: named, signTTL, ...rest } = metadata;
     const blobName = named || this.#edges.random.uuid();
     const blob = this.#container.getBlockBlobClient(blobName);
-    const bytes = contentOf(data, this.#settings.decodeBase64);
+    const bytes = objectContent(data, this.#settings.decodeBase64);
     const { headers, metadata: kept } = propertiesOf(rest, bytes);
     // Before anything is written: what can not be signed leaves no blob behind.
     const presignURL = signTTL ? await this.#signedUrl(blob, signTTL) : undefined;
@@ -254,23 +255,6 @@ function listingOf(data: Uint8Array): {
     Number.isInteger(asked.maxResults);
   if (isGood) return asked;
   throw new Error("marker and prefix are texts, and maxResults is a whole number");
-}
-
-/** A JSON text is its value, as it comes over HTTP. */
-function contentOf(data: Uint8Array, isBase64: boolean): Buffer {
-  let bytes = Buffer.from(data);
-  if (bytes[0] === 0x22) {
-    try {
-      bytes = Buffer.from(JSON.parse(bytes.toString()) as string);
-    } catch {
-      // It only begins like one.
-    }
-  }
-  if (!isBase64) return bytes;
-  const encoded = bytes.toString("latin1");
-  if (encoded.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(encoded))
-    throw new Error("the data is no base64");
-  return Buffer.from(encoded, "base64");
 }
 
 const headerNames: Record<string, string> = {

@@ -13,6 +13,7 @@ import {
 } from "../policy/authentication/authenticator.ts";
 import { principalText } from "../policy/authorization/authorization-policies.ts";
 import type { Judge, Question } from "../policy/authorization/judge.ts";
+import { mcpToolsOf } from "../policy/authorization/mcp-tools.ts";
 import { DecisionNotes } from "../policy/authorization/notes.ts";
 import { readingsOf } from "../policy/authorization/path-readings.ts";
 import { judgeOf } from "../policy/authorization/policies.ts";
@@ -56,7 +57,13 @@ export function openAuthorization(options: AuthorizationRequestOptions): {
       identity !== undefined && identity.remove.size + identity.add.length > 0 ? identity : undefined;
     if (judge === undefined) return known;
     const current = judge;
-    const request = callRequest(call, identity, options);
+    return current.asksTools
+      ? toolsOf(call).then((tools) => settle(current, { call, identity, tools }, known))
+      : settle(current, { call, identity, tools: undefined }, known);
+  };
+  const settle = (current: Judge, asked: AskedCall, known: Admission): Admission | Promise<Admission> => {
+    const { call, identity } = asked;
+    const request = callRequest(asked, options);
     const conclude = (admission: Admission): Admission => {
       const verdict = current.judge(request);
       notes.take(verdict, () => fieldsOf(call));
@@ -77,6 +84,23 @@ export function openAuthorization(options: AuthorizationRequestOptions): {
       : decide(call, identity);
   };
   return { authorize, close: () => providers.close() };
+}
+
+/** A call with what was found out of it. */
+interface AskedCall {
+  call: InboundCall;
+  identity: Identity | undefined;
+  /** `undefined`: nobody can say. */
+  tools: readonly string[] | undefined;
+}
+
+/** Nobody looks into more than that for the name of a tool. */
+const messageBytesMax = 1 << 20;
+
+async function toolsOf(call: InboundCall): Promise<readonly string[] | undefined> {
+  if (call.bodyStart === undefined || call.isUpgrade?.() === true) return undefined;
+  const { bytes, isWhole } = await call.bodyStart(messageBytesMax);
+  return isWhole ? mcpToolsOf(bytes) : undefined;
 }
 
 /** The servers that CUSTOM policies ask, by what is said of them. */
@@ -174,8 +198,7 @@ function callerOf({ caller, trustDomain }: InboundCall): string {
 
 /** What rules may ask of a call: as it goes to the app, its path decoded once. */
 function callRequest(
-  call: InboundCall,
-  identity: Identity | undefined,
+  { call, identity, tools }: AskedCall,
   options: AuthorizationRequestOptions,
 ): AuthorizationRequest {
   const { principal, appPort } = options;
@@ -198,6 +221,8 @@ function callRequest(
         return [String(appPort)];
       case "paths":
         return paths;
+      case "mcpTools":
+        return tools;
       case "methods":
         return methodsOf(call, purpose);
     }

@@ -1,6 +1,6 @@
 import type { GrpcContext, Metadata } from "../net/grpc/types.ts";
-import type { RawHeaders } from "../net/http1/types.ts";
-import { withoutNamed } from "./header-rules.ts";
+import type { HttpRequest, RawHeaders } from "../net/http1/types.ts";
+import { upgradeOf, withoutNamed } from "./header-rules.ts";
 import type { AppName } from "./identity.ts";
 import type { Admission, InboundCall } from "./local-targets.ts";
 import { headerOf } from "./metadata-header.ts";
@@ -20,7 +20,7 @@ export interface Said {
 /** `headers` as the app would get them; what passes on after it has been judged is `body.whole`. */
 export function inboundHttp(
   said: Said,
-  request: { method: string; remoteAddress: string },
+  request: Pick<HttpRequest, "method" | "remoteAddress" | "header">,
   { target, headers, body }: { target: string; headers: RawHeaders; body: PassingBody },
 ): InboundCall {
   const queryAt = target.indexOf("?");
@@ -33,6 +33,7 @@ export function inboundHttp(
     header: (lowerName) => joined(headers, lowerName),
     lines: () => headers,
     address: request.remoteAddress,
+    isUpgrade: () => upgradeOf((lowerName) => request.header(lowerName)) !== undefined,
     bodyStart: (bytesMax) => body.start(bytesMax),
   };
 }

@@ -42,6 +42,8 @@ export interface InboundCall {
   lines(): RawHeaders;
   /** Whom the call came from, as an IP address; empty when it came by a socket file. */
   address: string;
+  /** It becomes a connection that nobody looks into. */
+  isUpgrade?(): boolean;
   /** What its body begins with, at most so many bytes. Absent of a gRPC call that is passed on as it comes. */
   bodyStart?(bytesMax: number): Promise<BodyStart>;
 }

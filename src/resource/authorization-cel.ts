@@ -20,6 +20,7 @@ export const celFields: Readonly<Record<string, string>> = {
   "destination.port": "ports",
   "request.method": "methods",
   "request.path": "paths",
+  "request.mcpTool": "mcpTools",
   "request.verb": "verbs",
   "request.operation": "operations",
   "request.key": "keys",

@@ -79,6 +79,7 @@ test.each([
   ["{ cryptoKeys: [k], cryptoProviders: [vault] }", "crypto"],
   ["{ conversations: [gpt] }", "conversation"],
   ["{ methods: [GET] }", "call"],
+  ["{ paths: [/mcp], mcpTools: [search] }", "call"],
 ])("the operation %s speaks of %s", async (operation, subject) => {
   const spec = (await read(`{ rules: [{ to: [{ operation: ${operation} }] }] }`)) as {
     rules: { to: { subject: string }[] }[];
@@ -132,7 +133,7 @@ test.each([
   ["{ rules: [{ from: [{ source: { princpals: [a] } }] }] }", 'did you mean "principals"'],
   ["{ rules: [{ to: [{ operation: { keys: [a] } }] }] }", "do not speak of one thing"],
   ["{ rules: [{ to: [{ operation: { paths: [/a], topics: [b] } }] }] }", "do not speak of one thing"],
-  ["{ rules: [{ to: [{ operation: { mcpTools: [a] } }] }] }", "mcpTools is not implemented"],
+  ["{ rules: [{ to: [{ operation: { mcpTools: [a], topics: [b] } }] }] }", "do not speak of one thing"],
   ["{ rules: [{ to: [{ operation: { workflows: [a], verbs: [schedule] } }] }] }", "verbs must be of start"],
   ["{ rules: [{ to: [{ operation: { stateStores: [a], verbs: [read] } }] }] }", "verbs must be of get"],
   ["{ rules: [{ to: [{ operation: { ports: [http] } }] }] }", "ports must hold numbers"],

@@ -96,7 +96,7 @@ function isBlock(text: string): boolean {
 
 /** The field that says what an operation speaks of, and those that narrow it. */
 const subjects: Record<Exclude<OperationSubject, "component">, { names: string[]; more: string[] }> = {
-  call: { names: ["hosts", "ports", "paths"], more: ["methods"] },
+  call: { names: ["hosts", "ports", "paths", "mcpTools"], more: ["methods"] },
   state: { names: ["stateStores"], more: ["keys", "verbs"] },
   pubsub: { names: ["topics", "pubsubs"], more: ["verbs"] },
   bindings: { names: ["bindings"], more: ["operations"] },
@@ -123,7 +123,6 @@ function readOperation(one: FieldReader, targets: readonly AuthorizationTarget[]
     one.fail("to needs an operation", "operation");
     return undefined;
   }
-  for (const name of ["mcpTools", "notMcpTools"]) operation.refused(name, () => false);
   const matches = readMatches(operation, operationFields);
   if (matches.length === 0)
     one.fail("to.operation is empty: leave to out to mean every operation", "operation");

@@ -7,6 +7,7 @@ import type {
   ExternalProvider,
   OperationSpec,
 } from "../../resource/authorization.ts";
+import { celFields, namesInExpression } from "../../resource/authorization-cel.ts";
 import { compileCel } from "./cel-condition.ts";
 import { type AuthorizationRequest, claimField, headerField, type Purpose } from "./request.ts";
 import { oneOfBlocks, oneOfGlobs, oneOfPaths, type TextTest } from "./text-match.ts";
@@ -18,6 +19,8 @@ export interface CompiledPolicy {
   isDryRun: boolean;
   /** Of CUSTOM. */
   provider: ExternalProvider | undefined;
+  /** It looks into bodies. */
+  asksTools: boolean;
   /** The index of the first rule that matches; -1: none does. */
   match(request: AuthorizationRequest): number;
 }
@@ -33,8 +36,15 @@ export function compilePolicy({ name, namespace, spec }: AuthorizationPolicyReso
     action,
     isDryRun,
     provider,
+    asksTools: spec.rules.some(asksTools),
     match: (request) => rules.findIndex((rule) => rule(request)),
   };
+}
+
+function asksTools({ to, when }: AuthorizationRule): boolean {
+  const named = to.some(({ matches }) => matches.some(({ field }) => field === "mcpTools"));
+  const inCel = (cel: string) => namesInExpression(cel).names.some((name) => celFields[name] === "mcpTools");
+  return named || when.some((condition) => "cel" in condition && inCel(condition.cel));
 }
 
 function compileRule({ from, to, when }: AuthorizationRule, purpose: Purpose): RequestTest {
@@ -62,10 +72,10 @@ function allOf(matches: readonly AttributeMatch[], purpose: Purpose): RequestTes
 
 /**
  * Of a header that came in several lines an app may look at any, and read some paths in several ways; a transaction is
- * several verbs: all have to be granted, and one is enough to block.
+ * several verbs, and a batch calls several tools: all have to be granted, and one is enough to block.
  */
 function isOfSeveral(field: string): boolean {
-  return field === "paths" || field === "verbs" || field.startsWith("header:");
+  return ["paths", "verbs", "mcpTools"].includes(field) || field.startsWith("header:");
 }
 
 function compileMatch({ field, values, notValues }: AttributeMatch, purpose: Purpose): RequestTest {

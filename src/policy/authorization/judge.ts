@@ -34,7 +34,11 @@ export class Judge {
   readonly #audits: readonly CompiledPolicy[];
   readonly #customs: readonly CompiledPolicy[];
 
+  /** Whether a request has to say which tools it calls. */
+  readonly asksTools: boolean;
+
   constructor(policies: readonly CompiledPolicy[]) {
+    this.asksTools = policies.some((policy) => policy.asksTools);
     const dry = policies.filter(({ isDryRun }) => isDryRun);
     this.#enforced = new PolicySet(policies.filter(({ isDryRun }) => !isDryRun));
     this.#dry = dry.length === 0 ? undefined : new PolicySet(dry);

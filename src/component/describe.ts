@@ -1,6 +1,7 @@
+import { formatDuration } from "../kit/duration.ts";
 import { commonFields } from "./common-fields.ts";
 import type { ComponentDefinition, ComponentKind } from "./component.ts";
-import type { Field, Fields } from "./fields.ts";
+import { type Bounds, type Field, type Fields, rangeText } from "./fields.ts";
 import { kindOf } from "./parse-options.ts";
 
 /** All that documentation, editors and redaction want to know of a component. */
@@ -27,6 +28,8 @@ export interface FieldDescription {
   default: string;
   aliases: readonly string[];
   choices: readonly string[] | undefined;
+  /** `1 to 100`, `at least 100ms`; empty: any. */
+  range: string;
   /** Dapr has it and mecha does not: why. */
   missing?: string | undefined;
 }
@@ -51,7 +54,8 @@ export function describe(definition: ComponentDefinition): ComponentDescription 
 
 export function describeField(name: string, field: Field<unknown>): FieldDescription {
   const { type, description, isRequired, isSensitive, aliases, choices, missing } = field;
-  const shown = { name, type, description, isRequired, isSensitive, aliases, choices };
+  const range = rangeText(field.bounds, type === "duration" ? formatDuration : String);
+  const shown = { name, type, description, isRequired, isSensitive, aliases, choices, range };
   return { ...shown, default: defaultText(field), ...(missing !== undefined && { missing }) };
 }
 
@@ -80,6 +84,8 @@ function schemaOf(fields: Fields): Record<string, unknown> {
       description: field.description,
       type: schemaTypes[field.type],
       ...(field.choices && { enum: field.choices }),
+      // Numbers of a duration count seconds, and its bounds do not.
+      ...(field.type === "number" && boundsIn(field.bounds)),
       ...(field.isSensitive && { writeOnly: true }),
     },
   ]);
@@ -87,10 +93,21 @@ function schemaOf(fields: Fields): Record<string, unknown> {
   return { type: "object", properties: Object.fromEntries(properties), required };
 }
 
+function boundsIn({ min, max }: Bounds): Record<string, number> {
+  return { ...(min !== undefined && { minimum: min }), ...(max !== undefined && { maximum: max }) };
+}
+
+/** `number, 1 to 100`, or the words to choose from. */
+export function kindText({ type, choices, range }: FieldDescription): string {
+  if (choices !== undefined) return choices.join(" | ");
+  return range === "" ? type : `${type}, ${range}`;
+}
+
 function tableOf(fields: FieldDescription[]): string {
   if (fields.length === 0) return "No metadata fields.\n";
-  const rows = fields.map(({ name, type, isRequired, default: preset, description, choices, aliases }) => {
-    const kind = choices ? choices.join(" \\| ") : type;
+  const rows = fields.map((field) => {
+    const { name, isRequired, default: preset, description, aliases } = field;
+    const kind = kindText(field).replaceAll("|", "\\|");
     const also = aliases.length > 0 ? ` (also ${aliases.map((alias) => `\`${alias}\``).join(", ")})` : "";
     return `| \`${name}\` | ${kind} | ${isRequired ? "required" : preset} | ${description}${also} |`;
   });

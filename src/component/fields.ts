@@ -1,4 +1,4 @@
-import { parseDuration } from "../kit/duration.ts";
+import { formatDuration, parseDuration } from "../kit/duration.ts";
 import { parseQuantity } from "../kit/quantity.ts";
 
 /** The metadata fields of a component by their documented names. */
@@ -17,6 +17,8 @@ export interface Field<T> {
   readonly aliases: readonly string[];
   /** The only texts allowed. */
   readonly choices: readonly string[] | undefined;
+  /** Of numbers, of milliseconds. */
+  readonly bounds: Bounds;
   /** Dapr has it and mecha does not: naming it is an error, with this text as the reason. */
   readonly missing: string | undefined;
   /** Throws an `Error` whose message says what was expected. */
@@ -45,9 +47,9 @@ interface Settings<T> {
   aliases?: readonly string[];
   missing?: string;
 }
-interface Bounds {
-  min?: number;
-  max?: number;
+export interface Bounds {
+  readonly min?: number;
+  readonly max?: number;
 }
 
 /** The value, or `undefined` unless the field is required or has a default. */
@@ -66,7 +68,7 @@ export function number<const S extends Settings<number> & Bounds & { fraction?: 
     const amount = value.trim() === "" ? Number.NaN : Number(value);
     if (!Number.isFinite(amount)) throw new Error("expected a number");
     if (!settings.fraction && !Number.isSafeInteger(amount)) throw new Error("expected a whole number");
-    return within(amount, settings);
+    return within(amount, settings, String);
   });
 }
 
@@ -92,13 +94,13 @@ export function duration<const S extends Settings<number> & Bounds & { bareUnitM
   return field("duration", settings, (value) => {
     const isBare = /^[+-]?\d+$/.test(value.trim());
     const ms = isBare ? Number(value) * (settings.bareUnitMs ?? 1000) : parseDuration(value.trim());
-    return within(ms, settings);
+    return within(ms, settings, formatDuration);
   });
 }
 
 /** A Kubernetes quantity such as `4Mi`, as a number. */
 export function quantity<const S extends Settings<number> & Bounds>(settings: S): Field<Read<S, number>> {
-  return field("quantity", settings, (value) => within(parseQuantity(value.trim()), settings));
+  return field("quantity", settings, (value) => within(parseQuantity(value.trim()), settings, String));
 }
 
 /** One of a few words, matched without case. */
@@ -144,7 +146,7 @@ export function json<const S extends Settings<unknown>>(settings: S): Field<unkn
   });
 }
 
-function field<S extends Settings<unknown>, T>(
+function field<S extends Settings<unknown> & Bounds, T>(
   type: FieldType,
   settings: S,
   parse: (value: string) => T,
@@ -157,15 +159,27 @@ function field<S extends Settings<unknown>, T>(
     isSensitive: settings.sensitive ?? false,
     aliases: settings.aliases ?? [],
     choices: undefined,
+    bounds: boundsOf(settings),
     missing: settings.missing,
     parse: parse as (value: string) => Read<S, T>,
   };
 }
 
-function within(amount: number, { min = -Infinity, max = Infinity }: Bounds): number {
-  if (amount < min) throw new Error(`expected at least ${min}`);
-  if (amount > max) throw new Error(`expected at most ${max}`);
+function boundsOf({ min, max }: Bounds): Bounds {
+  return { ...(min !== undefined && { min }), ...(max !== undefined && { max }) };
+}
+
+function within(amount: number, bounds: Bounds, show: (amount: number) => string): number {
+  const { min = -Infinity, max = Infinity } = bounds;
+  if (amount < min || amount > max) throw new Error(`expected ${rangeText(bounds, show)}`);
   return amount;
+}
+
+/** `1 to 100`, `at least 1` or `at most 100`; empty without bounds. */
+export function rangeText({ min, max }: Bounds, show: (amount: number) => string): string {
+  if (min !== undefined && max !== undefined) return `${show(min)} to ${show(max)}`;
+  if (min !== undefined) return `at least ${show(min)}`;
+  return max === undefined ? "" : `at most ${show(max)}`;
 }
 
 function parsePairs(value: string): Readonly<Record<string, string>> {

@@ -76,7 +76,7 @@ const wrong: [Record<string, string>, string][] = [
   [{}, "state.sample needs metadata field host"],
   [{ host: "h", retries: "many" }, 'metadata field retries of state.sample: expected a number, got "many"'],
   [{ host: "h", retries: "1.5" }, "expected a whole number"],
-  [{ host: "h", retries: "11" }, "expected at most 10"],
+  [{ host: "h", retries: "11" }, "expected 0 to 10"],
   [{ host: "h", enableTLS: "perhaps" }, 'expected true or false, got "perhaps"'],
   [{ host: "h", timeout: "5 minutes" }, "invalid duration"],
   [{ host: "h", mode: "slow" }, 'expected one of fast, safe, got "slow"'],
@@ -128,7 +128,7 @@ test("describe() yields a schema, a table and what to hide", () => {
     required: ["host"],
     properties: { mode: { enum: ["fast", "safe"] }, password: { writeOnly: true }, keyPrefix: {} },
   });
-  expect(table).toContain("| `retries` | number | 3 | tries |");
+  expect(table).toContain("| `retries` | number, 0 to 10 | 3 | tries |");
   expect(table).toContain("| `password` | text |  | secret (also `pwd`) |");
   expect(sensitive.has("pwd")).toBe(true);
   expect(fields.map((field) => field.name)).not.toContain("cluster");

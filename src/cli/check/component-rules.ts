@@ -2,7 +2,8 @@ import type { ComponentDefinition } from "../../component/component.ts";
 import { definitionsOf } from "../../component/definitions.ts";
 import { FieldError, parseOptions } from "../../component/parse-options.ts";
 import { textOf } from "../../component/resolve-items.ts";
-import { implicitComponents } from "../../engine/defaults/engine-components.ts";
+import { engineComponents } from "../../engine/defaults/engine-components.ts";
+import type { Store } from "../../engine/store/store.ts";
 import { pluggableDefinition } from "../../pluggable/definitions.ts";
 import { socketFolder } from "../../pluggable/sockets.ts";
 import { mergeConfigurations } from "../../resource/configuration.ts";
@@ -11,12 +12,8 @@ import type { Problem } from "../../resource/problem.ts";
 import type { ComponentResource } from "../../resource/resource.ts";
 import { failure, type Rule, warning } from "./rule.ts";
 
-/** Types that the engine serves itself; their fields are checked when they are opened. */
-const engineTypes = new Set([
-  ...implicitComponents.map(({ type }) => type),
-  "bindings.cron",
-  "pubsub.postgresql",
-]);
+/** The engine's own types. Definitions are read, never opened: no store is needed. */
+const engineDefinitions = engineComponents({} as Store, { secretFolders: [] });
 
 /** Types and metadata of components, as far as it can be told without their secrets. */
 export async function checkComponents(
@@ -24,11 +21,12 @@ export async function checkComponents(
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<Problem[]> {
   const sockets = socketFolder(env);
-  const definitions = definitionsOf([], (type, version) => pluggableDefinition(type, version, sockets));
+  const definitions = definitionsOf(engineDefinitions, (type, version) =>
+    pluggableDefinition(type, version, sockets),
+  );
   const problems: Problem[] = [];
   for (const component of components) {
     const { type, version } = component.spec;
-    if (engineTypes.has(type.toLowerCase())) continue;
     try {
       problems.push(...checkMetadata(component, await definitions.find(type, version)));
     } catch (error) {

@@ -1,7 +1,7 @@
 import { commonFields } from "../../component/common-fields.ts";
 import type { ComponentDefinition, ComponentKind } from "../../component/component.ts";
 import { definitionsOf } from "../../component/definitions.ts";
-import { describe, describeField, type FieldDescription } from "../../component/describe.ts";
+import { describe, describeField, type FieldDescription, kindText } from "../../component/describe.ts";
 import type { Fields } from "../../component/fields.ts";
 import { kindOf } from "../../component/parse-options.ts";
 import { nearest } from "../../kit/nearest.ts";
@@ -90,10 +90,6 @@ function rowsOf(fields: Fields): string {
     return [name, kindText(shown), presetText(shown), meaningOf(shown)];
   });
   return rows.length === 0 ? "no metadata\n" : table(["field", "type", "default", ""], rows);
-}
-
-function kindText({ type, choices }: FieldDescription): string {
-  return choices === undefined ? type : choices.join(" | ");
 }
 
 function presetText({ isRequired, default: preset }: FieldDescription): string {

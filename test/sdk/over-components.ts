@@ -10,7 +10,11 @@ import { type SdkName, sdkPrograms } from "./programs.ts";
 const lacking = "state-query";
 
 /** A test for each SDK, all on the same servers. `components` starts them and answers the components on them. */
-export function sdksOver(home: string, components: (start: Start) => Promise<string[]>): void {
+export function sdksOver(
+  home: string,
+  components: (start: Start) => Promise<string[]>,
+  { sidecars = false } = {},
+): void {
   const { folder, start } = fileScope();
   const file = join(folder, "home.yaml");
   beforeAll(async () => writeFileSync(file, (await components(start)).join("---\n")), 300_000);
@@ -20,7 +24,7 @@ export function sdksOver(home: string, components: (start: Start) => Promise<str
     async (sdk) => {
       const program = await sdkPrograms[sdk](folder);
       const resources = [...(program.resources ?? []), file];
-      const result = Object.fromEntries(await runSdk({ ...program, resources }));
+      const result = Object.fromEntries(await runSdk({ ...program, resources, sidecars }));
       expect(result[lacking]).toMatch(/query|quer/i);
       delete result[lacking];
       const failed = Object.entries(result).filter(([, text]) => text !== "ok" && !text.startsWith("skip: "));

@@ -191,6 +191,7 @@ class NatsBinding implements Binding {
     } catch {
       return message.nak(redeliverMs);
     }
+    await this.#link.turn();
     message.ack();
   }
 }

@@ -36,6 +36,7 @@ export class NatsLink {
   readonly #surroundings: Surroundings;
   readonly #whenBack = new Set<() => void>();
   #isConnected = true;
+  #turn: Promise<void> | undefined;
   #waiting = 0;
 
   private constructor(
@@ -110,11 +111,23 @@ export class NatsLink {
     }
   }
 
+  /** When this turn of the event loop has done its other work: what is sent then goes out in one write. */
+  turn(): Promise<void> {
+    this.#turn ??= new Promise((begin) => {
+      setImmediate(() => {
+        this.#turn = undefined;
+        begin();
+      });
+    });
+    return this.#turn;
+  }
+
   /** As `ask`, for the way that each message goes: the library's own timer is enough, which it sets in any case. */
   async publish(subject: string, data: Uint8Array, options: Partial<JetStreamPublishOptions>): Promise<void> {
     if (this.#waiting >= waitingMax) throw this.#unavailable("too many requests wait already", "undone");
     this.#waiting++;
     try {
+      await this.turn();
       if (!this.#isConnected) await this.#untilConnected();
       await this.jetstream.publish(subject, data, { ...options, timeout: this.#settings.timeout });
     } catch (error) {

@@ -316,7 +316,9 @@ class Subscription {
       const step = backOffMs[Math.min((incoming.attempt ?? 1) - 1, backOffMs.length - 1)];
       return message.nak(step ?? ackWait ?? redeliverMs);
     }
-    if (ackPolicy !== "none") message.ack();
+    if (ackPolicy === "none") return;
+    await this.#parts.link.turn();
+    message.ack();
   }
 }
 

@@ -10,6 +10,7 @@ import { createHttpClient } from "../../src/net/http1/index.ts";
 import { SharedSecret } from "../../src/peer/shared-secret.ts";
 import { fakeApp, until } from "../../src/testing/index.ts";
 import { startConsul } from "../contract/consul-server.ts";
+import { freeUdpPort } from "../contract/free-udp-port.ts";
 import { Cleanup, freePort, startSidecar } from "../mecha-process.ts";
 import type { Member } from "./identity-fixture.ts";
 import { type Overrides, peerToken, Strangers, who } from "./names-fixture.ts";
@@ -29,6 +30,18 @@ const sqlite = (file: string) => ({
   component: "sqlite",
   configuration: { connectionString: file, updateInterval: "2s", timeout: "500ms" },
 });
+const multicast = (port: number) => ({
+  component: "mdns",
+  configuration: { interfaces: "127.0.0.1", port, ttl: "2s" },
+});
+const registered = (port: number) => ({
+  component: "consul",
+  configuration: {
+    client: { address: `127.0.0.1:${port}` },
+    ...{ selfRegister: true, selfDeregister: true, ttl: "2s", tags: ["dapr"], meta: { zone: "a" } },
+  },
+});
+const onLoopback = ["--dapr-internal-grpc-listen-address", "127.0.0.1"];
 const sharedFile = (): string => join(strangers.folder(), "names.db");
 const by = (nameResolution: object, more: object = {}): Overrides => ({
   configPaths: strangers.config({ nameResolution, ...more }),
@@ -39,18 +52,14 @@ const quick = { policies: { retries: { DaprBuiltInServiceRetries: { policy: "con
 type Ground = () => Promise<{ a: Overrides; b: Overrides; ids: [string, string] }>;
 
 const grounds: Record<string, Ground> = {
+  async mdns() {
+    const options = { ...by(multicast(await freeUdpPort())), internalGrpcListenAddress: "127.0.0.1" };
+    return { a: options, b: options, ids: ["orders", "shop"] };
+  },
   async consul() {
     const server = await startConsul();
     cleanup.add(() => server.close());
-    const client = { address: `127.0.0.1:${server.port}` };
-    const configuration = {
-      client,
-      selfRegister: true,
-      selfDeregister: true,
-      tags: ["dapr"],
-      meta: { zone: "a" },
-    };
-    const options = { ...by({ component: "consul", configuration }), internalGrpcListenAddress: "127.0.0.1" };
+    const options = { ...by(registered(server.port)), internalGrpcListenAddress: "127.0.0.1" };
     return { a: options, b: options, ids: ["orders", "shop"] };
   },
   async sqlite() {
@@ -154,34 +163,53 @@ test("apps of one name in two namespaces are told apart", async () => {
   expect((await shop.ask(who("orders.far"), "{}")).text).toBe("theirs for shop");
 });
 
-test("a runtime killed with -9 is gone within its time, and calls go to the others meanwhile", async () => {
-  const file = sharedFile();
-  const [config = ""] = strangers.config({ nameResolution: sqlite(file) });
-  const app = await fakeApp({ handlers: { "POST /who": () => ({ body: "killed" }) } });
-  cleanup.add(() => app.close());
-  const started = await startSidecar({
-    appId: "orders",
-    resources: cleanup.folder(),
-    data: cleanup.folder(),
-    words: ["--config", config, "--app-port", String(app.port)],
-    env: { MECHA_PEER_TOKEN: peerToken },
-  });
-  cleanup.process(started.process);
-  const shop = await strangers.member("shop", by(sqlite(file)));
-  await until(async () => (await shop.ask(who("orders"), "{}")).text === "killed", "the process", 30_000);
-  const left = await strangers.serving("left", "orders", by(sqlite(file)));
-  started.process.child.kill("SIGKILL");
-  await started.process.ended;
-  // Nothing fails while the dead one is still listed: what was not reached is sent to another.
-  const end = Date.now() + 2500;
-  while (Date.now() < end) expect((await shop.ask(who("orders"), "{}")).text).toBe("left for shop");
-  await left.close();
-  await until(
-    async () => (await shop.ask(who("orders"), "{}")).text.includes("couldn't find service: orders"),
-    "nobody is left",
-    20_000,
-  );
-});
+const announcing: Record<string, () => Promise<object>> = {
+  sqlite: async () => sqlite(sharedFile()),
+  mdns: async () => multicast(await freeUdpPort()),
+  consul: async () => {
+    const server = await startConsul();
+    cleanup.add(() => server.close());
+    return registered(server.port);
+  },
+};
+
+test.each(Object.entries(announcing))(
+  "%s: a runtime killed with -9 is gone within its time, and calls go to the others meanwhile",
+  async (_, ground) => {
+    const nameResolution = await ground();
+    const [config = ""] = strangers.config({ nameResolution });
+    const app = await fakeApp({ handlers: { "POST /who": () => ({ body: "killed" }) } });
+    cleanup.add(() => app.close());
+    const started = await startSidecar({
+      appId: "orders",
+      resources: cleanup.folder(),
+      data: cleanup.folder(),
+      words: ["--config", config, "--app-port", String(app.port), ...onLoopback],
+      env: { MECHA_PEER_TOKEN: peerToken },
+    });
+    cleanup.process(started.process);
+    const options = { ...by(nameResolution), internalGrpcListenAddress: "127.0.0.1" };
+    const shop = await strangers.member("shop", options);
+    await until(async () => (await shop.ask(who("orders"), "{}")).text === "killed", "the process", 30_000);
+    const left = await strangers.serving("left", "orders", options);
+    const answers = new Set<string>();
+    const ask = async () => answers.add((await shop.ask(who("orders"), "{}")).text);
+    await until(async () => (await ask()).has("left for shop"), "the other", 20_000);
+    started.process.child.kill("SIGKILL");
+    await started.process.ended;
+    answers.clear();
+    // Nothing fails while the dead one is still listed: what was not reached is sent to another.
+    const end = Date.now() + 2500;
+    while (Date.now() < end) await ask();
+    expect([...answers]).toEqual(["left for shop"]);
+    await left.close();
+    await until(
+      async () => (await shop.ask(who("orders"), "{}")).text.includes("couldn't find service: orders"),
+      "nobody is left",
+      20_000,
+    );
+  },
+);
 
 describe("a runtime that others find without the registry", () => {
   test("does not start when nobody could prove who they are", async () => {

@@ -6,19 +6,18 @@ import type { ActivityPolicy } from "../engine/workflow/engine-parts.ts";
 import { WorkerLost } from "../engine/workflow/workers.ts";
 import { Code, errors, Fault } from "../errors.ts";
 import { signalOf } from "../kit/cancellation.ts";
-import { GrpcError, metadataOfLines, type ProxyPolicy } from "../net/grpc/types.ts";
+import { GrpcError, type ProxyPolicy } from "../net/grpc/types.ts";
 import type { ConnectRetry } from "../peer/retry.ts";
-import { BreakerOpen } from "../policy/resilience/breaker.ts";
 import type { FailureCode } from "../policy/resilience/codes.ts";
-import { AttemptTimeout, backoffMs } from "../policy/resilience/policy.ts";
+import { backoffMs } from "../policy/resilience/policy.ts";
 import { createResilience, type Resilience } from "../policy/resilience/resilience.ts";
 import type { RetrySpec } from "../policy/resilience/spec.ts";
-import type { GivenAnswer } from "../policy/use/layer.ts";
 import { runPlaced } from "../policy/use/use-policies.ts";
 import { isSameResources } from "../resource/diff.ts";
 import type { Resource } from "../resource/resource.ts";
 import type { AppScope } from "./call.ts";
-import { createRoutePolicy } from "./route-policy.ts";
+import { proxyPolicyOf } from "./proxy-policy.ts";
+import { createRoutePolicies } from "./route-policy.ts";
 
 interface Made {
   /** As the app had them, to see at once that nothing changed. */
@@ -55,7 +54,7 @@ export function createPolicies(app: () => AppScope) {
     peer: {
       connectRetry: createConnectRetry(app),
       proxyPolicy: createProxyPolicy(app),
-      routePolicy: createRoutePolicy(app),
+      routePolicies: createRoutePolicies(app),
     },
   };
 }
@@ -193,39 +192,6 @@ function createProxyPolicy(app: () => AppScope): (id: string, path: string) => P
   return (id, path) => {
     const resilience = resilienceOf(app())?.app(id, `${id}:${path}`);
     const placed = app().policies.at("grpc", id);
-    if (resilience === undefined && placed === undefined) return undefined;
-    return {
-      hasRetries: (resilience?.hasRetries || placed?.repeats) ?? false,
-      run: (attempt, { signal, isRepeatable, codeOf, get = noHeader }) => {
-        const code = (grpc: number): FailureCode | undefined => (grpc === Code.Ok ? undefined : { grpc });
-        const options = {
-          ...{ signal, isRepeatable, canOverlap: false },
-          codeOf: (result: Parameters<typeof codeOf>[0]) => code(codeOf(result)),
-          codeOfError: codeOfDelivery,
-          // A caller that has left says nothing of the target.
-          isPermanent: (error: unknown) => error instanceof GrpcError && error.code === Code.Canceled,
-          answer({ fault, headers }: GivenAnswer): never {
-            throw new GrpcError(fault.grpc, fault.message, {
-              cause: fault,
-              metadata: metadataOfLines(headers),
-            });
-          },
-        };
-        const use = { operation: "POST", names: [path], header: get };
-        return runPlaced(
-          { resilience, placed },
-          use,
-          (ended) => attempt(signalOf(ended) ?? signal),
-          options,
-        ).catch((error) => {
-          throw asStatus(error);
-        });
-      },
-    };
+    return proxyPolicyOf({ resilience, placed }, path);
   };
-}
-
-function asStatus(error: unknown): unknown {
-  if (error instanceof AttemptTimeout) return new GrpcError(Code.DeadlineExceeded, error.message);
-  return error instanceof BreakerOpen ? new GrpcError(Code.Unavailable, error.message) : error;
 }

@@ -1,22 +1,86 @@
+import { Fault } from "../errors.ts";
 import { signalOf } from "../kit/cancellation.ts";
-import type { RoutePolicyOf } from "../peer/routes/route-policy.ts";
-import { runPlaced } from "../policy/use/use-policies.ts";
+import { metadataOfLines } from "../net/grpc/types.ts";
+import type { MethodAnswer } from "../peer/on-invoke.ts";
+import type { RoutePlace, RoutePolicies } from "../peer/routes/route-policy.ts";
+import type { FailureCode } from "../policy/resilience/codes.ts";
+import type { Block, GivenAnswer } from "../policy/use/layer.ts";
+import { type PlacedLayers, runPlaced } from "../policy/use/use-policies.ts";
 import type { AppScope } from "./call.ts";
-import { httpShape } from "./http-shape.ts";
+import { codeOfError, httpShape } from "./http-shape.ts";
+import { proxyPolicyOf } from "./proxy-policy.ts";
 
-/** mecha's own policies round the HTTP calls that go by a route: TrafficPolicies of the rule, or else of the whole route. */
-export function createRoutePolicy(app: () => AppScope): RoutePolicyOf {
-  return ({ route, section }) => {
-    const placed = app().policies.at("route", section === "" ? route : `${route}/${section}`);
-    if (placed === undefined) return undefined;
-    return {
-      repeats: placed.repeats,
-      run({ request, path, isRepeatable }, attempt) {
-        const header = (lowerName: string) => request.header(lowerName);
-        const use = { operation: request.method, names: [path], header };
-        const shape = { ...httpShape, signal: request.signal, isRepeatable };
-        return runPlaced({ placed, resilience: undefined }, use, (ended) => attempt(signalOf(ended)), shape);
-      },
-    };
+const blockOf: Record<RoutePlace["kind"], Block> = {
+  Gateway: "gateway",
+  HTTPRoute: "route",
+  GRPCRoute: "grpcRoute",
+  AppVersion: "version",
+};
+
+/** mecha's own policies round the calls that go by routes. `app` is asked when something is called. */
+export function createRoutePolicies(app: () => AppScope): RoutePolicies {
+  const placedAt = ({ kind, name }: RoutePlace): PlacedLayers | undefined =>
+    app().policies.at(blockOf[kind], name);
+  return {
+    http(place) {
+      const placed = placedAt(place);
+      if (placed === undefined) return undefined;
+      return {
+        repeats: placed.repeats,
+        run({ request, path, isRepeatable }, attempt) {
+          const header = (lowerName: string) => request.header(lowerName);
+          const use = { operation: request.method, names: [path], header };
+          const shape = { ...httpShape, codeOfError: codeOfRouteError, signal: request.signal, isRepeatable };
+          return runPlaced(
+            { placed, resilience: undefined },
+            use,
+            (ended) => attempt(signalOf(ended)),
+            shape,
+          );
+        },
+      };
+    },
+    method(place) {
+      const placed = placedAt(place);
+      if (placed === undefined) return undefined;
+      return {
+        run({ verb, path, header, signal }, attempt) {
+          const use = { operation: verb, names: [path], header };
+          const shape = { ...methodShape, signal };
+          return runPlaced(
+            { placed, resilience: undefined },
+            use,
+            (ended) => attempt(signalOf(ended)),
+            shape,
+          );
+        },
+      };
+    },
+    grpc: (place, path) => proxyPolicyOf({ placed: placedAt(place), resilience: undefined }, path),
   };
 }
+
+/** That no rule is for a call is no failure of a target, whatever its gRPC code means over HTTP. */
+function codeOfRouteError(error: unknown): FailureCode | undefined {
+  return error instanceof Fault && error.http < 500 ? { http: error.http } : codeOfError(error);
+}
+
+const methodShape = {
+  codeOf({ isHttp, code }: MethodAnswer): FailureCode | undefined {
+    if (isHttp) return code >= 200 && code < 400 ? undefined : { http: code };
+    return code === 0 ? undefined : { grpc: code };
+  },
+  codeOfError: codeOfRouteError,
+  answer({ fault, headers }: GivenAnswer): never {
+    throw new Fault(fault, fault.message, { ...fault.options, ...(headers && { headers }) });
+  },
+  /** As an app over HTTP would have answered. */
+  good({ fault, headers = [], body = "" }: GivenAnswer): MethodAnswer {
+    const metadata = metadataOfLines(headers);
+    const contentType = metadata.find(([name]) => name === "content-type")?.[1] ?? "";
+    return {
+      ...{ isHttp: true, code: fault.http, message: "", details: [], headers: metadata, trailers: [] },
+      ...{ data: { typeUrl: "", value: Buffer.from(body) }, contentType },
+    };
+  },
+};

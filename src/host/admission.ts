@@ -30,5 +30,5 @@ export function openAdmission(request: AdmissionRequest): NonNullable<LocalTarge
     checkAccess(call);
     return policies.authorize(call);
   };
-  return limitInbound(admitted, { host, principal, resources, telemetry });
+  return limitInbound(admitted, { host, principal, resources, telemetry, labels: options.labels });
 }

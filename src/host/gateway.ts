@@ -154,7 +154,7 @@ class GatewayPort {
     this.#tables = routes.gatewayTables(plan.gateway, plan.listeners);
     this.#tls = plan.protocol === "HTTPS" ? new TlsSockets() : undefined;
     const { options, host, telemetry } = request;
-    const grpc: GrpcProxyTarget = request.invoker.routeGrpc(() => this.#tables.grpc);
+    const grpc: GrpcProxyTarget = request.invoker.routeGrpc(() => this.#tables);
     this.#listener = createListener({
       http: (http) => this.#serve(http),
       grpc: () => grpc,
@@ -236,7 +236,7 @@ class GatewayPort {
     try {
       const request = changedRequest(http, { rawHeaders: withoutHeaders(http.rawHeaders, saidOfTheWay) });
       const forwarded = wayLines(http, scheme, this.bound);
-      const reply = await invoker.routeHttp({ table: this.#tables.http, request, span, scheme, forwarded });
+      const reply = await invoker.routeHttp({ tables: this.#tables, request, span, scheme, forwarded });
       span.end(reply.status >= 500 ? { code: 2, message: `Code(${reply.status})` } : undefined);
       return reply;
     } catch (error) {

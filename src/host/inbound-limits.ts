@@ -1,5 +1,6 @@
 import { RefusedCall } from "../peer/failure.ts";
 import type { Admission, InboundCall, LocalTarget } from "../peer/local-targets.ts";
+import { versionLabel } from "../peer/subset.ts";
 import { limitLines, limitText } from "../policy/rate-limit/answer.ts";
 import type { Verdict } from "../policy/rate-limit/limiter.ts";
 import { openTargetPolicies, type TargetPolicy } from "../policy/rate-limit/policy.ts";
@@ -8,12 +9,18 @@ import { type UsePoliciesRequest, useContextOf } from "./use-policies.ts";
 
 type Authorize = NonNullable<LocalTarget["authorize"]>;
 
+export interface InboundLimitsRequest extends UsePoliciesRequest {
+  /** Of the own instance. */
+  labels: Readonly<Record<string, string>>;
+}
+
 /** The RateLimit resources of calls that come in for an app; a call counts when `admitted` has let it in. */
-export function limitInbound(admitted: Authorize, request: UsePoliciesRequest): Authorize {
+export function limitInbound(admitted: Authorize, request: InboundLimitsRequest): Authorize {
   const context = useContextOf(request);
-  const { principal, resources } = request;
+  const { principal, resources, labels } = request;
+  const own = { App: principal.appId, AppVersion: `${principal.appId}-${labels[versionLabel]}` };
   const isHere = ({ kind, direction, name }: RateLimitTarget): boolean =>
-    kind === "App" && direction === "inbound" && name === principal.appId;
+    (kind === "App" || kind === "AppVersion") && direction === "inbound" && name === own[kind];
   const open = (): TargetPolicy[] => {
     const limits = resources.policies.filter(({ kind }) => kind === "RateLimit");
     return openTargetPolicies(limits as readonly RateLimitResource[], context, isHere);

@@ -39,13 +39,19 @@ export function openUsePolicies(request: UsePoliciesRequest): UsePolicies {
   return policies;
 }
 
+const routedKinds: readonly string[] = ["HTTPRoute", "GRPCRoute", "Gateway"];
+
 /** Apps, actors and steps come and go; what files describe is known. */
 function strayTargets(resources: Pick<RuntimeResources, "policies" | "isKnown">): string[] {
   const ours = resources.policies.filter((one): one is TrafficPolicyResource => one.kind === "TrafficPolicy");
   const targets = ours.flatMap(({ spec }) => spec.targets);
   return targets.flatMap(({ kind, name }) => {
-    const isFiled = kind === "Component" || kind === "HTTPEndpoint";
-    return isFiled && !resources.isKnown(kind, name) ? [`${kind} ${name}`] : [];
+    const isKnown =
+      kind === "Component" || kind === "HTTPEndpoint"
+        ? resources.isKnown(kind, name)
+        : !routedKinds.includes(kind) ||
+          resources.policies.some((one) => one.kind === kind && one.name === name);
+    return isKnown ? [] : [`${kind} ${name}`];
   });
 }
 

@@ -39,11 +39,11 @@ import { PeerLinks } from "./peer-links.ts";
 import { callerMetadata } from "./proxy-metadata.ts";
 import type { Registry } from "./registry.ts";
 import { builtInServiceRetries, type ConnectRetry } from "./retry.ts";
-import type { GrpcTable } from "./routes/grpc-table.ts";
+import { hostParts } from "./routes/path-change.ts";
 import type { SignalledCall } from "./routes/route-method.ts";
-import type { RoutePolicyOf } from "./routes/route-policy.ts";
+import type { RoutePolicies } from "./routes/route-policy.ts";
 import { Router } from "./routes/router.ts";
-import type { Routes } from "./routes/routes.ts";
+import type { GatewayTables, Routes } from "./routes/routes.ts";
 import type { PeerSecurity } from "./security.ts";
 import { type Aim, isInSubset, type Subset } from "./subset.ts";
 import { type ExternalEndpoint, parseTarget, type Target } from "./target.ts";
@@ -71,8 +71,8 @@ export interface InvokerOptions {
   proxyPolicy?: ForwardOptions["proxyPolicy"];
   /** The app's routes as they are now; `undefined`: there are none. */
   routes?(): Routes | undefined;
-  /** Round the HTTP calls that go by a rule of a route. */
-  routePolicy?: RoutePolicyOf | undefined;
+  /** Round the calls that go by routes. */
+  routePolicies?: RoutePolicies | undefined;
   /** How instances of an app are chosen where a policy says it; absent: none does. */
   balancing?: Balancing;
   /** Of the own mecha. */
@@ -124,7 +124,8 @@ class AppInvoker implements Invoker {
       clock,
       random: options.random ?? realRandom,
       bodyBytesMax: settings.maxBodyBytes,
-      policy: options.routePolicy,
+      namespace: principal.namespace,
+      policies: options.routePolicies,
       endpoint: (id) => (options.httpEndpoint(id) === undefined ? undefined : this.#target(id)),
       sendHttp: (callee, call) => this.#sendHttp(callee, call),
       sendMethod: (callee, call, aim) => this.#sendMethod(callee, call, aim),
@@ -133,6 +134,7 @@ class AppInvoker implements Invoker {
     this.#proxyOptions = {
       ...{ ...this.#forward, telemetry, resolveTarget, links: this.#links },
       routes: options.routes,
+      routePolicies: options.routePolicies,
       random: options.random ?? realRandom,
     };
     this.#proxy = createGrpcProxy(this.#proxyOptions);
@@ -151,21 +153,22 @@ class AppInvoker implements Invoker {
     }
   }
 
-  async routeHttp({ table, request, span, scheme, forwarded }: RouteHttpRequest): Promise<HttpReply> {
+  async routeHttp({ tables, request, span, scheme, forwarded }: RouteHttpRequest): Promise<HttpReply> {
     const id = request.header("host") ?? "";
     try {
       const body = limitBody(request.body, this.#options.settings.maxBodyBytes);
       const target = canonicalPath(request.target);
       const call = { request, body, target, trace: span.context, host: id, forwarded };
       const path = pathWithSlash(target, request.target);
-      return await this.#router.http({ table, call, path, id, scheme });
+      const gateway = tables.placeOf(hostParts(id).hostname);
+      return await this.#router.http({ table: tables.http, call, path, id, scheme, gateway });
     } catch (error) {
       throw asFault(id, error);
     }
   }
 
-  routeGrpc(table: () => GrpcTable): GrpcProxyTarget {
-    return createRoutedProxy(table, this.#proxyOptions);
+  routeGrpc(tables: () => GatewayTables): GrpcProxyTarget {
+    return createRoutedProxy(tables, this.#proxyOptions);
   }
 
   async invokeUnary(request: InvokeUnaryRequest): Promise<InvokeUnaryReply> {

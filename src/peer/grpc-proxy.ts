@@ -25,10 +25,11 @@ import type { PeerLinks } from "./peer-links.ts";
 import { forwardedMetadata, traceMetadata } from "./proxy-metadata.ts";
 import type { Instance } from "./registry.ts";
 import { callPeer, UnknownApp } from "./retry.ts";
-import type { GrpcTable } from "./routes/grpc-table.ts";
 import { changeHeaderObject } from "./routes/header-change.ts";
+import { hostParts } from "./routes/path-change.ts";
 import { type GrpcAim, type RoutedGrpc, routeGrpc } from "./routes/route-grpc.ts";
-import type { Routes } from "./routes/routes.ts";
+import { type RoutePolicies, round } from "./routes/route-policy.ts";
+import type { GatewayTables, Routes } from "./routes/routes.ts";
 import { isInSubset } from "./subset.ts";
 import { InvalidTarget, type Target } from "./target.ts";
 
@@ -40,6 +41,7 @@ export interface GrpcProxyOptions extends ForwardOptions {
   /** gRPC connections to peers, by address. */
   links: PeerLinks;
   routes?: (() => Routes | undefined) | undefined;
+  routePolicies?: RoutePolicies | undefined;
   random: Random;
 }
 
@@ -53,12 +55,13 @@ export function createGrpcProxy(options: GrpcProxyOptions): GrpcProxyTarget {
 }
 
 /** Proxies calls by the routes of a gateway. */
-export function createRoutedProxy(table: () => GrpcTable, options: GrpcProxyOptions): GrpcProxyTarget {
-  const connectRouted = async (context: GrpcContext): Promise<ProxyConnection> =>
-    routedConnection(
-      routeGrpc(table(), context, () => options.random.next()),
-      options,
-    );
+export function createRoutedProxy(tables: () => GatewayTables, options: GrpcProxyOptions): GrpcProxyTarget {
+  const connectRouted = async (context: GrpcContext): Promise<ProxyConnection> => {
+    const { grpc, placeOf } = tables();
+    const place = placeOf(hostParts(context.authority ?? "").hostname);
+    const policy = options.routePolicies?.grpc(place, context.path);
+    return routedConnection(routeGrpc(grpc, context, options), options, policy);
+  };
   return { kind: "proxy", connect: connectRouted };
 }
 
@@ -73,14 +76,26 @@ async function connect(context: GrpcContext, options: GrpcProxyOptions): Promise
     );
   const { name } = appTarget(id, options);
   const table = options.routes?.()?.grpcOf(name);
-  if (table === undefined) return connectTo(context, { name, id, subset: undefined }, options);
-  const routed = routeGrpc(table, context, () => options.random.next());
-  return routedConnection(routed, options);
+  if (table === undefined) {
+    const connection = await connectTo(context, { name, id, subset: undefined }, options);
+    const { principal } = options;
+    const isOwn = name.appId === principal.appId && name.namespace === principal.namespace;
+    return isOwn ? connection : governed(connection, options.proxyPolicy?.(id, context.path), context);
+  }
+  const routed = routeGrpc(table, context, options);
+  return routedConnection(routed, options, options.proxyPolicy?.(id, context.path));
 }
 
-async function routedConnection(routed: RoutedGrpc, options: GrpcProxyOptions): Promise<ProxyConnection> {
-  const { context, answer, mirrors } = routed;
-  const connection = await connectTo(context, routed, options);
+/** Inside the policies of its rule, and those within them of the version that the rule sends to. */
+async function routedConnection(
+  routed: RoutedGrpc,
+  options: GrpcProxyOptions,
+  outer?: ProxyPolicy,
+): Promise<ProxyConnection> {
+  const { context, answer, mirrors, places } = routed;
+  const policies = places.map((place) => options.routePolicies?.grpc(place, context.path));
+  const policy = [outer, ...policies].reduce(round);
+  const connection = governed(await connectTo(context, routed, options), policy, context);
   const shadows: Shadowed[] = [];
   for (const mirror of mirrors) {
     // A copy that can not be sent is none.
@@ -99,7 +114,7 @@ async function connectTo(
   callee: GrpcAim,
   options: GrpcProxyOptions,
 ): Promise<ProxyConnection> {
-  const { name, id, subset } = callee;
+  const { name, subset } = callee;
   const { principal, bodyBytesMax } = options;
   const known = options.registry.local.get(name);
   const local = known === undefined || isInSubset(known.labels, subset ?? {}) ? known : undefined;
@@ -108,16 +123,14 @@ async function connectTo(
   const span = startSpan(context, options.telemetry, isOwn ? "server" : "client");
   try {
     if (isOwn) return await ownApp(context, options, span);
-    const policy = options.proxyPolicy?.(id, context.path);
-    if (!local) return governed(peer(context, callee, options, span), policy, context);
+    if (!local) return peer(context, callee, options, span);
     const callMetadata = forwardedMetadata(context, principal, name.appId);
     const trustDomain = options.trustDomain();
     const said = { caller: principal, trustDomain, isSelf: false };
     const admission = local.authorize?.(inboundGrpc(said, context, callMetadata));
     const passed = admittedMetadata(callMetadata, admission instanceof Promise ? await admission : admission);
     if (!local.channel) throw new GrpcError(Code.Internal, noRemoteChannel);
-    const connection = await connectToApp(local.channel, passed, { context, span, bodyBytesMax });
-    return governed(connection, policy, context);
+    return await connectToApp(local.channel, passed, { context, span, bodyBytesMax });
   } catch (error) {
     span.end({ code: Code.Internal, message: failureText(error) });
     throw error;

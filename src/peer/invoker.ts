@@ -3,8 +3,7 @@ import type { HttpReply, HttpRequest } from "../net/http1/types.ts";
 import type { RefNotPermitted } from "../resource/reference-grant.ts";
 import type { Span } from "../telemetry/telemetry.ts";
 import type { UpstreamStatus } from "./balance/policy.ts";
-import type { GrpcTable } from "./routes/grpc-table.ts";
-import type { HttpTable } from "./routes/http-table.ts";
+import type { GatewayTables } from "./routes/routes.ts";
 
 /** Service invocation from one app: finds the target (own app, another app, HTTPEndpoint, URL) and calls it. */
 export interface Invoker {
@@ -13,7 +12,7 @@ export interface Invoker {
   /** A request that came in by a gateway. */
   routeHttp(request: RouteHttpRequest): Promise<HttpReply>;
   /** The same for gRPC calls, by the routes as they are at each call. */
-  routeGrpc(table: () => GrpcTable): GrpcProxyTarget;
+  routeGrpc(tables: () => GatewayTables): GrpcProxyTarget;
   /** gRPC InvokeService (legacy unary). */
   invokeUnary(request: InvokeUnaryRequest): Promise<InvokeUnaryReply>;
   /** Proxying of any gRPC service by `dapr-app-id` metadata. */
@@ -36,7 +35,7 @@ export interface InvokeHttpRequest {
 }
 
 export interface RouteHttpRequest {
-  table: HttpTable;
+  tables: GatewayTables;
   request: HttpRequest;
   span: Span;
   scheme: "http" | "https";

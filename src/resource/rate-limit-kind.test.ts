@@ -70,11 +70,10 @@ test("a RateLimit reads topics, keys and periods in all their spellings", async 
 
 for (const [what, spec, message] of [
   [
-    "targets that are not there yet",
-    `  targetRefs: [{ kind: Gateway, name: edge }]\n${few}`,
-    "Gateway is not",
+    "unknown kinds",
+    `  targetRefs: [{ kind: Pod, name: x }]\n${few}`,
+    "kind must be App, AppVersion, Component",
   ],
-  ["unknown kinds", `  targetRefs: [{ kind: Pod, name: x }]\n${few}`, "kind must be App, Component"],
   ["a topic without its component", `  targetRefs: [{ kind: Topic, name: paid }]\n${few}`, "pubsub/topic"],
   ["no targets", few, "spec.targetRefs is missing"],
   ["no limits", app, "spec.limits is missing"],

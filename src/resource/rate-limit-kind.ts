@@ -14,14 +14,18 @@ type Direction = RateLimitTarget["direction"];
 /** The directions of each kind, the one that is meant when none is given first. */
 const directions: Record<Kind, readonly Direction[]> = {
   App: ["inbound", "outbound"],
+  AppVersion: ["inbound", "outbound"],
   Component: ["outbound", "inbound"],
   Topic: ["inbound", "outbound"],
   Workflow: ["inbound"],
   Activity: ["inbound"],
   ActorType: ["outbound"],
   HTTPRoute: ["outbound"],
+  GRPCRoute: ["outbound"],
+  Gateway: ["inbound"],
 };
-const laterKinds = ["GRPCRoute", "Gateway"];
+/** Kinds that consist of rules or listeners with names. */
+const sectionedKinds: readonly (Kind | undefined)[] = ["HTTPRoute", "GRPCRoute", "Gateway"];
 const periodsMs: Record<string, number> = { "1s": 1000, "1m": 60_000, "1h": 3_600_000, "1d": 86_400_000 };
 const periodMaxMs = 31 * 86_400_000;
 const requestsMax = 1_000_000_000;
@@ -62,10 +66,10 @@ function readTargets(spec: FieldReader): RateLimitTarget[] {
   });
 }
 
-/** With the rule of a route behind it. */
+/** With the rule of a route, or the listener of a Gateway, behind it. */
 function readName(ref: FieldReader, kind: Kind | undefined): string {
   const name = ref.requiredText("name");
-  if (kind !== "HTTPRoute") return name;
+  if (!sectionedKinds.includes(kind)) return name;
   const section = ref.text("sectionName");
   return section === "" ? name : `${name}/${section}`;
 }
@@ -75,8 +79,7 @@ function readKind(ref: FieldReader): Kind | undefined {
   const known = Object.keys(directions) as Kind[];
   const kind = known.find((one) => one === (given === "Service" ? "App" : given));
   if (kind !== undefined) return kind;
-  if (laterKinds.includes(given)) ref.fail(`a target of kind ${given} is not implemented`, "kind");
-  else ref.fail(`kind must be ${known.join(", ")}, got ${JSON.stringify(given)}`, "kind");
+  ref.fail(`kind must be ${known.join(", ")}, got ${JSON.stringify(given)}`, "kind");
   return undefined;
 }
 

@@ -18,13 +18,16 @@ export interface RateLimitSpec {
 }
 
 export interface RateLimitTarget {
-  kind: "App" | "Component" | "Topic" | "Workflow" | "Activity" | "ActorType" | "HTTPRoute";
-  /** Of a Topic: the pub/sub component. Of a rule of a route: `route/rule`. */
+  kind: "App" | "Component" | "Topic" | "Workflow" | "Activity" | "ActorType" | RoutedKind;
+  /** Of a Topic: the pub/sub component. Of a rule of a route: `route/rule`, of a listener `gateway/listener`. */
   name: string;
   /** Only of a Topic. */
   topic?: string;
   direction: "inbound" | "outbound";
 }
+
+/** What calls pass on the way that a route says. */
+type RoutedKind = "AppVersion" | "HTTPRoute" | "GRPCRoute" | "Gateway";
 
 export interface RateLimitRule {
   /** A CEL condition; empty: always. */

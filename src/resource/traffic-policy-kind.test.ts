@@ -85,7 +85,7 @@ test.each([
   ["  collapse: { batch: {} }\n", "spec.collapse.batch is not implemented"],
   ["  fallback: { to: topic://a/b }\n", "app://id/path"],
   ["  mirror: []\n", "spec.mirror is not implemented"],
-  ["  targetRefs: [ { kind: AppVersion, name: a } ]\n", "AppVersion is not implemented"],
+  ["  targetRefs: [ { kind: AppVersion, name: a, sectionName: b } ]\n", "sectionName is for the rules"],
   ["  retries: { attemps: 1 }\n", "attemps"],
 ])("%s is refused", async (spec, why) => {
   expect(await read(spec)).toContain(why);

@@ -18,6 +18,7 @@ const targetKinds = [
   "Component",
   "HTTPRoute",
   "GRPCRoute",
+  "Gateway",
   "ActorType",
   "Activity",
 ] as const;
@@ -25,8 +26,8 @@ const targetKinds = [
 /** Each block is taken off this list by whoever builds it. */
 const later = [...["mirror", "headers"]];
 
-/** Targets that no policy reaches yet. */
-const laterKinds: readonly TrafficTarget["kind"][] = ["AppVersion", "GRPCRoute"];
+/** Targets that consist of rules or listeners with names. */
+const sectionedKinds: readonly (TrafficTarget["kind"] | undefined)[] = ["HTTPRoute", "GRPCRoute", "Gateway"];
 
 /** What traffic to a target has to bear, in the words of Istio and Envoy (docs/guide/traffic.md). */
 export function readTrafficPolicy(spec: FieldReader): TrafficPolicySpec {
@@ -58,10 +59,11 @@ function readTargets(spec: FieldReader): TrafficTarget[] {
     const sectionName = ref.text("sectionName");
     const asked = ref.text("kind");
     const kind = targetKinds.find((one) => one === (asked === "Service" ? "App" : asked));
-    if (kind !== undefined && laterKinds.includes(kind))
-      ref.fail(`a target of kind ${kind} is not implemented`, "kind");
-    if (sectionName !== "" && kind !== "HTTPRoute")
-      ref.fail("sectionName is for the rules of an HTTPRoute; remove it", "sectionName");
+    if (sectionName !== "" && !sectionedKinds.includes(kind))
+      ref.fail(
+        "sectionName is for the rules of a route and the listeners of a Gateway; remove it",
+        "sectionName",
+      );
     if (kind !== undefined) return [{ kind, name, sectionName }];
     ref.fail(`kind must be ${targetKinds.join(", ")}, got ${JSON.stringify(asked)}`, "kind");
     return [];

@@ -9,10 +9,11 @@ export interface TrafficTarget {
     | "Component"
     | "HTTPRoute"
     | "GRPCRoute"
+    | "Gateway"
     | "ActorType"
     | "Activity";
   name: string;
-  /** The rule of a route. */
+  /** The rule of a route, the listener of a Gateway; empty: all of it. */
   sectionName: string;
 }
 

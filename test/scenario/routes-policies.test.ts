@@ -73,14 +73,12 @@ spec:
 });
 
 test("a target that no policy reaches is refused by its name and place", async () => {
-  const started = openRoutes(cleanup, [twoRules, policy("{ kind: GRPCRoute, name: r }", abort(503))]);
+  const started = openRoutes(cleanup, [twoRules, policy("{ kind: TCPRoute, name: r }", abort(503))]);
   const error = await started.catch((e: Error) => e);
-  expect(String(error)).toContain("a target of kind GRPCRoute is not implemented");
+  expect(String(error)).toContain("kind must be App, AppVersion");
   const section = openRoutes(cleanup, [
     twoRules,
     policy("{ kind: App, name: infra, sectionName: x }", abort(503)),
   ]);
-  expect(String(await section.catch((e: Error) => e))).toContain(
-    "sectionName is for the rules of an HTTPRoute",
-  );
+  expect(String(await section.catch((e: Error) => e))).toContain("sectionName is for the rules of a route");
 });

@@ -1,3 +1,4 @@
+import type { Random } from "../../edges/random.ts";
 import { Fault } from "../../errors.ts";
 import { type GrpcContext, GrpcError } from "../../net/grpc/types.ts";
 import type { HeaderChange } from "../../resource/route.ts";
@@ -9,6 +10,7 @@ import type { GrpcTable } from "./grpc-table.ts";
 import { changeMetadata } from "./header-change.ts";
 import { drawn } from "./mirrors.ts";
 import { hostParts } from "./path-change.ts";
+import { placeOf, type RoutePlace } from "./route-policy.ts";
 
 /** Where a proxied call goes. */
 export interface GrpcAim {
@@ -23,20 +25,29 @@ export interface GrpcAim {
 export interface RoutedGrpc extends GrpcAim {
   context: GrpcContext;
   mirrors: readonly GrpcAim[];
+  /** Where policies stand, outermost first. */
+  places: readonly RoutePlace[];
   /** Of the answer's head, in this order. */
   answer: readonly HeaderChange[];
 }
 
 /** The rule of a proxied call. Throws what gRPC has for no rule and no backend. */
-export function routeGrpc(table: GrpcTable, context: GrpcContext, next: () => number): RoutedGrpc {
+export function routeGrpc(table: GrpcTable, context: GrpcContext, routing: GrpcRouting): RoutedGrpc {
   try {
-    return route(table, context, next);
+    return route(table, context, routing);
   } catch (error) {
     throw error instanceof Fault ? new GrpcError(error.grpc, error.message, { cause: error }) : error;
   }
 }
 
-function route(table: GrpcTable, context: GrpcContext, next: () => number): RoutedGrpc {
+export interface GrpcRouting {
+  /** Who calls. */
+  principal: AppName;
+  random: Random;
+}
+
+function route(table: GrpcTable, context: GrpcContext, { principal, random }: GrpcRouting): RoutedGrpc {
+  const next = (): number => random.next();
   const rule = table.find({
     path: context.path,
     hostname: hostParts(context.authority ?? "").hostname,
@@ -46,10 +57,12 @@ function route(table: GrpcTable, context: GrpcContext, next: () => number): Rout
   const chosen = chooseBackend(rule, next);
   const shared = changeMetadata(context.metadata, rule.requestHeaders);
   const metadata = changeMetadata(shared, chosen.requestHeaders);
+  const version = placeOf(chosen.backend, principal.namespace);
   const changes = [chosen.responseHeaders, rule.responseHeaders];
   return {
     ...aimAt(chosen.backend),
     context: metadata === context.metadata ? context : changedContext(context, metadata),
+    places: version === undefined ? [rule.place] : [rule.place, version],
     mirrors: drawn(rule.mirrors, next).filter(isApp).map(aimAt),
     answer: changes.filter((change) => change !== undefined),
   };

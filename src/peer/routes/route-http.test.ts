@@ -48,7 +48,7 @@ async function countAll(
     counts[id] = (counts[id] ?? 0) + 1;
     return { status: 200, headers: [] };
   };
-  const routing = { clock, random, mirrors: new Mirrors(clock), bodyBytesMax: 1024, send };
+  const routing = { clock, random, mirrors: new Mirrors(clock), bodyBytesMax: 1024, namespace: "", send };
   const call = { request, body: noBody, target: "/" } as unknown as OutgoingCall;
   for (let i = 0; i < requests; i++) await routeHttp({ table, call, id: "orders", scheme: "http" }, routing);
   return counts;

@@ -14,7 +14,7 @@ import { changeHeaders } from "./header-change.ts";
 import type { HttpFacts, HttpFound, HttpTable } from "./http-table.ts";
 import { drawn, type Mirrors, mirrorBodyBytesMax } from "./mirrors.ts";
 import { changePath, hostParts, locationOf, type Origin } from "./path-change.ts";
-import type { RoutePolicyOf } from "./route-policy.ts";
+import { placeOf, type RoutePlace, type RoutePolicies, type RoutePolicy } from "./route-policy.ts";
 import type { CompiledRule } from "./rule.ts";
 import { type Session, sessionLine, sessionOf } from "./session.ts";
 
@@ -27,6 +27,8 @@ export interface RoutedHttp {
   /** What is called, for the words of failures. */
   id: string;
   scheme: "http" | "https";
+  /** Of what came in by a Gateway. */
+  gateway?: RoutePlace | undefined;
 }
 
 export interface HttpRouting {
@@ -34,13 +36,29 @@ export interface HttpRouting {
   random: Random;
   mirrors: Mirrors;
   bodyBytesMax: number;
-  policy?: RoutePolicyOf | undefined;
+  /** Of the app that calls. */
+  namespace: string;
+  policies?: RoutePolicies | undefined;
   /** Sends a call to a backend that can be used. */
   send(backend: Backend, call: OutgoingCall): Promise<HttpReply>;
 }
 
-/** Finds the rule of a call and does what it says. Throws Faults. */
+/** Finds the rule of a call and does what it says, inside the policies of its Gateway. Throws Faults. */
 export async function routeHttp(routed: RoutedHttp, routing: HttpRouting): Promise<HttpReply> {
+  const { call, gateway } = routed;
+  const policy = gateway && routing.policies?.http(gateway);
+  if (policy === undefined) return routeByRule(routed, routing);
+  const { request, body, target } = call;
+  const kept = policy.repeats ? await keptBytes(body, routing.bodyBytesMax) : undefined;
+  const path = target.split("?", 1)[0] as string;
+  const isRepeatable = kept !== undefined || body.size === 0;
+  return policy.run({ request, path, isRepeatable }, (signal) => {
+    const sent = callOf(call, request.rawHeaders, kept === undefined ? body : bodyOf(kept), signal);
+    return routeByRule({ ...routed, call: sent }, routing);
+  });
+}
+
+async function routeByRule(routed: RoutedHttp, routing: HttpRouting): Promise<HttpReply> {
   const { table, call, id } = routed;
   const { request } = call;
   const facts = factsOf(routed);
@@ -115,14 +133,16 @@ class Visit {
     const session = rule.session && sessionOf(rule.session, (name) => request.header(name), clock.now());
     const chosen = chooseBackend(rule, () => random.next(), session?.backend);
     const targets = rule.mirrors.length === 0 ? [] : drawn(rule.mirrors, () => random.next());
-    const policy = this.#routing.policy?.(rule.name);
-    const kept = await this.#keep(call.body, targets.length > 0, policy?.repeats ?? false);
+    const policy = this.#routing.policies?.http(rule.place);
+    const inner = this.#policyOf(chosen.backend);
+    const repeats = (policy?.repeats ?? false) || (inner?.repeats ?? false);
+    const kept = await this.#keep(call.body, targets.length > 0, repeats);
     const headers = changeHeaders(request.rawHeaders, rule.requestHeaders);
     for (const target of targets) {
       if (kept === undefined || kept.length > mirrorBodyBytesMax) break;
       mirrors.send((signal) => this.#mirror(target, callOf(call, headers, bodyOf(kept), signal)));
     }
-    const parts = { chosen, headers, kept, session };
+    const parts = { chosen, inner, headers, kept, session };
     if (policy === undefined) return this.#changed(await this.#send(call, parts), chosen);
     const path = call.target.split("?", 1)[0] as string;
     const isRepeatable = kept !== undefined || call.body.size === 0;
@@ -133,7 +153,7 @@ class Visit {
   }
 
   async #send(call: OutgoingCall, parts: SendParts): Promise<HttpReply> {
-    const { chosen, kept, session } = parts;
+    const { chosen, inner, kept, session } = parts;
     const rule = this.#rule;
     const { clock, send } = this.#routing;
     const { backend } = chosen;
@@ -147,10 +167,17 @@ class Visit {
     };
     const aim = backend.kind === "app" ? { subset: backend.subset, stick } : undefined;
     const attempt = (signal: AbortSignal | undefined): Promise<HttpReply> => {
-      const body = kept === undefined ? call.body : bodyOf(kept);
-      return send(backend, { ...callOf(call, lines, body, signal), aim }).catch((error) => {
-        throw asRouteFailure(error, backend.id);
-      });
+      const one = (ended: AbortSignal | undefined): Promise<HttpReply> => {
+        const body = kept === undefined ? call.body : bodyOf(kept);
+        return send(backend, { ...callOf(call, lines, body, ended), aim }).catch((error) => {
+          throw asRouteFailure(error, backend.id);
+        });
+      };
+      if (inner === undefined) return one(signal);
+      const isRepeatable = kept !== undefined || call.body.size === 0;
+      const { request } = callOf(call, lines, call.body, signal);
+      const path = call.target.split("?", 1)[0] as string;
+      return inner.run({ request, path, isRepeatable }, (ended = signal) => one(ended));
     };
     const reply = await runAttempts(rule, attempt, shapeOf(call.request, kept !== undefined), clock);
     if (rule.session === undefined) return reply;
@@ -158,6 +185,12 @@ class Visit {
     if (isKept) return reply;
     const now: Session = { backend: backend.id, instanceId, sinceMs: session?.sinceMs ?? clock.now() };
     return { ...reply, headers: [...reply.headers, ...sessionLine(rule.session, now)] };
+  }
+
+  #policyOf(backend: Backend): RoutePolicy | undefined {
+    const { policies, namespace } = this.#routing;
+    const place = policies && placeOf(backend, namespace);
+    return place && policies?.http(place);
   }
 
   async #mirror(backend: Backend, call: OutgoingCall): Promise<void> {
@@ -172,8 +205,7 @@ class Visit {
     const { bodyBytesMax } = this.#routing;
     const isRetried = isRepeated || (this.#rule.retry?.attempts ?? 0) > 0;
     const bytesMax = isRetried ? bodyBytesMax : mirrorBodyBytesMax;
-    if (!(isRetried || isMirrored) || body.size === undefined || body.size > bytesMax) return undefined;
-    return body.bytes(bytesMax);
+    return isRetried || isMirrored ? keptBytes(body, bytesMax) : undefined;
   }
 
   #changed(reply: HttpReply, chosen: WeightedBackend): HttpReply {
@@ -186,8 +218,14 @@ class Visit {
   }
 }
 
+async function keptBytes(body: Body, bytesMax: number): Promise<Uint8Array | undefined> {
+  return body.size === undefined || body.size > bytesMax ? undefined : body.bytes(bytesMax);
+}
+
 interface SendParts {
   chosen: WeightedBackend;
+  /** Of the backend. */
+  inner: RoutePolicy | undefined;
   headers: RawHeaders;
   kept: Uint8Array | undefined;
   session: Session | undefined;

@@ -4,7 +4,7 @@ import { headerOf } from "../metadata-header.ts";
 import { methodTarget } from "../method-path.ts";
 import type { MethodAnswer, MethodCall } from "../on-invoke.ts";
 import type { Aim } from "../subset.ts";
-import { runAttempts } from "./attempts.ts";
+import { type AttemptShape, runAttempts } from "./attempts.ts";
 import type { Backend } from "./backend.ts";
 import { asRouteFailure, checkBackend, chooseBackend, noRule } from "./choice.ts";
 import { changeMetadata } from "./header-change.ts";
@@ -12,6 +12,7 @@ import type { HttpTable } from "./http-table.ts";
 import { drawn, mirrorBodyBytesMax } from "./mirrors.ts";
 import { changePath } from "./path-change.ts";
 import type { HttpRouting } from "./route-http.ts";
+import { placeOf, type RoutePlace } from "./route-policy.ts";
 import type { CompiledRule } from "./rule.ts";
 
 export type SignalledCall = MethodCall & { signal: AbortSignal };
@@ -52,12 +53,34 @@ export async function routeMethod(
   }
   const { backend } = chosen;
   const aimed = { ...sent, metadata: changeMetadata(metadata, chosen.requestHeaders) };
-  const attempt = (signal: AbortSignal = call.signal): Promise<MethodAnswer> =>
+  const send = (signal: AbortSignal = call.signal): Promise<MethodAnswer> =>
     routing.send(backend, { ...aimed, signal }, aimOf(backend)).catch((error) => {
       throw asRouteFailure(error, backend.id);
     });
-  const shape = {
-    signal: call.signal,
+  const attempt = (signal: AbortSignal = call.signal): Promise<MethodAnswer> =>
+    governed(placeOf(backend, routing.namespace), { ...aimed, signal }, routing, send);
+  const whole = (signal: AbortSignal = call.signal): Promise<MethodAnswer> =>
+    runAttempts(rule, attempt, shapeOf(signal), clock);
+  const answer = await governed(rule.place, { ...sent, signal: call.signal }, routing, whole);
+  return { ...answer, headers: answerHeaders(answer.headers, [chosen, rule]) };
+}
+
+/** Inside the policies of a place, if there are any. */
+function governed(
+  place: RoutePlace | undefined,
+  { verb, method, metadata, signal }: SignalledCall,
+  { policies }: MethodRouting,
+  work: (signal: AbortSignal | undefined) => Promise<MethodAnswer>,
+): Promise<MethodAnswer> {
+  const policy = place && policies?.method(place);
+  if (policy === undefined) return work(signal);
+  const path = methodTarget(method, "");
+  return policy.run({ verb: verb === "" ? "POST" : verb, path, header: headerOf(metadata), signal }, work);
+}
+
+function shapeOf(signal: AbortSignal): AttemptShape<MethodAnswer> {
+  return {
+    signal,
     isRepeatable: true,
     statusOf: ({ isHttp, code }: MethodAnswer) =>
       isHttp ? code : code === Code.Ok ? 200 : httpStatusOf(code),
@@ -67,8 +90,6 @@ export async function routeMethod(
       return answer;
     },
   };
-  const answer = await runAttempts(rule, attempt, shape, clock);
-  return { ...answer, headers: answerHeaders(answer.headers, [chosen, rule]) };
 }
 
 function methodAfter(method: string, path: string, { rewrite }: CompiledRule, prefix: string): string {

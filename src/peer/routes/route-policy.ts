@@ -1,13 +1,24 @@
+import type { ProxyPolicy } from "../../net/grpc/types.ts";
 import type { HttpReply, HttpRequest } from "../../net/http1/types.ts";
+import type { MethodAnswer } from "../on-invoke.ts";
+import type { Backend } from "./backend.ts";
 
-/** A rule of a route, as policies name it. */
-export interface RuleName {
-  route: string;
-  /** Empty: the rule has no name. */
-  section: string;
+/** Where mecha's own policies stand on the way of a call that goes by a route. */
+export interface RoutePlace {
+  kind: "Gateway" | "HTTPRoute" | "GRPCRoute" | "AppVersion";
+  /** `name/section` for a rule or listener that has a name. */
+  name: string;
 }
 
-/** What policies put round the calls that go by a rule. */
+/** The policies at the places of routes. `undefined`: nothing is to be done there, and nothing is paid. */
+export interface RoutePolicies {
+  http(place: RoutePlace): RoutePolicy | undefined;
+  /** Round calls of InvokeService. */
+  method(place: RoutePlace): MethodPolicy | undefined;
+  /** Round gRPC calls of the apps' own services. */
+  grpc(place: RoutePlace, path: string): ProxyPolicy | undefined;
+}
+
 export interface RoutePolicy {
   /** Whether a request has to be kept to be sent again. */
   readonly repeats: boolean;
@@ -18,5 +29,33 @@ export interface RoutePolicy {
   ): Promise<HttpReply>;
 }
 
-/** `undefined`: nothing is to be done, and nothing is paid. */
-export type RoutePolicyOf = (rule: RuleName) => RoutePolicy | undefined;
+export interface MethodPolicy {
+  run(
+    call: { verb: string; path: string; header(lowerName: string): string | undefined; signal: AbortSignal },
+    attempt: (signal: AbortSignal | undefined) => Promise<MethodAnswer>,
+  ): Promise<MethodAnswer>;
+}
+
+/** Where the policies of a backend stand; `undefined`: it is no version of an app. */
+export function placeOf(backend: Backend, namespace: string): RoutePlace | undefined {
+  if (backend.kind !== "app" || backend.subset === undefined) return undefined;
+  const isOwn = backend.name.namespace === namespace;
+  return { kind: "AppVersion", name: isOwn ? backend.id : `${backend.id}.${backend.name.namespace}` };
+}
+
+/** One policy round another. */
+export function round(
+  outer: ProxyPolicy | undefined,
+  inner: ProxyPolicy | undefined,
+): ProxyPolicy | undefined {
+  if (outer === undefined || inner === undefined) return outer ?? inner;
+  return {
+    hasRetries: outer.hasRetries || inner.hasRetries,
+    run: (attempt, options) =>
+      outer.run(
+        (ended = options.signal) =>
+          inner.run((last) => attempt(last ?? ended), { ...options, signal: ended }),
+        options,
+      ),
+  };
+}

@@ -11,13 +11,15 @@ import type { HttpTable } from "./http-table.ts";
 import { Mirrors } from "./mirrors.ts";
 import { type RoutedHttp, routeHttp } from "./route-http.ts";
 import { routeMethod, type SignalledCall } from "./route-method.ts";
-import type { RoutePolicyOf } from "./route-policy.ts";
+import type { RoutePolicies } from "./route-policy.ts";
 
 export interface RouterOptions {
   clock: Clock;
   random: Random;
   bodyBytesMax: number;
-  policy?: RoutePolicyOf | undefined;
+  /** Of the app that calls. */
+  namespace: string;
+  policies?: RoutePolicies | undefined;
   /** An HTTPEndpoint that the app sees. */
   endpoint(id: string): Target | undefined;
   sendHttp(callee: Target, call: OutgoingCall): Promise<HttpReply>;

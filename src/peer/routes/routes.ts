@@ -12,8 +12,9 @@ import type {
 import type { AppName } from "../identity.ts";
 import type { BackendScope } from "./backend.ts";
 import { type GrpcEntry, GrpcTable } from "./grpc-table.ts";
-import { commonHostname } from "./hostname.ts";
+import { commonHostname, hostnamesFor } from "./hostname.ts";
 import { type HttpEntry, HttpTable } from "./http-table.ts";
+import type { RoutePlace } from "./route-policy.ts";
 import { compileRule } from "./rule.ts";
 
 type RouteResource = HttpRouteResource | GrpcRouteResource;
@@ -76,7 +77,11 @@ export class Routes {
         }
       }
     }
-    return { http: new HttpTable(http, true), grpc: new GrpcTable(grpc) };
+    return {
+      http: new HttpTable(http, true),
+      grpc: new GrpcTable(grpc),
+      placeOf: (hostname) => ({ kind: "Gateway", name: listenerName(gateway, listeners, hostname) }),
+    };
   }
 
   #compile(key: string, routes: readonly RouteResource[]): void {
@@ -129,9 +134,25 @@ export class Routes {
   }
 }
 
+/** What comes in by a port. */
 export interface GatewayTables {
   http: HttpTable;
   grpc: GrpcTable;
+  /** Where the policies of its listener for a hostname stand. */
+  placeOf(hostname: string): RoutePlace;
+}
+
+/** Of several listeners on a port the one with the narrowest hostname. */
+function listenerName(
+  { name }: GatewayResource,
+  listeners: readonly GatewayListener[],
+  hostname: string,
+): string {
+  for (const pattern of hostnamesFor(hostname)) {
+    const listener = listeners.find((one) => one.hostname === pattern);
+    if (listener !== undefined) return `${name}/${listener.name}`;
+  }
+  return name;
 }
 
 function isRoute(resource: Resource): resource is RouteResource {

@@ -9,13 +9,14 @@ import type {
   SessionPersistence,
 } from "../../resource/route.ts";
 import { type Backend, type BackendScope, backendOf, type WeightedBackend } from "./backend.ts";
-import type { RuleName } from "./route-policy.ts";
+import type { RoutePlace } from "./route-policy.ts";
 
 /** A rule of a route, its filters sorted by what they do. */
 export interface CompiledRule {
   /** `namespace/name` of the route and the rule's name or place. */
   label: string;
-  name: RuleName;
+  /** As policies name it. */
+  place: RoutePlace;
   requestHeaders: HeaderChange | undefined;
   responseHeaders: HeaderChange | undefined;
   rewrite: Extract<RouteFilter, { type: "URLRewrite" }> | undefined;
@@ -47,7 +48,7 @@ export function compileRule(
   );
   return {
     label: named.label,
-    name: { route: named.route, section: rule.name },
+    place: { kind: scope.kind, name: rule.name === "" ? named.route : `${named.route}/${rule.name}` },
     requestHeaders: filterOf(filters, "RequestHeaderModifier"),
     responseHeaders: filterOf(filters, "ResponseHeaderModifier"),
     rewrite: filterOf(filters, "URLRewrite"),

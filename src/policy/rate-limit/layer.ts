@@ -8,9 +8,10 @@ import { openTargetPolicies, type TargetPolicy } from "./policy.ts";
 
 type Blocks = Record<RateLimitTarget["direction"], readonly Block[]>;
 
-/** Where the targets of a direction are met. Calls that come in for an App are limited where it runs. */
+/** Where the targets of a direction are met. Calls that come in for an App or a version of it are limited where it runs. */
 const blocksOf: Record<RateLimitTarget["kind"], Blocks> = {
   App: { inbound: [], outbound: ["invoke", "grpc"] },
+  AppVersion: { inbound: [], outbound: ["version"] },
   Component: {
     inbound: ["deliver", "input"],
     outbound: [
@@ -29,7 +30,11 @@ const blocksOf: Record<RateLimitTarget["kind"], Blocks> = {
   Activity: { inbound: ["activity"], outbound: [] },
   ActorType: { inbound: [], outbound: ["actor"] },
   HTTPRoute: { inbound: [], outbound: ["route"] },
+  GRPCRoute: { inbound: [], outbound: ["grpcRoute"] },
+  Gateway: { inbound: ["gateway"], outbound: [] },
 };
+
+const sectionedKinds: readonly RateLimitTarget["kind"][] = ["HTTPRoute", "GRPCRoute", "Gateway"];
 
 /** RateLimit resources round what an app uses and gets. */
 export const rateLimitLayer: UseLayerKind = {
@@ -50,9 +55,10 @@ export const rateLimitLayer: UseLayerKind = {
 
 function isAt({ kind, direction, name }: RateLimitTarget, place: Place, { principal }: UseContext): boolean {
   if (!blocksOf[kind][direction].includes(place.block)) return false;
-  // A rule of a route is part of it.
-  if (kind === "HTTPRoute" && place.target.startsWith(`${name}/`)) return true;
-  return name === place.target || (kind === "App" && `${name}.${principal.namespace}` === place.target);
+  // A rule of a route is part of it, a listener of its Gateway.
+  if (sectionedKinds.includes(kind) && place.target.startsWith(`${name}/`)) return true;
+  const isApps = kind === "App" || kind === "AppVersion";
+  return name === place.target || (isApps && `${name}.${principal.namespace}` === place.target);
 }
 
 class RateLimitLayer implements UseLayer {

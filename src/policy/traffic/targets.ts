@@ -16,6 +16,9 @@ const kindsOfBlock: Readonly<Record<Block, readonly Kind[]>> = {
   invoke: ["App", "HTTPEndpoint"],
   grpc: ["App"],
   route: ["HTTPRoute"],
+  grpcRoute: ["GRPCRoute"],
+  version: ["AppVersion"],
+  gateway: ["Gateway"],
   state: ["Component"],
   publish: ["Component"],
   deliver: ["Component"],
@@ -55,15 +58,17 @@ export class TrafficTargets {
 
   /** What stands at a place, under the key of what shares its state. */
   at({ block, target }: Place): TargetBlocks | undefined {
-    const isCall = block === "invoke" || block === "grpc";
+    const isCall = block === "invoke" || block === "grpc" || block === "version";
     const isQualified = isCall && this.#ownSuffix !== "." && target.endsWith(this.#ownSuffix);
     const name = isQualified ? target.slice(0, -this.#ownSuffix.length) : target;
     for (const kind of kindsOfBlock[block]) {
       const found = this.#byTarget.get(`${kind} ${name}`);
       if (found !== undefined) return found;
     }
-    // What a rule has of its own stands in the place of what its route has.
-    return block === "route" && name.includes("/") ? this.at({ block, target: routeOf(name) }) : undefined;
+    // What a rule or listener has of its own stands in the place of what its route or Gateway has.
+    return hasSections.has(block) && name.includes("/")
+      ? this.at({ block, target: wholeOf(name) })
+      : undefined;
   }
 
   /** Under the key that `at` gave. Absent: no policy is for it any more. */
@@ -92,6 +97,8 @@ export class TrafficTargets {
   }
 }
 
-function routeOf(rule: string): string {
-  return rule.slice(0, rule.indexOf("/"));
+const hasSections: ReadonlySet<Block> = new Set(["route", "grpcRoute", "gateway"]);
+
+function wholeOf(section: string): string {
+  return section.slice(0, section.indexOf("/"));
 }

@@ -8,12 +8,17 @@ import type { RunOptions } from "../resilience/policy.ts";
 
 /**
  * What is used. `deliver` is an event on its way to the app, `input` an event of an input binding, `activity` a step of
- * a workflow on its way to a worker, `workflow` what is done with its instances; the others are calls of the app.
+ * a workflow on its way to a worker, `workflow` what is done with its instances; `route` and `grpcRoute` are calls that go by
+ * a route, `version` those that it sends to one version of an app, `gateway` what comes in by a Gateway; the others are calls
+ * of the app.
  */
 export const blocks = [
   "invoke",
   "grpc",
   "route",
+  "grpcRoute",
+  "version",
+  "gateway",
   "state",
   "publish",
   "deliver",
@@ -34,8 +39,8 @@ export type Block = (typeof blocks)[number];
 export interface Place {
   block: Block;
   /**
-   * The component; of calls the id as the caller gave it; the actor's type; the activity's name; of a route its name, or
-   * `name/section` for one of its rules. Of workflows the name, or nothing when the instance is not there or not one.
+   * The component; of calls the id as the caller gave it; the actor's type; the activity's name; of a route or Gateway its
+   * name, or `name/section` for one of its rules or listeners; of a version `app-version`. Of workflows the name, or nothing when the instance is not there or not one.
    */
   target: string;
 }

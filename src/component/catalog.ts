@@ -46,6 +46,7 @@ export const catalog: Readonly<Record<string, ComponentLoader>> = {
   "middleware.http.uppercase/v1": () => import("../components/middleware/http.uppercase.ts"),
   "middleware.http.wasm/v1": () => import("../components/middleware/http.wasm.ts"),
   "nameresolution.consul/v1": () => import("../components/nameresolution/consul.ts"),
+  "nameresolution.kubernetes/v1": () => import("../components/nameresolution/kubernetes.ts"),
   "nameresolution.mdns/v1": () => import("../components/nameresolution/mdns.ts"),
   "nameresolution.nameformat/v1": () => import("../components/nameresolution/nameformat.ts"),
   "nameresolution.sqlite/v1": () => import("../components/nameresolution/sqlite.ts"),

@@ -10,6 +10,7 @@ import { createHttpClient } from "../../src/net/http1/index.ts";
 import { SharedSecret } from "../../src/peer/shared-secret.ts";
 import { fakeApp, until } from "../../src/testing/index.ts";
 import { startConsul } from "../contract/consul-server.ts";
+import { startDns } from "../contract/dns-server.ts";
 import { freeUdpPort } from "../contract/free-udp-port.ts";
 import { Cleanup, freePort, startSidecar } from "../mecha-process.ts";
 import type { Member } from "./identity-fixture.ts";
@@ -65,6 +66,19 @@ const grounds: Record<string, Ground> = {
   async sqlite() {
     const options = by(sqlite(sharedFile()));
     return { a: options, b: options, ids: ["orders", "shop"] };
+  },
+  async kubernetes() {
+    const name = (appId: string) => `${appId}-dapr.default.svc.cluster.local`;
+    const server = await startDns({ [name("orders")]: ["127.0.0.2"], [name("shop")]: ["127.0.0.3"] });
+    cleanup.add(() => server.close());
+    const options = by({ component: "kubernetes", configuration: { dnsServer: `127.0.0.1:${server.port}` } });
+    const internalGrpcPort = await freePort();
+    const at = (internalGrpcListenAddress: string) => ({
+      ...options,
+      internalGrpcPort,
+      internalGrpcListenAddress,
+    });
+    return { a: at("127.0.0.2"), b: at("127.0.0.3"), ids: ["orders", "shop"] };
   },
   async nameformat() {
     // A number is all of the id that an address can be made of without a DNS server.

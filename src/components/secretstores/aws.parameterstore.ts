@@ -2,10 +2,10 @@ import type { SSMClient } from "@aws-sdk/client-ssm";
 import { component } from "../../component/component.ts";
 import { text } from "../../component/fields.ts";
 import type { SecretStore } from "../../component/secret-store.ts";
-import { mapBounded } from "../../kit/bounded.ts";
 import { messageOf } from "../../kit/message-of.ts";
 import { AwsLink, clientOptionsOf } from "../clients/aws.ts";
 import { awsFields } from "../clients/aws-fields.ts";
+import { secretsOfPages } from "../clients/aws-secrets.ts";
 
 type Sdk = typeof import("@aws-sdk/client-ssm");
 type Secret = Record<string, string>;
@@ -26,9 +26,6 @@ export default component({
     return new ParameterStore(sdk, new AwsLink("parameter store", client, options, host), options.prefix);
   },
 });
-
-const secretsMax = 10_000;
-const atOnce = 8;
 
 class ParameterStore implements SecretStore {
   readonly features: SecretStore["features"] = new Set();
@@ -57,26 +54,18 @@ class ParameterStore implements SecretStore {
     }
   }
 
-  async bulkGet(): Promise<Record<string, Secret>> {
-    const names: string[] = [];
+  bulkGet(): Promise<Record<string, Secret>> {
     const mine = { Key: "Name", Option: "BeginsWith", Values: [this.#prefix] };
-    let token: string | undefined;
-    do {
+    const pageAt = async (NextToken: string | undefined) => {
       const command = new this.#sdk.DescribeParametersCommand({
         ...(this.#prefix !== "" && { ParameterFilters: [mine] }),
-        ...(token !== undefined && { NextToken: token }),
+        ...(NextToken !== undefined && { NextToken }),
       });
       const page = await this.#link.ask((client, options) => client.send(command, options), { isRead: true });
-      names.push(...(page.Parameters ?? []).flatMap(({ Name }) => Name?.slice(this.#prefix.length) ?? []));
-      if (names.length > secretsMax) throw new Error(`there are more than ${secretsMax} parameters`);
-      token = page.NextToken;
-    } while (token !== undefined);
-    const entries = await mapBounded(
-      names,
-      atOnce,
-      async (name) => [name, await this.get(name, {})] as const,
-    );
-    return Object.fromEntries(entries);
+      const names = (page.Parameters ?? []).flatMap(({ Name }) => Name?.slice(this.#prefix.length) ?? []);
+      return { names, next: page.NextToken };
+    };
+    return secretsOfPages("parameters", pageAt, (name) => this.get(name, {}));
   }
 
   async close(): Promise<void> {

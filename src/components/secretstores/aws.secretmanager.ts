@@ -2,10 +2,10 @@ import type { GetSecretValueCommandOutput, SecretsManagerClient } from "@aws-sdk
 import { component } from "../../component/component.ts";
 import { flag } from "../../component/fields.ts";
 import type { SecretStore } from "../../component/secret-store.ts";
-import { mapBounded } from "../../kit/bounded.ts";
 import { messageOf } from "../../kit/message-of.ts";
 import { AwsLink, clientOptionsOf } from "../clients/aws.ts";
 import { awsFields } from "../clients/aws-fields.ts";
+import { secretsOfPages } from "../clients/aws-secrets.ts";
 
 type Sdk = typeof import("@aws-sdk/client-secrets-manager");
 type Secret = Record<string, string>;
@@ -30,9 +30,6 @@ export default component({
     return new SecretManager(sdk, link, options.multipleKeyValuesPerSecret);
   },
 });
-
-const secretsMax = 10_000;
-const atOnce = 8;
 
 class SecretManager implements SecretStore {
   readonly features: SecretStore["features"];
@@ -65,22 +62,13 @@ class SecretManager implements SecretStore {
     }
   }
 
-  async bulkGet(): Promise<Record<string, Secret>> {
-    const names: string[] = [];
-    let token: string | undefined;
-    do {
-      const command = new this.#sdk.ListSecretsCommand(token === undefined ? {} : { NextToken: token });
+  bulkGet(): Promise<Record<string, Secret>> {
+    const pageAt = async (NextToken: string | undefined) => {
+      const command = new this.#sdk.ListSecretsCommand(NextToken === undefined ? {} : { NextToken });
       const page = await this.#link.ask((client, options) => client.send(command, options), { isRead: true });
-      names.push(...(page.SecretList ?? []).flatMap(({ Name }) => Name ?? []));
-      if (names.length > secretsMax) throw new Error(`there are more than ${secretsMax} secrets`);
-      token = page.NextToken;
-    } while (token !== undefined);
-    const entries = await mapBounded(
-      names,
-      atOnce,
-      async (name) => [name, await this.get(name, {})] as const,
-    );
-    return Object.fromEntries(entries);
+      return { names: (page.SecretList ?? []).flatMap(({ Name }) => Name ?? []), next: page.NextToken };
+    };
+    return secretsOfPages("secrets", pageAt, (name) => this.get(name, {}));
   }
 
   async close(): Promise<void> {

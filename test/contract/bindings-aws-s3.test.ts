@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
+import { createServer as createPlainServer } from "node:http";
 import { createServer } from "node:https";
 import {
   CreateBucketCommand,
@@ -143,6 +144,32 @@ test("says what it can not do", async () => {
   expect(await errorOf(reading as Promise<unknown>)).toContain("NoSuchBucket");
   await elsewhere.close();
 });
+
+test("reads no more than its limit, also of a server that does not say how much there is", async () => {
+  let sent = 0;
+  const endless = createPlainServer((request, response) => {
+    if (request.url?.endsWith("long?x-id=GetObject")) response.setHeader("content-length", 2 ** 31);
+    const block = Buffer.alloc(1 << 20);
+    const more = (): void => {
+      while (!response.destroyed) {
+        sent++;
+        if (!response.write(block)) return void response.once("drain", more);
+      }
+    };
+    more();
+  });
+  await new Promise<void>((listening) => endless.listen(0, "127.0.0.1", listening));
+  const endpoint = `http://127.0.0.1:${(endless.address() as { port: number }).port}`;
+  const one = await open({ endpoint });
+  const get = async (key: string) =>
+    errorOf(Promise.resolve(one.invoke?.({ operation: "get", data: Buffer.of(), metadata: { key } })));
+  expect(await get("long")).toContain(`has ${2 ** 31} bytes`);
+  expect(sent).toBeLessThan(100);
+  expect(await get("endless")).toContain("more than 268435456 bytes");
+  expect(sent).toBeLessThan(400);
+  await one.close();
+  endless.close();
+}, 60_000);
 
 test("ends in time when the server is frozen, and takes any certificate only when it is told to", async () => {
   const hasty = await open({ timeout: "500ms" });

@@ -129,12 +129,8 @@ class S3Binding implements Binding {
     const { GetObjectCommand } = await import("@aws-sdk/client-s3");
     const input = { Bucket: this.#settings.bucket, Key: key };
     const read = async (client: S3Client, more: { abortSignal: AbortSignal }): Promise<Uint8Array> => {
-      const { Body, ContentLength: size = 0 } = await client.send(new GetObjectCommand(input), more);
-      if (size > objectBytesMax) {
-        (Body as Partial<Readable> | undefined)?.destroy?.();
-        throw new Error(`the object has ${size} bytes, more than ${objectBytesMax}`);
-      }
-      return (await Body?.transformToByteArray()) ?? new Uint8Array();
+      const { Body, ContentLength: size } = await client.send(new GetObjectCommand(input), more);
+      return Body === undefined ? new Uint8Array() : await bytesOf(Body as Readable, size);
     };
     const bytes = await this.#link.ask(read, { isRead: true }).catch((error: Error) => {
       throw error.name === "NoSuchKey" ? new Error("object not found", { cause: error }) : error;
@@ -233,6 +229,23 @@ class S3Binding implements Binding {
   #flag(metadata: Record<string, string>, name: "decodeBase64" | "encodeBase64"): boolean {
     return metadata[name] ? parseFlag(metadata[name]) : this.#settings[name];
   }
+}
+
+/** Never more than the limit, whatever the server says of the size. */
+async function bytesOf(body: Readable, size = 0): Promise<Uint8Array> {
+  const chunks: Buffer[] = [];
+  let read = 0;
+  try {
+    if (size > objectBytesMax) throw new Error(`the object has ${size} bytes, more than ${objectBytesMax}`);
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      read += chunk.length;
+      if (read > objectBytesMax) throw new Error(`the object has more than ${objectBytesMax} bytes`);
+      chunks.push(chunk);
+    }
+  } finally {
+    body.destroy();
+  }
+  return Buffer.concat(chunks, read);
 }
 
 function keyIn({ key }: Record<string, string>): string {

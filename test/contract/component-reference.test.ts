@@ -53,4 +53,7 @@ test("capabilities are those of the opened component", async () => {
   expect(suites.of("state.mongodb", "v1").capabilities).toContain("TRANSACTIONAL");
   expect(suites.of("bindings.kafka", "v1").capabilities).toEqual(["INPUT_BINDING", "OUTPUT_BINDING"]);
   expect(suites.of("bindings.mysql", "v1").capabilities).toEqual(["OUTPUT_BINDING"]);
+  // Two components of one shared file.
+  expect(suites.of("pubsub.mqtt3", "v1").capabilities).toEqual(["SUBSCRIBE_WILDCARDS"]);
+  expect(suites.of("pubsub.mqtt5", "v1").capabilities).toEqual(["SUBSCRIBE_WILDCARDS", "MESSAGE_TTL"]);
 });

@@ -31,15 +31,20 @@ export const mqttPubSubFields = {
 
 export type MqttPubSubSettings = MqttSettings & { qos: "0" | "1" | "2"; shared: boolean };
 
+interface Protocol {
+  version: MqttVersion;
+  features: ReadonlySet<PubSubFeature>;
+}
+
 export async function openMqttPubSub(
   settings: MqttPubSubSettings,
-  version: MqttVersion,
+  { version, features }: Protocol,
   surroundings: MqttSurroundings,
 ): Promise<PubSub> {
   if (settings.shared && !settings.clientID) {
     throw new Error('shared needs a clientID of its own for each instance, such as "{appID}-{podName}"');
   }
-  return new MqttPubSub(await MqttLink.open(settings, version, surroundings), settings);
+  return new MqttPubSub(await MqttLink.open(settings, version, surroundings), settings, features);
 }
 
 /** Topics are the broker's. A subscription is a session of its own there, by the names of the instance and the topic. */
@@ -51,13 +56,11 @@ class MqttPubSub implements PubSub {
   readonly #readers = new Map<string, MqttReader>();
   readonly #subscriptions = new OpenSubscriptions();
 
-  constructor(link: MqttLink, settings: MqttPubSubSettings) {
+  constructor(link: MqttLink, settings: MqttPubSubSettings, features: ReadonlySet<PubSubFeature>) {
     this.#link = link;
     this.#settings = settings;
     this.#qos = Number(settings.qos) as QoS;
-    this.features = new Set(
-      link.version === 5 ? ["SUBSCRIBE_WILDCARDS", "MESSAGE_TTL"] : ["SUBSCRIBE_WILDCARDS"],
-    );
+    this.features = features;
   }
 
   async publish({ topic, data, contentType, metadata }: OutgoingMessage): Promise<void> {

@@ -8,5 +8,6 @@ export default component({
   summary: "Topics of an MQTT broker, by MQTT 3.1.1; sessions keep what the app has not seen",
   package: "mqtt-packet",
   metadata: mqttPubSubFields,
-  open: (options, host) => openMqttPubSub(options, 4, host),
+  open: (options, host) =>
+    openMqttPubSub(options, { version: 4, features: new Set(["SUBSCRIBE_WILDCARDS"]) }, host),
 });

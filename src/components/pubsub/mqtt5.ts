@@ -8,5 +8,6 @@ export default component({
   summary: "Topics of an MQTT broker, by MQTT 5: metadata, content types and times to live travel along",
   package: "mqtt-packet",
   metadata: mqttPubSubFields,
-  open: (options, host) => openMqttPubSub(options, 5, host),
+  open: (options, host) =>
+    openMqttPubSub(options, { version: 5, features: new Set(["SUBSCRIBE_WILDCARDS", "MESSAGE_TTL"]) }, host),
 });

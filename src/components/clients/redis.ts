@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import type { Redis, RedisOptions } from "ioredis";
 import type { ComponentHost } from "../../component/component.ts";
 import type { Options } from "../../component/fields.ts";
@@ -171,7 +172,16 @@ export class RedisConnection {
   }
 
   #send(command: string, values: Argument[]): Promise<Reply> {
+    this.#gather();
     return this.client.callBuffer(command, ...values) as Promise<Reply>;
+  }
+
+  /** What is sent in a turn of the event loop goes out in one write, at its end. */
+  #gather(): void {
+    const { stream } = this.client as unknown as { stream: Socket | undefined };
+    if (stream === undefined || stream.writableCorked > 0) return;
+    stream.cork();
+    setImmediate(() => stream.uncork());
   }
 
   async #ask(send: () => Promise<Reply>, timeoutMs: number, isRead: boolean): Promise<Reply> {

@@ -5,6 +5,8 @@ export interface Binding {
   invoke?(request: BindingRequest): Promise<BindingReply | undefined>;
   /** Input: starts to read; the handler's reply goes back to the source where it has a use for it. */
   read?(handler: (event: BindingEvent) => Promise<Uint8Array | undefined>): Promise<void>;
+  /** Asks the server, where `open` has not yet; rejects with why it can not be used. */
+  ping?(): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -2,6 +2,8 @@
 export interface Conversation {
   /** Rejects when the model gives no answer, never with a word of the key. */
   converse(request: ChatRequest, signal: AbortSignal | undefined): Promise<ChatAnswer>;
+  /** Asks the server, where `open` has not yet; rejects with why it can not be used. */
+  ping?(): Promise<void>;
   close(): Promise<void>;
 }
 

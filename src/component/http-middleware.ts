@@ -4,5 +4,7 @@ import type { HttpHandler, HttpReply, HttpRequest } from "../net/http1/types.ts"
 export interface HttpMiddleware {
   /** Answers itself, or lets `next` answer the request or a changed one. */
   handle(request: HttpRequest, next: HttpHandler): HttpReply | Promise<HttpReply>;
+  /** Asks the server, where `open` has not yet; rejects with why it can not be used. */
+  ping?(): Promise<void>;
   close(): Promise<void>;
 }

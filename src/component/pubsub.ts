@@ -12,6 +12,8 @@ export interface PubSub {
    * the component's back-off. `close()` stops new deliveries and waits for those in flight (bounded by `signal`).
    */
   subscribe(request: SubscribeRequest, handler: MessageHandler): Promise<PubSubSubscription>;
+  /** Asks the server, where `open` has not yet; rejects with why it can not be used. */
+  ping?(): Promise<void>;
   close(): Promise<void>;
 }
 

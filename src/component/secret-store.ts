@@ -4,5 +4,7 @@ export interface SecretStore {
   /** Rejects when the secret is absent. */
   get(key: string, metadata: Record<string, string>): Promise<Record<string, string>>;
   bulkGet(metadata: Record<string, string>): Promise<Record<string, Record<string, string>>>;
+  /** Asks the server, where `open` has not yet; rejects with why it can not be used. */
+  ping?(): Promise<void>;
   close(): Promise<void>;
 }

@@ -1,9 +1,9 @@
 import type { Problem } from "../../resource/problem.ts";
 import { formatProblem } from "../../resource/problem.ts";
 import { checkPaths } from "../check/check.ts";
+import { resourcePathsOf } from "../check/resource-paths.ts";
 import { type CommandContext, command } from "../command.ts";
 import { UsageError } from "../flags.ts";
-import { readRunFile } from "../run-file.ts";
 import { jsonFlag } from "../runtime-client.ts";
 
 export default command({
@@ -50,15 +50,11 @@ function subjectOf({ values, positionals }: CommandContext): {
 } {
   const named = values.list("app-id");
   const file = values.text("run-file");
-  const runApps = file === "" ? [] : readRunFile(file).apps;
-  const fromApps = runApps.flatMap(({ flags }) =>
-    ["resources-path", "config"].flatMap((flag) => (flags.get(flag) as string[] | undefined) ?? []),
-  );
-  const paths = [...new Set([...positionals, ...fromApps])];
+  const { paths, apps: runApps } = resourcePathsOf(positionals, file);
   if (paths.length === 0 && file === "") {
     throw new UsageError("nothing to check", "name a folder or a file with resources, or a run file with -f");
   }
-  const apps = [...named, ...runApps.map(({ appId }) => appId)];
+  const apps = [...named, ...runApps];
   return { paths, apps: apps.length === 0 ? undefined : new Set(apps) };
 }
 

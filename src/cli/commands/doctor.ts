@@ -1,6 +1,11 @@
 import { accessSync, constants, statfsSync, statSync } from "node:fs";
 import { choosePort } from "../../host/free-port.ts";
+import { parseDuration } from "../../kit/duration.ts";
+import { ResourceErrors } from "../../resource/problem.ts";
+import { checkReachability } from "../check/reachability.ts";
+import { resourcePathsOf } from "../check/resource-paths.ts";
 import { type CommandContext, command } from "../command.ts";
+import { UsageError } from "../flags.ts";
 import { table } from "../output/table.ts";
 import { dataFolderOf, expectOk, findTarget, instancesOf, jsonFlag } from "../runtime-client.ts";
 
@@ -16,8 +21,8 @@ const freeBytesMin = 512 << 20;
 export default command({
   name: "doctor",
   category: "look",
-  summary: "Check this machine, the data folder and the running apps",
-  usage: "mecha doctor [--json]",
+  summary: "Check this machine, the data folder, the running apps, and that the servers of components answer",
+  usage: "mecha doctor [PATH...] [-f RUN_FILE] [--timeout DURATION] [--json]",
   flags: [
     {
       name: "data-dir",
@@ -25,8 +30,22 @@ export default command({
       default: "",
       description: "data folder (default: $MECHA_HOME or ~/.mecha)",
     },
+    {
+      name: "run-file",
+      short: "f",
+      type: "text",
+      default: "",
+      description: "a run file: the components of its apps are opened",
+    },
+    {
+      name: "timeout",
+      type: "text",
+      default: "5s",
+      description: "longest wait for the server of a component",
+    },
     jsonFlag,
   ],
+  examples: ["mecha doctor", "mecha doctor resources/", "mecha doctor -f mecha.yaml --json"],
   async run(context) {
     const checks = [
       runtimeCheck(),
@@ -34,6 +53,7 @@ export default command({
       await storeCheck(context),
       ...(await portChecks()),
       ...(await appChecks(context)),
+      ...(await componentChecks(context)),
     ];
     if (context.values.boolean("json")) context.out(`${JSON.stringify(checks, null, 2)}\n`);
     else
@@ -50,6 +70,30 @@ export default command({
     return checks.some((check) => check.result === "fail") ? 1 : 0;
   },
 });
+
+/** Of the files that are named. */
+async function componentChecks(context: CommandContext): Promise<Check[]> {
+  const { values, positionals } = context;
+  const { paths } = resourcePathsOf(positionals, values.text("run-file"));
+  if (paths.length === 0) return [];
+  try {
+    return await checkReachability(paths, { context, timeoutMs: timeoutOf(values.text("timeout")) });
+  } catch (error) {
+    if (!(error instanceof ResourceErrors)) throw error;
+    return [{ name: "resources", result: "fail", detail: error.message, fix: "mecha check says more" }];
+  }
+}
+
+function timeoutOf(text: string): number {
+  try {
+    return parseDuration(text);
+  } catch (error) {
+    throw new UsageError(
+      `--timeout ${JSON.stringify(text)}: ${(error as Error).message}`,
+      "write 5s or 500ms",
+    );
+  }
+}
 
 function runtimeCheck(): Check {
   return { name: "Bun", result: "pass", detail: Bun.version };

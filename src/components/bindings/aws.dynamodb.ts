@@ -13,7 +13,7 @@ export default component({
   package: "@aws-sdk/client-dynamodb",
   metadata: { ...awsFields, table: text({ description: "name of the table", required: true }) },
   async open(options, host): Promise<Binding> {
-    const { DynamoDBClient, PutItemCommand } = await import("@aws-sdk/client-dynamodb");
+    const { DynamoDBClient, PutItemCommand, DescribeTableCommand } = await import("@aws-sdk/client-dynamodb");
     const link = new AwsLink("dynamodb", new DynamoDBClient(clientOptionsOf(options)), options, host);
     return {
       operations: ["create"],
@@ -22,6 +22,10 @@ export default component({
         const command = new PutItemCommand({ TableName: options.table, Item: itemOf(data) });
         await link.ask((client, more) => client.send(command, more));
         return undefined;
+      },
+      async ping() {
+        const command = new DescribeTableCommand({ TableName: options.table });
+        await link.ask((client, more) => client.send(command, more), { isRead: true });
       },
       close: () => link.close(),
     };

@@ -99,6 +99,12 @@ class S3Binding implements Binding {
     }
   }
 
+  async ping(): Promise<void> {
+    const { HeadBucketCommand } = await import("@aws-sdk/client-s3");
+    const command = new HeadBucketCommand({ Bucket: this.#settings.bucket });
+    await this.#link.ask((client, more) => client.send(command, more), { isRead: true });
+  }
+
   close(): Promise<void> {
     return this.#link.close();
   }

@@ -12,7 +12,7 @@ export default component({
   package: "@aws-sdk/client-sns",
   metadata: { ...awsFields, topicArn: text({ description: "the topic's ARN", required: true }) },
   async open(options, host): Promise<Binding> {
-    const { SNSClient, PublishCommand } = await import("@aws-sdk/client-sns");
+    const { SNSClient, PublishCommand, GetTopicAttributesCommand } = await import("@aws-sdk/client-sns");
     const link = new AwsLink("sns", new SNSClient(clientOptionsOf(options)), options, host);
     return {
       operations: ["create"],
@@ -21,6 +21,10 @@ export default component({
         const command = new PublishCommand({ TopicArn: options.topicArn, ...messageIn(data) });
         await link.ask((client, more) => client.send(command, more));
         return undefined;
+      },
+      async ping() {
+        const command = new GetTopicAttributesCommand({ TopicArn: options.topicArn });
+        await link.ask((client, more) => client.send(command, more), { isRead: true });
       },
       close: () => link.close(),
     };

@@ -62,6 +62,10 @@ class SqsBinding implements Binding {
     this.#running ??= this.#run(handler);
   }
 
+  async ping(): Promise<void> {
+    await this.#url();
+  }
+
   async close(): Promise<void> {
     await this.#parts.link.close();
     await this.#running;

@@ -1,6 +1,7 @@
 import type { Binding, BindingReply, BindingRequest } from "../../component/binding.ts";
 import { component } from "../../component/component.ts";
 import { duration, text } from "../../component/fields.ts";
+import { reach } from "../../component/reach.ts";
 import type { Clock } from "../../edges/clock.ts";
 import { JsonCursor } from "../../kit/json-cursor.ts";
 import { checkHttpUrl, type HttpAnswer, HttpServer } from "../clients/http-server.ts";
@@ -26,7 +27,8 @@ export default component({
       ...{ name: "graphql", url: endpoint, timeoutMs },
       clock: edges.clock,
     });
-    return new GraphqlBinding(server, headers, edges.clock);
+    const ping = () => reach(endpoint, { ...edges, timeoutMs });
+    return Object.assign(new GraphqlBinding(server, headers, edges.clock), { ping });
   },
 });
 

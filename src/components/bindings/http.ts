@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import type { Binding, BindingReply, BindingRequest } from "../../component/binding.ts";
 import { component } from "../../component/component.ts";
 import { duration, flag, parseFlag, quantity, text } from "../../component/fields.ts";
+import { reach } from "../../component/reach.ts";
 import type { Clock } from "../../edges/clock.ts";
 import { createHttpClient } from "../../net/http1/client.ts";
 import { BodyTooLarge } from "../../net/http1/errors.ts";
@@ -41,14 +42,18 @@ export default component({
       ...(MTLSClientCert && { cert: pem("MTLSClientCert", MTLSClientCert) }),
       ...(MTLSClientKey && { key: pem("MTLSClientKey", MTLSClientKey) }),
     };
-    return new HttpBinding({
+    const binding = new HttpBinding({
       ...{ url, tls, clock: edges.clock, errorIfNot2XX: options.errorIfNot2XX },
       token: securityToken && securityTokenHeader ? [securityTokenHeader, securityToken] : undefined,
       timeoutMs: options.responseTimeout,
       bodyBytesMax: options.maxResponseBodySize,
     });
+    const ping = () => reach(url, { ...edges, timeoutMs: options.responseTimeout ?? connectTimeoutMs });
+    return Object.assign(binding, { ping });
   },
 });
+
+const connectTimeoutMs = 10_000;
 
 /** The text itself, or what the file of that name holds. */
 function pem(field: string, value: string): string {

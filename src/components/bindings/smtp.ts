@@ -61,6 +61,9 @@ export default component({
         }
         return undefined;
       },
+      async ping() {
+        await withinTime(edges.clock, timeout, transport.verify());
+      },
       async close() {
         transport.close();
       },

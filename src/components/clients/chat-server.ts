@@ -2,7 +2,9 @@ import { createHash } from "node:crypto";
 import type { ComponentHost } from "../../component/component.ts";
 import type { ChatAnswer, ChatRequest, ChatUsage, Conversation } from "../../component/conversation.ts";
 import { duration, text } from "../../component/fields.ts";
+import { reach } from "../../component/reach.ts";
 import type { Clock } from "../../edges/clock.ts";
+import type { Edges } from "../../edges/edges.ts";
 import { createHttpClient } from "../../net/http1/client.ts";
 import type { HttpAddress, RawHeaders } from "../../net/http1/types.ts";
 
@@ -38,6 +40,7 @@ export const noDetails = {
 
 /** Models think for minutes; a Resiliency policy sets a shorter time. */
 const answerTimeoutMs = 10 * 60_000;
+const connectTimeoutMs = 10_000;
 const answerBytesMax = 16 * 1024 * 1024;
 
 export interface ChatServerOptions {
@@ -53,9 +56,11 @@ export class ChatServer implements Conversation {
   readonly #client = createHttpClient();
   readonly #closed = new AbortController();
   readonly #answers: Answers | undefined;
+  readonly #edges: Edges;
 
   constructor({ format, cacheMs, host }: ChatServerOptions) {
     this.#format = format;
+    this.#edges = host.edges;
     this.#answers = cacheMs > 0 ? new Answers(cacheMs, host.edges.clock) : undefined;
   }
 
@@ -69,6 +74,10 @@ export class ChatServer implements Conversation {
     }
     this.#answers?.put(body, answer);
     return answer;
+  }
+
+  ping(): Promise<void> {
+    return reach(this.#format.url, { ...this.#edges, timeoutMs: connectTimeoutMs });
   }
 
   async close(): Promise<void> {

@@ -8,6 +8,7 @@ import type {
   PubSubSubscription,
   SubscribeRequest,
 } from "../../component/pubsub.ts";
+import { reach } from "../../component/reach.ts";
 import { parseDuration } from "../../kit/duration.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import { PulsarLink, type PulsarSettings } from "../clients/pulsar.ts";
@@ -97,7 +98,9 @@ export default component({
     oauth2ClientSecret: text({ description: "its secret", sensitive: true, missing: "give a token" }),
   },
   async open(options, host): Promise<PubSub> {
-    return new PulsarPubSub(new PulsarLink(options, host.edges), options, host.log);
+    const link = new PulsarLink(options, host.edges);
+    const ping = () => reach(`ws://${link.where}`, { ...host.edges, timeoutMs: options.timeout });
+    return Object.assign(new PulsarPubSub(link, options, host.log), { ping });
   },
 });
 

@@ -68,6 +68,11 @@ class ParameterStore implements SecretStore {
     return secretsOfPages("parameters", pageAt, (name) => this.get(name, {}));
   }
 
+  async ping(): Promise<void> {
+    const command = new this.#sdk.DescribeParametersCommand({ MaxResults: 1 });
+    await this.#link.ask((client, options) => client.send(command, options), { isRead: true });
+  }
+
   async close(): Promise<void> {
     await this.#link.close();
   }

@@ -71,6 +71,11 @@ class SecretManager implements SecretStore {
     return secretsOfPages("secrets", pageAt, (name) => this.get(name, {}));
   }
 
+  async ping(): Promise<void> {
+    const command = new this.#sdk.ListSecretsCommand({ MaxResults: 1 });
+    await this.#link.ask((client, options) => client.send(command, options), { isRead: true });
+  }
+
   async close(): Promise<void> {
     await this.#link.close();
   }

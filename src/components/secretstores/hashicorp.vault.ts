@@ -1,5 +1,6 @@
 import { type ComponentHost, component } from "../../component/component.ts";
 import { choice, duration, flag, type Options, text } from "../../component/fields.ts";
+import { reach } from "../../component/reach.ts";
 import type { SecretStore } from "../../component/secret-store.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
 import type { Files } from "../../edges/files.ts";
@@ -43,7 +44,8 @@ export default component({
     const tls = await tlsOf(options, edges.files);
     const { vaultAddr: url, timeout: timeoutMs } = options;
     const server = new HttpServer({ ...{ name: "vault", url, tls, timeoutMs }, clock: edges.clock });
-    return new VaultSecrets(server, token, options);
+    const ping = () => reach(url, { ...edges, timeoutMs });
+    return Object.assign(new VaultSecrets(server, token, options), { ping });
   },
 });
 

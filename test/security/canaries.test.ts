@@ -57,15 +57,20 @@ class World {
     this.said.push([place, text]);
   }
 
-  write(): string {
+  /** The folder of the resources. */
+  write(initTimeout = "1s"): string {
     const resources = join(this.folder, "resources");
-    mkdirSync(resources);
+    mkdirSync(resources, { recursive: true });
     const secretsFile = join(this.folder, "secrets.json");
     writeFileSync(secretsFile, JSON.stringify(this.secrets));
     const metadata = [{ name: "secretsFile", value: secretsFile }];
-    this.add("Component", "vault", { type: "secretstores.local.file", version: "v1", metadata });
-    const text = this.documents.map((one) => JSON.stringify(one)).join("\n---\n");
-    writeFileSync(join(resources, "all.yaml"), text);
+    const spec = { type: "secretstores.local.file", version: "v1", metadata };
+    const vault = { apiVersion: dapr, kind: "Component", metadata: { name: "vault" }, spec };
+    const text = [vault, ...this.documents].map((one) => JSON.stringify(one)).join("\n---\n");
+    writeFileSync(
+      join(resources, "all.yaml"),
+      text.replaceAll('"initTimeout":"1s"', `"initTimeout":"${initTimeout}"`),
+    );
     return resources;
   }
 
@@ -308,8 +313,8 @@ async function start(world: World, appPort: number, { env, config, words }: Begi
   });
   cleanup.process(started);
   await eventually(async () => {
-    const { status } = await fetch(`http://127.0.0.1:${ports.http}/v1.0/healthz`);
-    if (status !== 204) throw new Error(started.output().slice(-4000));
+    const answer = await fetch(`http://127.0.0.1:${ports.http}/v1.0/healthz`).catch(() => undefined);
+    if (answer?.status !== 204) throw new Error(started.output().slice(-4000));
   }, 60_000);
   return { started, ports };
 }
@@ -321,7 +326,8 @@ interface Beginning {
 }
 
 function callsOf(components: readonly CanaryComponent[]): [line: string, body?: object | string][] {
-  const calls = components.flatMap(({ name, type }) => asks[type.split(".", 1)[0] ?? ""]?.(name) ?? []);
+  const open = components.filter(({ isWrong }) => !isWrong);
+  const calls = open.flatMap(({ name, type }) => asks[type.split(".", 1)[0] ?? ""]?.(name) ?? []);
   return [
     ...calls,
     ["POST /v1.0/state/sealed", [{ key: "k", value: 1 }]],
@@ -338,7 +344,10 @@ function callsOf(components: readonly CanaryComponent[]): [line: string, body?: 
 }
 
 /** Both sides of a runtime: the collector of its spans, and its app. */
-async function openNeighbours(world: World): Promise<{ collector: number; app: number }> {
+async function openNeighbours(
+  world: World,
+  components: readonly CanaryComponent[],
+): Promise<{ collector: number; app: number }> {
   const collector = await fakeApp({
     otherwise({ text }) {
       world.say("the traces", text);
@@ -346,7 +355,9 @@ async function openNeighbours(world: World): Promise<{ collector: number; app: n
     },
   });
   const otherwise: AppHandler = ({ target }) => ({ status: target.includes("fail") ? 500 : 200, body: "ok" });
-  const app = await fakeApp({ otherwise });
+  const topics = components.filter(({ type, isWrong }) => type.startsWith("pubsub.") && !isWrong);
+  const subscriptions = topics.map(({ name }) => ({ pubsubname: name, topic: "t", route: "/t" }));
+  const app = await fakeApp({ otherwise, subscriptions });
   cleanup.add(() => Promise.all([collector.close(), app.close()]));
   return { collector: collector.port, app: app.port };
 }
@@ -361,9 +372,11 @@ test.each([
     const server = await openServer();
     const components = await canaryComponents(world.canaries, server);
     for (const one of components) addComponent(world, one);
-    const { collector, app } = await openNeighbours(world);
+    const { collector, app } = await openNeighbours(world, components);
     const { config, env } = addRest(world, server, await freePort());
-    const pipeline = components.filter(({ type }) => type.startsWith("middleware.http.oauth2"));
+    const pipeline = components.filter(
+      ({ type, isWrong }) => type.startsWith("middleware.http.oauth2") && !isWrong,
+    );
     writeConfig(config, pipeline, `127.0.0.1:${collector}`);
     const { started, ports } = await start(world, app, { env, config, words });
     const calls = callsOf(components);
@@ -390,3 +403,92 @@ test.each([
   },
   120_000,
 );
+
+/** Ways to start that end with an error, each with its secrets. */
+function badStarts(world: World): { words: string[]; env?: Record<string, string>; resources?: string }[] {
+  const { canaries } = world;
+  const store = (where: string): string => `postgresql://u:${canaries.text(where)}@127.0.0.1:1/d`;
+  const file = (name: string, text: string): string => {
+    writeFileSync(join(world.folder, name), text);
+    return join(world.folder, name);
+  };
+  const certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+  const [chain, bundle] = [file("chain.pem", certificate), file("bundle.pem", certificate)];
+  const tls = [
+    "--tls-ca-file",
+    bundle,
+    "--tls-cert-file",
+    chain,
+    "--tls-key-file",
+    file("key.pem", canaries.pem("TLS key")),
+  ];
+  const metadata = (value: string): string => `
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: { name: db }
+spec:
+  type: state.postgresql
+  version: v2
+  metadata:
+    - { name: tablePrefix, value: a }
+    - { name: connectionString, value: ${value} }
+`;
+  const text = (): string => canaries.text("a file that is wrong");
+  return [
+    { words: ["--store", store("--store")] },
+    { words: [], env: { MECHA_STORE: store("MECHA_STORE") } },
+    { words: tls },
+    {
+      words: ["--enable-mtls"],
+      env: {
+        DAPR_CERT_KEY: canaries.pem("DAPR_CERT_KEY"),
+        DAPR_CERT_CHAIN: certificate,
+        DAPR_TRUST_ANCHORS: certificate,
+      },
+    },
+    { words: [], resources: metadata(`"postgresql://u:${text()}@127.0.0.1:1/d"`) },
+    { words: [], resources: metadata(`"host=127.0.0.1 port=none password=${text()}"`) },
+    { words: [], resources: metadata(`"${text()}`) },
+    { words: [], resources: metadata(`{ a: ${text()} }`) },
+    { words: [], resources: metadata(`[ ${text()} ]`) },
+    { words: [], resources: metadata(`"${text()}"`).replace("value:", "valu:") },
+    { words: [], resources: metadata(`"${text()}"`).replace("connectionString", "conectionString") },
+    { words: [], resources: metadata(`"${text()}" }\n    - { name: connectionString, value: "${text()}"`) },
+    { words: [], resources: `${metadata(`"${text()}"`)}\t- {` },
+  ];
+}
+
+test("no secret is shown by what can not start, nor by a check of it", async () => {
+  const world = new World();
+  for (const [index, { words, env = {}, resources = "" }] of badStarts(world).entries()) {
+    const folder = join(world.folder, `bad-${index}`);
+    mkdirSync(folder);
+    writeFileSync(join(folder, "all.yaml"), resources);
+    const ports = [
+      "--dapr-http-port",
+      String(await freePort()),
+      "--dapr-grpc-port",
+      String(await freePort()),
+    ];
+    const flags = ["--app-id", "shop", ...ports, "--metrics-port", "0", "--resources-path", folder];
+    const all = [
+      "run",
+      ...flags,
+      "--data-dir",
+      join(world.folder, `data-${index}`),
+      "--log-level",
+      "debug",
+      ...words,
+    ];
+    const started = startMecha(all, { env });
+    const timer = setTimeout(() => started.child.kill("SIGTERM"), 15_000);
+    const code = await started.ended;
+    clearTimeout(timer);
+    expect([index, code, started.output().length > 0]).not.toEqual([index, 0, true]);
+    world.say(`start ${index}`, started.output());
+    for (const more of resources === "" ? [] : [[], ["--json"]]) {
+      world.say(`check ${index}`, (await mecha(["check", ...more, folder])).output);
+    }
+  }
+  expect(world.hits()).toEqual([]);
+}, 120_000);

@@ -27,6 +27,8 @@ export interface CanaryComponent {
   metadata: { name: string; value: string }[];
   /** By secretKeyRef; otherwise they stand in the file. */
   isByReference: boolean;
+  /** A field of it has a secret for a value that means something else. */
+  isWrong: boolean;
 }
 
 const secret = ({ text }: Making): string => text;
@@ -203,14 +205,23 @@ export async function canaryComponents(canaries: Canaries, server: Server): Prom
   const made: CanaryComponent[] = [];
   for (const load of Object.values(catalog)) {
     const { default: definition } = (await load()) as { default: ComponentDefinition };
-    for (const variant of variantsOf(definition)) {
-      for (const isByReference of [true, false]) {
-        const name = `c${made.length}`;
-        const metadata = metadataOf(definition, variant, (field) =>
-          makingOf(canaries, server, `${definition.type} ${field}`),
-        );
-        made.push({ name, type: definition.type, version: definition.version, metadata, isByReference });
-      }
+    const ways = variantsOf(definition).flatMap((variant) => [
+      { variant, isByReference: true, isWrong: false },
+      { variant, isByReference: false, isWrong: false },
+    ]);
+    // A text that is secret may turn up in any field: numbers that are none, addresses that nobody has.
+    const taking = Object.entries(definition.metadata).filter(
+      ([, one]) => one.type !== "text" || one.isRequired,
+    );
+    const wrong = taking.map(([field]) => {
+      const variant = { ...ways[0]?.variant, [field]: secret };
+      return { variant, isByReference: true, isWrong: true };
+    });
+    for (const { variant, ...way } of [...ways, ...wrong]) {
+      const { type, version } = definition;
+      const where = (field: string) => `${type} ${field}${way.isWrong ? " in a wrong place" : ""}`;
+      const metadata = metadataOf(definition, variant, (field) => makingOf(canaries, server, where(field)));
+      made.push({ name: `c${made.length}`, type, version, metadata, ...way });
     }
   }
   return made;

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { readOn, type SocketOwner, tapSocket } from "../http1/socket-tap.ts";
+import { Budget } from "./budget.ts";
 import { FrameReader, type FrameReceiver, unpadded } from "./frame-reader.ts";
 import {
   ConnectionError,
@@ -63,6 +64,7 @@ export class ClientSession implements SocketOwner, StreamOwner, FrameReceiver {
   readonly #reader: FrameReader;
   readonly #decoder: HeaderDecoder;
   readonly #streams = new StreamTable();
+  readonly #chores = new Budget(10_000, 1000);
   readonly #pongs: (() => void)[] = [];
   readonly #window: ReceiveWindow;
   #nextId = 1;
@@ -186,7 +188,10 @@ export class ClientSession implements SocketOwner, StreamOwner, FrameReceiver {
 
   onGreeting(): void {}
 
-  onChore(): void {}
+  onChore(): void {
+    if (!this.#chores.spend())
+      throw new ConnectionError(errorCode.enhanceYourCalm, "too many frames that say nothing");
+  }
 
   onFrame(type: number, flags: number, streamId: number, payload: Buffer): void {
     switch (type) {
@@ -231,7 +236,10 @@ export class ClientSession implements SocketOwner, StreamOwner, FrameReceiver {
       this.reset(stream, errorCode.protocolError);
       return;
     }
-    if (isInterim) return;
+    if (isInterim) {
+      this.onChore();
+      return;
+    }
     stream.isAnswered = true;
     stream.onAnswer?.();
     stream.receiver.onHead?.(lines, isEnd);
@@ -251,6 +259,8 @@ export class ClientSession implements SocketOwner, StreamOwner, FrameReceiver {
     expectStream(streamId);
     this.#takeFromWindow(payload.length);
     const body = unpadded(flags, payload);
+    const isEnd = (flags & flag.endStream) !== 0;
+    if (body.length === 0 && !isEnd) this.onChore();
     const stream = this.#streams.get(streamId);
     if (stream === undefined) {
       this.#late(streamId);
@@ -263,7 +273,7 @@ export class ClientSession implements SocketOwner, StreamOwner, FrameReceiver {
     }
     if (payload.length > body.length) this.consumed(stream, payload.length - body.length);
     if (body.length > 0) stream.receive(body);
-    if ((flags & flag.endStream) !== 0 && !stream.isClosed) stream.remoteEnd();
+    if (isEnd && !stream.isClosed) stream.remoteEnd();
   }
 
   #takeFromWindow(bytes: number): void {
@@ -276,13 +286,17 @@ export class ClientSession implements SocketOwner, StreamOwner, FrameReceiver {
     expectLength(payload, payload.length === 4);
     this.#streams.expectUsed(streamId);
     const stream = this.#streams.get(streamId);
-    if (stream === undefined) return;
+    if (stream === undefined) {
+      if (!this.#streams.isFirstReset(streamId)) this.onChore();
+      return;
+    }
     stream.resetCode = payload.readUInt32BE(0);
     this.#drop(stream, "peer reset");
   }
 
   #takeSettings(flags: number, streamId: number, payload: Buffer): void {
     expectConnection(streamId);
+    this.onChore();
     if ((flags & flag.ack) !== 0) {
       expectLength(payload, payload.length === 0);
       return;
@@ -304,8 +318,15 @@ export class ClientSession implements SocketOwner, StreamOwner, FrameReceiver {
   #ping(flags: number, streamId: number, payload: Buffer): void {
     expectConnection(streamId);
     expectLength(payload, payload.length === 8);
-    if ((flags & flag.ack) !== 0) this.#pongs.shift()?.();
-    else this.#sender.push(frame(frameType.ping, flag.ack, 0, payload));
+    if ((flags & flag.ack) !== 0) {
+      const answered = this.#pongs.shift();
+      if (answered === undefined) this.onChore();
+      else answered();
+      return;
+    }
+    // Servers measure the line with a ping for what they read.
+    if (!this.#sender.takeHasSentData()) this.onChore();
+    this.#sender.push(frame(frameType.ping, flag.ack, 0, payload));
   }
 
   /** Streams behind the last one that the server names were not looked at: they count as refused. */
@@ -317,6 +338,7 @@ export class ClientSession implements SocketOwner, StreamOwner, FrameReceiver {
     this.isDraining = true;
     this.#reason ??= `the server said GOAWAY with code ${payload.readUInt32BE(4)}`;
     if (isFirst) this.#owner.onGoaway();
+    else this.onChore();
     for (const stream of [...this.#streams.all()]) {
       if (stream.id <= lastId) continue;
       stream.resetCode = errorCode.refusedStream;

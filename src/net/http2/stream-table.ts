@@ -73,6 +73,14 @@ export class StreamTable {
     return true;
   }
 
+  /** A reset of a stream that is over: the first may have crossed its end, and further ones say nothing. */
+  isFirstReset(id: number): boolean {
+    const end = this.#ends.get(id);
+    if (end === undefined || end === "peer reset") return false;
+    this.#ends.set(id, "peer reset");
+    return true;
+  }
+
   expectUsed(id: number): void {
     if (id > this.lastId)
       throw new ConnectionError(errorCode.protocolError, "a frame is for a stream that was never opened");

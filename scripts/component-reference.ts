@@ -21,7 +21,7 @@ export async function renderComponentReference(): Promise<{ page: string; schema
 }
 
 /** Those of the catalog and of the engine, by type. */
-async function everyComponent(): Promise<ComponentDefinition[]> {
+export async function everyComponent(): Promise<ComponentDefinition[]> {
   const files = await Promise.all(Object.values(catalog).map(async (load) => (await load()).default));
   // Definitions are read, never opened: no store is needed.
   const engine = engineComponents({} as Store, { secretFolders: [] });
@@ -52,7 +52,8 @@ const opening = `# Components
 
 Written by \`bun scripts/component-reference.ts\` from the components themselves. Do not edit.
 
-The names of fields match without case. A field that a component does not know is named in a warning and has no effect.
+The names of fields match without case. A field that a component does not know is refused by its name; \`mecha daprd\`
+warns, as what Dapr ignores. A value that a field does not take is refused with what it takes, at its line of the file.
 Durations are \`500ms\`, \`1h30m\` or \`PT5M\`; a bare number counts seconds.
 `;
 
@@ -128,12 +129,46 @@ function tableOf(fields: Fields): string {
   return `| field | type | |\n|---|---|---|\n${rows.join("\n")}\n`;
 }
 
+/** Of a resource file with one component: an editor finds the fields of its type, and says which values are wrong. */
 function renderSchema(all: ComponentDescription[]): string {
-  const definitions = Object.fromEntries(
-    all.map(({ type, version, schema }) => [`${type}/${version}`, schema]),
-  );
-  const document = { $schema: "https://json-schema.org/draft/2020-12/schema", $defs: definitions };
-  return `${JSON.stringify(document, null, 2)}\n`;
+  const kinds = all.map((one) => JSON.stringify(when(resourceOf(one), metadataOf(one))));
+  const definitions = all.map((one) => `${JSON.stringify(keyOf(one))}: ${JSON.stringify(one.schema)}`);
+  const draft = JSON.stringify("https://json-schema.org/draft/2020-12/schema");
+  return `{"$schema": ${draft},\n"allOf": [\n${kinds.join(",\n")}],\n"$defs": {\n${definitions.join(",\n")}}}\n`;
+}
+
+function when(condition: object, rule: object): object {
+  // biome-ignore lint/suspicious/noThenProperty: JSON Schema's own word
+  return { if: condition, then: rule };
+}
+
+function resourceOf({ type, version }: ComponentDescription): object {
+  const versions = version === "v1" ? ["v1", ""] : [version];
+  const spec = { properties: { type: { const: type }, version: { enum: versions } }, required: ["type"] };
+  return { properties: { kind: { const: "Component" }, spec }, required: ["kind", "spec"] };
+}
+
+/** The fields as a resource has them: a list of names and values. */
+function metadataOf({ type, version, schema, fields, takesOtherFields }: ComponentDescription): object {
+  const names = Object.keys(schema.properties as object);
+  const schemaOfValue = (name: string) =>
+    `#/$defs/${type}~1${version}/properties/${name.replaceAll("/", "~1")}`;
+  const valueRule = (name: string): object =>
+    when(
+      { properties: { name: { const: name } }, required: ["name", "value"] },
+      { properties: { value: { $ref: schemaOfValue(name) } } },
+    );
+  const items = {
+    ...(!takesOtherFields && { properties: { name: names.length > 0 ? { enum: names } : false } }),
+    ...(names.length > 0 && { allOf: names.map(valueRule) }),
+  };
+  const needed = fields.filter(({ isRequired }) => isRequired);
+  const allOf = needed.map(({ name, aliases }) => ({
+    contains: { properties: { name: { enum: [name, ...aliases] } }, required: ["name"] },
+  }));
+  const metadata = { items, ...(allOf.length > 0 && { allOf }) };
+  const spec = { properties: { metadata }, ...(allOf.length > 0 && { required: ["metadata"] }) };
+  return { properties: { spec } };
 }
 
 export function currentComponentReference(): { page: string; schema: string } {

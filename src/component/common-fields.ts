@@ -1,5 +1,5 @@
 import type { ComponentKind } from "./component.ts";
-import { choice, type Fields, flag, list, text } from "./fields.ts";
+import { choice, type Fields, flag, list, several, text } from "./fields.ts";
 
 /**
  * Fields that every component of a kind takes because the layer above reads them, not the component: they are known
@@ -37,7 +37,7 @@ export const commonFields: Record<ComponentKind, Fields> = {
     concurrencyMode: choice(["parallel", "single"], {
       description: "single: one message at a time per subscription, in order",
     }),
-    concurrency: text({ description: "an older name of concurrencyMode" }),
+    concurrency: choice(["parallel", "single"], { description: "an older name of concurrencyMode" }),
   },
   secretstores: {},
   configuration: {},
@@ -45,7 +45,7 @@ export const commonFields: Record<ComponentKind, Fields> = {
   crypto: {},
   conversation: {},
   bindings: {
-    direction: text({ description: "input, output, or both" }),
+    direction: several(["input", "output"], { description: "which of the two the app uses" }),
     route: text({ description: "path of the app that gets the events; by default the component's name" }),
   },
   middleware: {},

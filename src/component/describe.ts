@@ -17,6 +17,8 @@ export interface ComponentDescription {
   table: string;
   /** Lower-case names, aliases included, whose values must not be shown. */
   sensitive: ReadonlySet<string>;
+  /** Its metadata may have any names. */
+  takesOtherFields: boolean;
 }
 
 export interface FieldDescription {
@@ -30,6 +32,8 @@ export interface FieldDescription {
   choices: readonly string[] | undefined;
   /** `1 to 100`, `at least 100ms`; empty: any. */
   range: string;
+  /** What it takes, in words. */
+  allowed: string;
   /** Dapr has it and mecha does not: why. */
   missing?: string | undefined;
 }
@@ -49,13 +53,14 @@ export function describe(definition: ComponentDefinition): ComponentDescription 
     schema: schemaOf(all),
     table: tableOf(fields),
     sensitive: sensitiveNames(definition),
+    takesOtherFields: definition.takesOtherFields ?? false,
   };
 }
 
 export function describeField(name: string, field: Field<unknown>): FieldDescription {
-  const { type, description, isRequired, isSensitive, aliases, choices, missing } = field;
+  const { type, description, isRequired, isSensitive, aliases, choices, allowed, missing } = field;
   const range = rangeText(field.bounds, type === "duration" ? formatDuration : String);
-  const shown = { name, type, description, isRequired, isSensitive, aliases, choices, range };
+  const shown = { name, type, description, isRequired, isSensitive, aliases, choices, range, allowed };
   return { ...shown, default: defaultText(field), ...(missing !== undefined && { missing }) };
 }
 
@@ -78,19 +83,37 @@ const schemaTypes: Record<Field<unknown>["type"], string[]> = {
 };
 
 function schemaOf(fields: Fields): Record<string, unknown> {
-  const properties = Object.entries(fields).map(([name, field]) => [
-    name,
-    {
-      description: field.description,
-      type: schemaTypes[field.type],
-      ...(field.choices && { enum: field.choices }),
-      // Numbers of a duration count seconds, and its bounds do not.
-      ...(field.type === "number" && boundsIn(field.bounds)),
-      ...(field.isSensitive && { writeOnly: true }),
-    },
-  ]);
-  const required = Object.keys(fields).filter((name) => fields[name]?.isRequired);
-  return { type: "object", properties: Object.fromEntries(properties), required };
+  const names = ([name, field]: [string, Field<unknown>]): [string, object][] =>
+    [name, ...field.aliases].map((one) => [one, schemaOfField(field)]);
+  const required = Object.entries(fields).filter(([, field]) => field.isRequired);
+  const plain = required.filter(([, { aliases }]) => aliases.length === 0).map(([name]) => name);
+  const named = required.filter(([, { aliases }]) => aliases.length > 0);
+  return {
+    type: "object",
+    properties: Object.fromEntries(Object.entries(fields).flatMap(names)),
+    required: plain,
+    ...(named.length > 0 && { allOf: named.map(eitherName) }),
+  };
+}
+
+function eitherName([name, { aliases }]: [string, Field<unknown>]): object {
+  return { anyOf: [name, ...aliases].map((one) => ({ required: [one] })) };
+}
+
+/** Texts are checked as far as a pattern can; what is refused takes nothing at all. */
+function schemaOfField(field: Field<unknown>): object {
+  if (field.missing !== undefined) return { description: `not implemented: ${field.missing}`, not: {} };
+  const { description, allowed, choices, bounds, pattern } = field;
+  return {
+    description: `${description} (${allowed})`,
+    type: schemaTypes[field.type],
+    ...(choices && { enum: choices }),
+    ...(pattern !== undefined && { pattern }),
+    // Numbers of a duration count seconds, and its bounds do not.
+    ...(field.type === "number" && boundsIn(bounds)),
+    ...(field.isRequired && { minLength: 1 }),
+    ...(field.isSensitive && { writeOnly: true }),
+  };
 }
 
 function boundsIn({ min, max }: Bounds): Record<string, number> {

@@ -21,7 +21,11 @@ export interface Field<T> {
   readonly bounds: Bounds;
   /** Dapr has it and mecha does not: naming it is an error, with this text as the reason. */
   readonly missing: string | undefined;
-  /** Throws an `Error` whose message says what was expected. */
+  /** What it takes, in words that stand behind "expected". */
+  readonly allowed: string;
+  /** What each of its texts looks like, where JSON Schema can tell. */
+  readonly pattern: string | undefined;
+  /** Throws when the text is not `allowed`. */
   readonly parse: (text: string) => T;
 }
 
@@ -57,19 +61,22 @@ type Read<S, T> = S extends { required: true } ? T : S extends { default: T } ? 
 
 /** Any text. */
 export function text<const S extends Settings<string>>(settings: S): Field<Read<S, string>> {
-  return field("text", settings, (value) => value);
+  return field("text", settings, { allowed: "a text", parse: (value) => value });
 }
+
+const numberPattern = String.raw`^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$|^$`;
 
 /** A number; whole unless `fraction` is set. */
 export function number<const S extends Settings<number> & Bounds & { fraction?: boolean }>(
   settings: S,
 ): Field<Read<S, number>> {
-  return field("number", settings, (value) => {
+  const parse = (value: string): number => {
     const amount = value.trim() === "" ? Number.NaN : Number(value);
-    if (!Number.isFinite(amount)) throw new Error("expected a number");
-    if (!settings.fraction && !Number.isSafeInteger(amount)) throw new Error("expected a whole number");
-    return within(amount, settings, String);
-  });
+    if (!settings.fraction && !Number.isSafeInteger(amount)) throw new Error("not a whole number");
+    return within(amount, settings, Number.MAX_SAFE_INTEGER);
+  };
+  const allowed = withRange(`a ${settings.fraction ? "" : "whole "}number`, settings, String);
+  return field("number", settings, { allowed, pattern: numberPattern, parse });
 }
 
 const truths = new Set(["true", "t", "yes", "y", "on", "1"]);
@@ -83,24 +90,40 @@ export function parseFlag(value: string): boolean {
   throw new Error("expected true or false");
 }
 
-export function flag<const S extends Settings<boolean>>(settings: S): Field<Read<S, boolean>> {
-  return field("flag", settings, parseFlag);
+/** `yes` in any case is `[yY][eE][sS]`: JSON Schema knows no flags. */
+function inAnyCase(word: string): string {
+  return word.replace(/[a-z]/g, (letter) => `[${letter}${letter.toUpperCase()}]`);
 }
+
+const flagPattern = `^\\s*(${[...truths, ...untruths].map(inAnyCase).join("|")})\\s*$`;
+
+export function flag<const S extends Settings<boolean>>(settings: S): Field<Read<S, boolean>> {
+  return field("flag", settings, { allowed: "true or false", pattern: flagPattern, parse: parseFlag });
+}
+
+/** Longer waits are slips of the keyboard. */
+const durationMaxMs = 100 * 365 * 86_400_000;
+const durationPattern = String.raw`^\s*[+-]?([\d.]+(ns|us|µs|μs|ms|s|m|h|(?=\s*$)))+\s*$|^\s*[+-]?P[\dWDTHMS.,]+\s*$|^$`;
 
 /** Milliseconds; bounds are milliseconds too. A bare number counts `bareUnitMs` (one second) each, as in Dapr. */
 export function duration<const S extends Settings<number> & Bounds & { bareUnitMs?: number }>(
   settings: S,
 ): Field<Read<S, number>> {
-  return field("duration", settings, (value) => {
+  const parse = (value: string): number => {
     const isBare = /^[+-]?\d+$/.test(value.trim());
     const ms = isBare ? Number(value) * (settings.bareUnitMs ?? 1000) : parseDuration(value.trim());
-    return within(ms, settings, formatDuration);
-  });
+    return within(ms, settings, durationMaxMs);
+  };
+  const allowed = withRange("a duration such as 500ms, 1h30m or PT5M", settings, formatDuration);
+  return field("duration", settings, { allowed, pattern: durationPattern, parse });
 }
 
 /** A Kubernetes quantity such as `4Mi`, as a number. */
 export function quantity<const S extends Settings<number> & Bounds>(settings: S): Field<Read<S, number>> {
-  return field("quantity", settings, (value) => within(parseQuantity(value.trim()), settings, String));
+  const parse = (value: string): number =>
+    within(parseQuantity(value.trim()), settings, Number.MAX_SAFE_INTEGER);
+  const allowed = withRange("a quantity such as 512Ki or 4Mi", settings, String);
+  return field("quantity", settings, { allowed, parse });
 }
 
 /** One of a few words, matched without case. */
@@ -108,48 +131,66 @@ export function choice<const C extends readonly string[], const S extends Settin
   choices: C,
   settings: S,
 ): Field<Read<S, C[number]>> {
+  const allowed = choices.length === 1 ? `${choices[0]}` : `one of ${choices.join(", ")}`;
   const parse = (value: string): C[number] => {
     const found = choices.find((one) => one.toLowerCase() === value.trim().toLowerCase());
-    if (found === undefined) throw new Error(`expected one of ${choices.join(", ")}`);
+    if (found === undefined) throw new Error(`expected ${allowed}`);
     return found;
   };
-  return { ...field("choice", settings, parse), choices } as Field<Read<S, C[number]>>;
+  return { ...field("choice", settings, { allowed, parse }), choices } as Field<Read<S, C[number]>>;
+}
+
+/** Some of a few words, separated by commas and matched without case; an empty text is none. */
+export function several<const S extends Settings<readonly string[]>>(
+  words: readonly string[],
+  settings: S,
+): Field<Read<S, readonly string[]>> {
+  const parse = (value: string): readonly string[] => {
+    const found = wordsOf(value.toLowerCase());
+    if (found.some((one) => !words.includes(one))) throw new Error("another word");
+    return found;
+  };
+  const allowed = `one or more of ${words.join(", ")}, separated by commas`;
+  return field("list", settings, { allowed, parse });
 }
 
 /** Words separated by commas; blanks round them and empty ones are dropped. */
 export function list<const S extends Settings<readonly string[]>>(
   settings: S,
 ): Field<Read<S, readonly string[]>> {
-  return field("list", settings, (value): readonly string[] =>
-    value
-      .split(",")
-      .map((part) => part.trim())
-      .filter((part) => part !== ""),
-  );
+  return field("list", settings, { allowed: "words separated by commas", parse: wordsOf });
+}
+
+function wordsOf(value: string): readonly string[] {
+  return value
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== "");
 }
 
 /** `a=1,b=2` or a JSON object of texts. */
 export function pairs<const S extends Settings<Readonly<Record<string, string>>>>(
   settings: S,
 ): Field<Read<S, Readonly<Record<string, string>>>> {
-  return field("pairs", settings, parsePairs);
+  const allowed = "name=value pairs separated by commas, or a JSON object";
+  return field("pairs", settings, { allowed, parse: parsePairs });
 }
 
 /** Any JSON, for the component to check. */
 export function json<const S extends Settings<unknown>>(settings: S): Field<unknown> {
-  return field("json", settings, (value) => {
-    try {
-      return JSON.parse(value) as unknown;
-    } catch (error) {
-      throw new Error("expected JSON", { cause: error });
-    }
-  });
+  return field("json", settings, { allowed: "JSON", parse: (value) => JSON.parse(value) as unknown });
+}
+
+interface Reading<T> {
+  allowed: string;
+  pattern?: string;
+  parse: (value: string) => T;
 }
 
 function field<S extends Settings<unknown> & Bounds, T>(
   type: FieldType,
   settings: S,
-  parse: (value: string) => T,
+  { allowed, pattern, parse }: Reading<T>,
 ): Field<Read<S, T>> {
   return {
     type,
@@ -161,6 +202,7 @@ function field<S extends Settings<unknown> & Bounds, T>(
     choices: undefined,
     bounds: boundsOf(settings),
     missing: settings.missing,
+    ...{ allowed, pattern },
     parse: parse as (value: string) => Read<S, T>,
   };
 }
@@ -169,10 +211,16 @@ function boundsOf({ min, max }: Bounds): Bounds {
   return { ...(min !== undefined && { min }), ...(max !== undefined && { max }) };
 }
 
-function within(amount: number, bounds: Bounds, show: (amount: number) => string): number {
-  const { min = -Infinity, max = Infinity } = bounds;
-  if (amount < min || amount > max) throw new Error(`expected ${rangeText(bounds, show)}`);
+/** `most`: what no amount of its kind is beyond. */
+function within(amount: number, bounds: Bounds, most: number): number {
+  const { min = -most, max = most } = bounds;
+  if (!(amount >= min && amount <= max)) throw new Error("out of range");
   return amount;
+}
+
+function withRange(what: string, bounds: Bounds, show: (amount: number) => string): string {
+  const range = rangeText(bounds, show);
+  return range === "" ? what : `${what}, ${range}`;
 }
 
 /** `1 to 100`, `at least 1` or `at most 100`; empty without bounds. */
@@ -194,7 +242,7 @@ function parsePairs(value: string): Readonly<Record<string, string>> {
   return Object.fromEntries(
     entries.map((entry) => {
       const at = entry.indexOf("=");
-      if (at < 1) throw new Error("expected name=value pairs separated by commas");
+      if (at < 1) throw new Error("not a pair");
       return [entry.slice(0, at).trim(), entry.slice(at + 1).trim()];
     }),
   );

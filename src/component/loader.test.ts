@@ -258,11 +258,14 @@ test("createComponents() leaves actors to the resource that asks for them", asyn
   expect(components?.find("state", "statestore")?.properties.has("actorstatestore")).toBe(false);
 });
 
-test("createComponents() names unknown metadata fields with their place", async () => {
-  await load([resource("a", "lock.probe", [{ name: "vlaue", value: "x" }])]);
-  expect(lines[0]).toBe(
-    'warn metadata field vlaue is not known to lock.probe and has no effect; did you mean "value"?',
-  );
+test("createComponents() refuses unknown metadata fields; as daprd it warns", async () => {
+  const bad = [resource("a", "lock.probe", [{ name: "vlaue", value: "x" }])];
+  const said = 'metadata field vlaue is not known to lock.probe; did you mean "value"?';
+  const error = await load(bad).catch((thrown: Error) => thrown);
+  expect((error as Error).message).toContain(said);
+  lines = [];
+  await load(bad, { isStrict: true });
+  expect(lines[0]).toBe(`warn ${said}; it has no effect`);
 });
 
 test("apply() adds, replaces and removes, and tells of it", async () => {

@@ -88,7 +88,8 @@ class AppComponents implements ReloadableComponents {
     this.#log = options.log;
     const { definitions, principal, edges, env, log, isStrict } = options;
     const secretStoreOf = (wanted: WantedComponent) => this.#secretStore(wanted.secretStore);
-    this.#scope = { definitions, principal, edges, env, log, isPatient: !isStrict, secretStoreOf };
+    const daprd = { isPatient: !isStrict, ignoresUnknown: isStrict };
+    this.#scope = { definitions, principal, edges, env, log, ...daprd, secretStoreOf };
   }
 
   find<K extends ComponentKind>(kind: K, name: string): LoadedComponent<K> | undefined {

@@ -8,7 +8,7 @@ import type { LoadedComponent } from "./components.ts";
 import type { Definitions } from "./definitions.ts";
 import { sensitiveNames } from "./describe.ts";
 import { SecretHider } from "./hide-secrets.ts";
-import { FieldError, kindOf, parseOptions } from "./parse-options.ts";
+import { FieldError, kindOf, type ParsedOptions, parseOptions } from "./parse-options.ts";
 import { describePosition, ItemError, type ItemScope, resolveItems, usesNamespace } from "./resolve-items.ts";
 import type { SecretStore } from "./secret-store.ts";
 import { logName, type WantedComponent } from "./selection.ts";
@@ -22,6 +22,8 @@ export interface OpenScope {
   log: Log;
   /** Whether a server that is not there yet is waited for, within the init timeout. */
   isPatient: boolean;
+  /** As daprd: metadata fields that nobody knows are only warned about. */
+  ignoresUnknown?: boolean;
   /** Finds the store that a component's `secretKeyRef`s ask. Throws with the reason when there is none. */
   secretStoreOf(component: WantedComponent): SecretStore;
 }
@@ -48,10 +50,7 @@ async function open(wanted: WantedComponent, scope: OpenScope): Promise<LoadedCo
   const hidden = new Set(secret.map((item) => item.name));
   const { options, unknown } = parseOptions(definition, values, hidden);
   const otherFields = new Map(unknown.map(({ field }) => [field, values.get(field) ?? ""]));
-  for (const { field, warning } of definition.takesOtherFields ? [] : unknown) {
-    const place = positionOf(wanted, new FieldError(field, ""));
-    scope.log.warn({ component: wanted.name, place }, warning);
-  }
+  if (!definition.takesOtherFields) refuseUnknown(wanted, unknown, scope);
   const { appId, namespace } = scope.principal;
   const { edges, env, log } = scope;
   const sensitive = sensitiveNames(definition);
@@ -78,6 +77,16 @@ async function open(wanted: WantedComponent, scope: OpenScope): Promise<LoadedCo
     capabilities: capabilitiesOf(kind, instance),
     isNamespaceScoped: usesNamespace(wanted.items),
   };
+}
+
+/** What Dapr ignores is only warned about where mecha stands for it. */
+function refuseUnknown(wanted: WantedComponent, unknown: ParsedOptions["unknown"], scope: OpenScope): void {
+  for (const { field, message } of unknown) {
+    const error = new FieldError(field, message);
+    if (!scope.ignoresUnknown) throw error;
+    const place = positionOf(wanted, error);
+    scope.log.warn({ component: wanted.name, place }, `${message}; it has no effect`);
+  }
 }
 
 const notHere =

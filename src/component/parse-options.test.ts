@@ -74,11 +74,15 @@ test("parseOptions() counts a bare number of a duration in seconds", () => {
 
 const wrong: [Record<string, string>, string][] = [
   [{}, "state.sample needs metadata field host"],
-  [{ host: "h", retries: "many" }, 'metadata field retries of state.sample: expected a number, got "many"'],
+  [{ host: " " }, "state.sample needs metadata field host: a text"],
+  [
+    { host: "h", retries: "many" },
+    'metadata field retries of state.sample: expected a whole number, 0 to 10, got "many"',
+  ],
   [{ host: "h", retries: "1.5" }, "expected a whole number"],
-  [{ host: "h", retries: "11" }, "expected 0 to 10"],
+  [{ host: "h", retries: "11" }, 'expected a whole number, 0 to 10, got "11"'],
   [{ host: "h", enableTLS: "perhaps" }, 'expected true or false, got "perhaps"'],
-  [{ host: "h", timeout: "5 minutes" }, "invalid duration"],
+  [{ host: "h", timeout: "5 minutes" }, "expected a duration such as 500ms, 1h30m or PT5M, at least 1ms"],
   [{ host: "h", mode: "slow" }, 'expected one of fast, safe, got "slow"'],
   [{ host: "h", extra: "{" }, "expected JSON"],
   [{ host: "h", cluster: "yes" }, "not implemented: clusters come later"],
@@ -94,7 +98,7 @@ test("parseOptions() does not show the value of a sensitive field", () => {
   expect(() => parseOptions(secretive, new Map([["pin", "hunter2"]]))).toThrow("got (hidden)");
 });
 
-test("parseOptions() does not show values that come from secrets, whatever the parser says", () => {
+test("parseOptions() does not show values that come from secrets", () => {
   const wait = duration({ description: "" });
   const values = new Map([["wait", "hunter2"]]);
   const error = (hidden: string[]): string => {
@@ -115,8 +119,7 @@ test("parseOptions() reports fields that nobody knows, and knows those of the la
   expect(unknown).toEqual([
     {
       field: "retreis",
-      warning:
-        'metadata field retreis is not known to state.sample and has no effect; did you mean "retries"?',
+      message: 'metadata field retreis is not known to state.sample; did you mean "retries"?',
     },
   ]);
 });

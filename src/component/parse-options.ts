@@ -2,7 +2,6 @@ import { didYouMean } from "../kit/nearest.ts";
 import { commonFields } from "./common-fields.ts";
 import type { ComponentDefinition, ComponentKind } from "./component.ts";
 import type { Field, Fields } from "./fields.ts";
-import { SecretHider } from "./hide-secrets.ts";
 
 /** A metadata field that can not be used; the loader adds the position in the file. */
 export class FieldError extends Error {
@@ -18,8 +17,8 @@ export class FieldError extends Error {
 export interface ParsedOptions {
   /** What `open` gets. */
   options: Record<string, unknown>;
-  /** Fields nobody knows, each with a sentence for the log. */
-  unknown: { field: string; warning: string }[];
+  /** Fields nobody knows, each with a sentence that says so. */
+  unknown: { field: string; message: string }[];
 }
 
 /** The kind of a component is its type up to the first dot. */
@@ -29,8 +28,8 @@ export function kindOf(type: string): string {
 
 /**
  * Reads the metadata texts of one component against its definition. Names match without case; unknown names are
- * reported, since Dapr ignores them. Throws `FieldError`. `hidden`: names whose values come from secrets, which no
- * message shows.
+ * reported: Dapr ignores them, mecha does not. Throws `FieldError`. `hidden`: names whose values come from secrets,
+ * which no message shows.
  */
 export function parseOptions(
   definition: ComponentDefinition,
@@ -47,14 +46,21 @@ export function parseOptions(
     const isHidden = hidden.has(spelled);
     if (found) options[found.name] = parseField(definition.type, spelled, found.field, { value, isHidden });
     else if (shared) parseField(definition.type, spelled, shared.field, { value, isHidden });
-    else unknown.push({ field: spelled, warning: unknownField(definition.type, spelled, known, common) });
+    else unknown.push({ field: spelled, message: unknownField(definition.type, spelled, known, common) });
   }
   for (const [name, field] of Object.entries(definition.metadata)) {
-    if (options[name] !== undefined) continue;
-    if (field.isRequired) throw new FieldError(name, `${definition.type} needs metadata field ${name}`);
+    if (options[name] !== undefined && !(field.isRequired && isBlank(options[name]))) continue;
+    if (field.isRequired) {
+      throw new FieldError(name, `${definition.type} needs metadata field ${name}: ${field.allowed}`);
+    }
     options[name] = field.default;
   }
   return { options, unknown };
+}
+
+/** Texts and lists with nothing in them. */
+function isBlank(value: unknown): boolean {
+  return Array.isArray(value) ? value.length === 0 : typeof value === "string" && value.trim() === "";
 }
 
 type Known = Map<string, { name: string; field: Field<unknown> }>;
@@ -82,18 +88,15 @@ function parseField(
   if (value === "" && field.type !== "text" && field.type !== "list") return undefined;
   try {
     return field.parse(value);
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    const isShown = !field.isSensitive && !isHidden;
-    // Parsers quote what they can not read, too.
-    const shown = isShown
-      ? `${why}, got ${JSON.stringify(value)}`
-      : `${new SecretHider([value]).text(why)}, got (hidden)`;
-    throw new FieldError(name, `metadata field ${name} of ${type}: ${shown}`);
+  } catch {
+    const shown = field.isSensitive || isHidden ? "(hidden)" : JSON.stringify(value);
+    const message = `metadata field ${name} of ${type}: expected ${field.allowed}, got ${shown}`;
+    throw new FieldError(name, message);
   }
 }
 
 function unknownField(type: string, name: string, ...known: Known[]): string {
   const names = known.flatMap((one) => [...one.values()].map((entry) => entry.name));
-  return `metadata field ${name} is not known to ${type} and has no effect${didYouMean(name, new Set(names))}`;
+  const hint = didYouMean(name, new Set(names)) || `; \`mecha explain ${type}\` lists its fields`;
+  return `metadata field ${name} is not known to ${type}${hint}`;
 }

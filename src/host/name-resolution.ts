@@ -147,7 +147,7 @@ class ResolvedNames implements Names {
           edges: host.edges,
           env: host.env,
         },
-        ...{ log, isPatient: !options.isStrict, secretStoreOf: noSecrets },
+        ...{ log, isPatient: !options.isStrict, ignoresUnknown: options.isStrict, secretStoreOf: noSecrets },
       },
     ).catch((error: Error) => {
       throw new Error(`spec.nameResolution (${type}/${wanted.version}): ${error.message}`, { cause: error });

@@ -62,12 +62,12 @@ spec: {nameResolution: ${nameResolution}}
     "error 4:8 couldn't find name resolver nameresolution.sqlit/v1; did you mean nameresolution.sqlite?",
   ]);
   expect(await check(configuration("{component: sqlite, configuration: {tableNam: x}}"))).toEqual([
-    "error 4:8 nameresolution.sqlite needs metadata field connectionString",
+    "error 4:8 nameresolution.sqlite needs metadata field connectionString: a text",
   ]);
   expect(
     await check(configuration("{component: nameformat, configuration: {format: '{appid}', formt: x}}")),
   ).toEqual([
-    expect.stringContaining("warning 4:8 metadata field formt is not known to nameresolution.nameformat"),
+    expect.stringContaining("error 4:8 metadata field formt is not known to nameresolution.nameformat"),
   ]);
 });
 

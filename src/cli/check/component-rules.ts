@@ -50,7 +50,7 @@ function checkMetadata(component: ComponentResource, definition: ComponentDefini
   try {
     const { unknown } = parseOptions(definition, values);
     if (definition.takesOtherFields) return [];
-    return unknown.map(({ field, warning: why }) => warning(component, at(field), why));
+    return unknown.map(({ field, message }) => failure(component, at(field), message));
   } catch (error) {
     if (!(error instanceof FieldError)) throw error;
     return unseen.has(error.field.toLowerCase()) ? [] : [failure(component, at(error.field), error.message)];
@@ -72,7 +72,7 @@ export async function checkNameResolution({ configurations }: ResourceSet): Prom
         definition,
         new Map(items.map(({ name, value }) => [name, textOf(value)])),
       );
-      problems.push(...unknown.map(({ warning: why }) => warning(configuration, path, why)));
+      problems.push(...unknown.map(({ message }) => failure(configuration, path, message)));
     } catch (error) {
       problems.push(failure(configuration, path, (error as Error).message));
     }

@@ -4,6 +4,8 @@ import { definitionsOf } from "../../component/definitions.ts";
 import { describe, describeField, type FieldDescription, kindText } from "../../component/describe.ts";
 import type { Fields } from "../../component/fields.ts";
 import { kindOf } from "../../component/parse-options.ts";
+import { engineComponents } from "../../engine/defaults/engine-components.ts";
+import type { Store } from "../../engine/store/store.ts";
 import { nearest } from "../../kit/nearest.ts";
 import { command } from "../command.ts";
 import { UsageError } from "../flags.ts";
@@ -38,7 +40,8 @@ interface TypeRow {
   summary: string;
 }
 
-const definitions = definitionsOf([]);
+/** Those of the engine too. They are read, never opened: no store is needed. */
+const definitions = definitionsOf(engineComponents({} as Store, { secretFolders: [] }));
 
 async function allTypes(): Promise<TypeRow[]> {
   const found = await Promise.all(definitions.types().map((key) => definitionOf(key)));
@@ -118,6 +121,7 @@ function fieldText(field: FieldDescription): string {
     ["field", field.name],
     ["", meaningOf(field)],
     ["type", kindText(field)],
+    ["takes", field.choices === undefined ? field.allowed : ""],
     ["default", presetText(field) || "none"],
     ["also", field.aliases.join(", ")],
     ["secret", field.isSensitive ? "yes: never logged nor shown; give it by secretKeyRef" : ""],

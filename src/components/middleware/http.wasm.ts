@@ -27,7 +27,7 @@ export default component({
       description: "no real clock and no chance for the guest",
       missing: "the guest has a real clock and real chance",
     }),
-    timeout: duration({ description: "one call of the guest at most", default: 5_000 }),
+    timeout: duration({ description: "one call of the guest at most", default: 5_000, min: 1, max: 600_000 }),
   },
   async open({ url, guestConfig, timeout }, { log, edges }): Promise<HttpMiddleware> {
     const module = await compile(url);

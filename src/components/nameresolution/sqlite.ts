@@ -33,6 +33,8 @@ export default component({
     updateInterval: duration({
       description: "a runtime that has not been heard of for so long is gone; whole seconds",
       default: 5_000,
+      min: 1_000,
+      max: 86_400_000,
     }),
     timeout: duration({
       description: "longest wait of a write; a second less than updateInterval, or shorter",
@@ -48,6 +50,8 @@ export default component({
     busyTimeout: duration({
       description: "longest wait for another process's lock",
       default: 800,
+      min: 0,
+      max: 600_000,
       bareUnitMs: 1,
     }),
     disableWAL: flag({ description: "no write-ahead log, for network file systems", default: false }),

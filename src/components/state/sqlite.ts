@@ -46,6 +46,8 @@ export default component({
     busyTimeout: duration({
       description: "longest wait for another process's lock",
       default: 2_000,
+      min: 0,
+      max: 600_000,
       bareUnitMs: 1,
     }),
     disableWAL: flag({ description: "no write-ahead log, for network file systems", default: false }),

@@ -109,7 +109,7 @@ class AppBindings implements InputBindings {
   }
 
   async #isWanted(loaded: LoadedComponent<"bindings">, channel: AppChannel): Promise<boolean> {
-    const direction = loaded.properties.get("direction") ?? "";
+    const direction = loaded.properties.get("direction")?.toLowerCase() ?? "";
     if (direction !== "") return direction.split(",").some((one) => one.trim() === "input");
     const { signal } = this.#closing;
     if (channel.grpc !== undefined)

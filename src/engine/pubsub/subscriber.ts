@@ -113,8 +113,8 @@ export class Subscriber {
   /** Bulk needs room for full batches; `concurrencyMode: single` keeps strict order. */
   #concurrency(properties: ReadonlyMap<string, string>, bulkCount: number | undefined): number | undefined {
     if (bulkCount) return bulkCount * bulksInFlight;
-    const isSingle = (properties.get("concurrencymode") ?? properties.get("concurrency")) === "single";
-    return isSingle ? 1 : undefined;
+    const mode = properties.get("concurrencymode") ?? properties.get("concurrency");
+    return mode?.trim().toLowerCase() === "single" ? 1 : undefined;
   }
 
   async #within(work: Promise<void>, graceMs: number): Promise<void> {

@@ -90,7 +90,9 @@ class ResolvedNames implements Names {
 
   async announce(self: AnnouncedRuntime): Promise<void> {
     this.#self = self;
-    if (this.#used !== undefined) this.#used.announcement = await this.#used.resolver.announce?.(self);
+    if (this.#used === undefined) return;
+    this.#used.announcement = await this.#used.resolver.announce?.(self);
+    this.#warnOfLoopback(this.#used.resolver, self);
   }
 
   async withdraw(): Promise<void> {
@@ -191,7 +193,8 @@ class ResolvedNames implements Names {
 
   #warnOfLoopback({ reach }: NameResolver, self: AnnouncedRuntime | undefined): void {
     if (reach !== "network" || self === undefined || !/^(127\.|::1$)/.test(self.host)) return;
-    this.#request.log.warn({}, `the internal port listens on ${self.host}: other machines do not reach it`);
+    const text = `the internal port listens on ${self.host} alone: other machines do not reach it`;
+    this.#request.log.warn({}, `${text} (DAPR_HOST_IP, --dapr-internal-grpc-listen-address)`);
   }
 
   async #leave({ announcement, resolver }: Used): Promise<void> {

@@ -7,14 +7,6 @@ import { type Instance, type Registry, suspicionMs } from "./registry.ts";
 import { SharedSecret } from "./shared-secret.ts";
 
 const ignore = (): void => {};
-const log: Log = {
-  debug: ignore,
-  info: ignore,
-  warn: ignore,
-  error: ignore,
-  fatal: ignore,
-  scope: () => log,
-};
 const orders = { appId: "orders", namespace: "default" };
 const ofRegistry = [{ instanceId: "of the registry" }] as unknown as Instance[];
 
@@ -22,6 +14,11 @@ function setup(answers: (FoundPeer[] | Error)[] = []) {
   const clock = new SimulatedClock();
   const asked: string[] = [];
   const suspected: Instance[] = [];
+  const warnings: string[] = [];
+  const log: Log = {
+    ...{ debug: ignore, info: ignore, error: ignore, fatal: ignore, scope: () => log },
+    warn: (_, text) => void warnings.push(text),
+  };
   const registry = {
     local: new LocalTargets(),
     resolve: () => ofRegistry,
@@ -44,7 +41,7 @@ function setup(answers: (FoundPeer[] | Error)[] = []) {
     principal: { appId: "shop", namespace: "default" },
     trustDomain: () => "public",
   });
-  return { clock, asked, suspected, peers, finder };
+  return { clock, asked, suspected, warnings, peers, finder };
 }
 const at = (port: number, expiresAtMs?: number): FoundPeer => ({ host: "127.0.0.1", port, expiresAtMs });
 const portsOf = (instances: readonly Instance[]): number[] => instances.map(({ port }) => port);
@@ -110,12 +107,29 @@ test("an unknown app is asked for again, and found when it has started meanwhile
   expect(other.peers.hintFor(orders)).toContain("spec.nameResolution is sqlite: is default/orders running");
 });
 
-test("a look that fails leaves what was found before, and is told where there is nothing", async () => {
-  const { peers, finder, clock } = setup([[at(1)], new Error("the disk is gone")]);
+test("an old list is used at once, and a new one looked for behind the call", async () => {
+  const { peers, finder, clock, asked } = setup([[at(1)], [at(1), at(2)]]);
   peers.use(finder);
   await settled(clock, peers.resolve(orders));
-  await clock.advance(600);
-  expect(portsOf(await settled(clock, peers.resolve(orders)))).toEqual([1]);
+  await clock.advance(501);
+  expect(portsOf((await peers.resolve(orders)) as Instance[])).toEqual([1]);
+  await settled(clock, undefined);
+  expect(portsOf(peers.resolve(orders) as Instance[])).toEqual([1, 2]);
+  await clock.advance(11_000);
+  expect(peers.resolve(orders)).toBeInstanceOf(Promise);
+  expect(asked).toHaveLength(3);
+});
+
+test("while looks fail what was found before holds, and no call waits; where there is nothing it is told", async () => {
+  const { peers, finder, clock, warnings } = setup([[at(1)], new Error("the disk is gone")]);
+  peers.use(finder);
+  await settled(clock, peers.resolve(orders));
+  for (let second = 0; second < 60; second++) {
+    await clock.advance(1000);
+    expect(portsOf(peers.resolve(orders) as Instance[])).toEqual([1]);
+    await settled(clock, undefined);
+  }
+  expect(warnings).toEqual(["name resolution by sqlite failed; what it found before is used"]);
   const other = setup([new Error("the disk is gone")]);
   other.peers.use(other.finder);
   const error = await settled(other.clock, Promise.resolve(other.peers.resolve(orders))).catch(

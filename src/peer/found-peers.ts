@@ -47,9 +47,15 @@ export interface FoundPeersOptions {
 
 interface Listing {
   instances: readonly FoundInstance[];
+  /** Then it is looked for again, behind the calls. */
   freshUntilMs: number;
+  /** Then calls wait for that. */
+  usableUntilMs: number;
 }
 
+const usableMs = 10_000;
+
+const none: readonly FoundInstance[] = [];
 /** Apps that are remembered: their names come from outside. */
 const listingsMax = 1000;
 
@@ -60,6 +66,7 @@ export class FoundPeers implements Registry {
   readonly #looking = new Map<string, Promise<readonly Instance[]>>();
   #finder: PeerFinder | undefined;
   #listings = new Map<string, Listing>();
+  #isFailing = false;
 
   constructor(options: FoundPeersOptions) {
     this.#options = options;
@@ -73,6 +80,7 @@ export class FoundPeers implements Registry {
   /** From now on; `undefined`: the registry again. */
   use(finder: PeerFinder | undefined): void {
     this.#finder = finder;
+    this.#isFailing = false;
     this.#listings = new Map();
     this.#looking.clear();
   }
@@ -84,14 +92,14 @@ export class FoundPeers implements Registry {
   resolve(name: AppName, call?: WaitingCall): readonly Instance[] | Promise<readonly Instance[]> {
     if (this.#finder === undefined) return this.#options.registry.resolve(name, call);
     const listing = this.#listings.get(appText(name));
-    if (listing !== undefined && listing.freshUntilMs > this.#options.clock.monotonicMs()) {
-      const live = this.#live(listing);
-      if (live.length > 0) return live;
-    }
+    const nowMs = this.#options.clock.monotonicMs();
+    const isUsable = listing !== undefined && listing.usableUntilMs > nowMs;
+    const live = isUsable ? this.#live(listing) : none;
+    if (isUsable && live.length > 0 && listing.freshUntilMs > nowMs) return live;
     const found = this.#find(name, this.#finder, call?.signal);
-    // Health checks do not wait for it, nor hear of its failure.
+    // Who does not wait for it does not hear of its failure: health checks, and calls that know an instance.
     found.catch(ignore);
-    return found;
+    return live.length > 0 ? live : found;
   }
 
   pick(instances: readonly Instance[], tried?: ReadonlySet<Instance>): Instance | undefined {
@@ -105,7 +113,8 @@ export class FoundPeers implements Registry {
     }
     instance.suspectUntilMs = this.#options.clock.monotonicMs() + suspicionMs;
     const listing = this.#listings.get(appText(instance));
-    if (listing !== undefined) listing.freshUntilMs = 0;
+    // The next call waits until it is known who is there.
+    if (listing !== undefined) listing.usableUntilMs = 0;
   }
 
   hintFor(name: AppName): string | undefined {
@@ -139,21 +148,31 @@ export class FoundPeers implements Registry {
         const found = await this.#lookOnce(name, finder);
         if (found.length > 0 || isLast) return found;
       } catch (error) {
-        const known = this.#listings.get(appText(name));
-        const live = known === undefined ? [] : this.#live(known);
-        if (live.length > 0) return this.#stale(live, finder, error);
+        const live = this.#keepStale(name, finder, error);
+        if (live.length > 0) return live;
         if (isLast) throw new UnresolvedApp(name, finder.name, error);
       }
       await sleep(this.#options.clock, resolveRetryMs, signal);
     }
   }
 
-  #stale(live: readonly Instance[], finder: PeerFinder, error: unknown): readonly Instance[] {
-    this.#options.log.warn(
-      { error },
-      `name resolution by ${finder.name} failed; what it found before is used`,
-    );
+  /** While nobody can be asked, what was found before holds, and calls do not wait. */
+  #keepStale(name: AppName, finder: PeerFinder, error: unknown): readonly Instance[] {
+    const listing = this.#listings.get(appText(name));
+    const live = listing === undefined ? none : this.#live(listing);
+    if (listing === undefined || live.length === 0) return none;
+    this.#prolong(listing, finder);
+    if (!this.#isFailing) {
+      const text = `name resolution by ${finder.name} failed; what it found before is used`;
+      this.#options.log.warn({ error }, text);
+    }
+    this.#isFailing = true;
     return live;
+  }
+
+  #prolong(listing: Listing, { freshMs }: PeerFinder): void {
+    listing.freshUntilMs = this.#options.clock.monotonicMs() + freshMs;
+    listing.usableUntilMs = listing.freshUntilMs + usableMs;
   }
 
   /** Calls that come together share a look. */
@@ -171,7 +190,9 @@ export class FoundPeers implements Registry {
   async #look(name: AppName, finder: PeerFinder): Promise<readonly Instance[]> {
     const key = appText(name);
     const found = await finder.find(name);
-    if (this.#finder !== finder) return [];
+    if (this.#finder !== finder) return none;
+    if (this.#isFailing) this.#options.log.info({}, `name resolution by ${finder.name} works again`);
+    this.#isFailing = false;
     const before = this.#listings.get(key)?.instances ?? [];
     const byId = new Map(before.map((instance) => [instance.instanceId, instance]));
     const next = found.map((peer) => this.#instanceOf(peer, name, byId));
@@ -179,12 +200,13 @@ export class FoundPeers implements Registry {
       next.length === before.length && next.every((instance, index) => instance === before[index]);
     // The same list while nothing has changed: balancers remember what they know by it.
     const instances = isSame ? before : next;
-    const freshUntilMs = this.#options.clock.monotonicMs() + finder.freshMs;
+    const listing: Listing = { instances, freshUntilMs: 0, usableUntilMs: 0 };
+    this.#prolong(listing, finder);
     this.#listings.delete(key);
-    if (instances.length > 0) this.#listings.set(key, { instances, freshUntilMs });
+    if (instances.length > 0) this.#listings.set(key, listing);
     const oldest = this.#listings.size > listingsMax ? this.#listings.keys().next().value : undefined;
     if (oldest !== undefined) this.#listings.delete(oldest);
-    return this.#live({ instances, freshUntilMs });
+    return this.#live(listing);
   }
 
   #instanceOf(peer: FoundPeer, name: AppName, known: ReadonlyMap<string, FoundInstance>): FoundInstance {

@@ -70,9 +70,13 @@ function calleeOf(
     trustDomain: field(peerFields.trustDomain) ?? trustDomainDefault,
   };
   const shown = field(peerFields.token);
-  if (!isToken(shown, token) && !isOutsider(shown, { said, name, proven }, options)) {
-    const text = options.outsiders?.()?.secret === undefined ? notMine : `${notMine}, ${notOurs}`;
-    throw new GrpcError(Code.Unauthenticated, text);
+  if (!isToken(shown, token)) {
+    if (!isOutsider(shown, { said, name, proven }, options)) {
+      const text = options.outsiders?.()?.secret === undefined ? notMine : `${notMine}, ${notOurs}`;
+      throw new GrpcError(Code.Unauthenticated, text);
+    }
+    // Actors are found in the store alone: who can not read that has nothing to say to them.
+    if (field(peerFields.call) === "actor") throw new GrpcError(Code.PermissionDenied, notForOutsiders);
   }
   // A certificate was shown for one app, whoever else runs in this process.
   const isReached = proven === undefined || (name && security && appText(name) === appText(security.app));
@@ -88,6 +92,7 @@ function calleeOf(
   return { callee, caller: proven ?? said };
 }
 
+const notForOutsiders = "actors are called by peers of the same store alone";
 const notMine = "this peer token is not mine";
 const notOurs =
   "and no proof of the secret that runtimes share: give all of them the same, and look at their clocks";

@@ -12,7 +12,7 @@ import { fakeApp, until } from "../../src/testing/index.ts";
 import { startConsul } from "../contract/consul-server.ts";
 import { startDns } from "../contract/dns-server.ts";
 import { freeUdpPort } from "../contract/free-udp-port.ts";
-import { Cleanup, freePort, startSidecar } from "../mecha-process.ts";
+import { Cleanup, freePort, startMecha, startSidecar } from "../mecha-process.ts";
 import type { Member } from "./identity-fixture.ts";
 import { type Overrides, peerToken, Strangers, who } from "./names-fixture.ts";
 
@@ -270,6 +270,7 @@ describe("a runtime that others find without the registry", () => {
     expect(await say({ proof, app: "default/orders", caller: "admin" })).toBe(500);
     expect(await say({ proof: "", app: "default/orders", caller: "shop" })).toBe(500);
     expect(await say({ proof: peerToken, app: "default/orders", caller: "shop" })).toBe(500);
+    expect(await say({ proof, app: "default/orders", caller: "shop", call: "actor" })).toBe(500);
     const old = proof.replace(/^\d+/, (step) => String(Number(step) - 6));
     expect(await say({ proof: old, app: "default/orders", caller: "shop" })).toBe(500);
   });
@@ -283,7 +284,7 @@ function proofOfShop(): string {
 
 async function sayTo(
   member: Member,
-  { proof = "", app = "", caller = "" }: Record<string, string>,
+  { proof = "", app = "", caller = "", call = "" }: Record<string, string>,
 ): Promise<number> {
   const client = createHttpClient();
   cleanup.add(() => client.close());
@@ -295,13 +296,66 @@ async function sayTo(
       headers: [
         ...["mecha-peer-token", proof, "mecha-peer-app", app],
         ...["dapr-caller-app-id", caller, "dapr-caller-namespace", "default"],
+        ...(call === "" ? [] : ["mecha-peer-call", call]),
       ],
       body: "{}",
     },
   );
   await reply.body.bytes(1 << 20);
+  if (call === "actor")
+    expect(reply.header("mecha-peer-message")).toContain("peers%20of%20the%20same%20store");
   return reply.status;
 }
+
+test("a secret is replaced without a call failing: second everywhere, then first, then alone", async () => {
+  const folder = strangers.folder();
+  const files = ["orders", "shop"].map((name) => join(folder, name));
+  const write = (index: number, ...secrets: string[]) =>
+    writeFileSync(files[index] ?? "", secrets.map((secret) => `${secret}\n`).join(""));
+  const [old, next] = ["the-first-secret-of-all", "the-second-secret-of-all"];
+  write(0, old);
+  write(1, old);
+  const options = by(sqlite(sharedFile()));
+  const at = (index: number) => ({ ...options, peerToken: undefined, peerTokenFile: files[index] });
+  const orders = await strangers.serving("one", "orders", at(0));
+  const shop = await strangers.member("shop", at(1));
+  const good = { status: 200, text: "one for shop" };
+  const changed = (member: Member, times: number) =>
+    until(() => member.log().split("have changed").length > times, "the new file", 20_000);
+  expect(await shop.ask(who("orders"), "{}")).toEqual(good);
+  write(0, old, next);
+  await changed(orders, 1);
+  expect(await shop.ask(who("orders"), "{}")).toEqual(good);
+  write(1, next);
+  await changed(shop, 1);
+  expect(await shop.ask(who("orders"), "{}")).toEqual(good);
+  write(0, next);
+  await changed(orders, 2);
+  expect(await shop.ask(who("orders"), "{}")).toEqual(good);
+  write(1, old);
+  await changed(shop, 2);
+  expect((await shop.ask(who("orders"), "{}")).status).toBe(500);
+  expect(orders.log() + shop.log()).not.toContain("secret-of-all");
+});
+
+test("the app is not told the secret of the runtimes", async () => {
+  const started = startMecha(
+    [
+      "run",
+      "--app-id",
+      "orders",
+      "--data-dir",
+      cleanup.folder(),
+      "--",
+      "sh",
+      "-c",
+      'echo "told [$MECHA_PEER_TOKEN]"',
+    ],
+    { env: { MECHA_PEER_TOKEN: peerToken, PATH: process.env.PATH ?? "" } },
+  );
+  cleanup.process(started);
+  await started.printed("told []");
+});
 
 test("with the registry a proof of the secret lets nobody in", async () => {
   const options = by(sqlite(sharedFile()));

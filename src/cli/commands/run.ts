@@ -240,8 +240,15 @@ function withLoopback(options: RuntimeOptions, env: CommandContext["env"]): Runt
   };
 }
 
-/** What apps get of mecha's own environment: not the store's address, which holds a password. */
-function plainEnv({ MECHA_STORE: _, ...env }: Record<string, string | undefined>): Record<string, string> {
+/**
+ * What apps get of mecha's own environment: not the store's address, which holds a password, nor the secret of all
+ * runtimes, with which an app could call as any other.
+ */
+function plainEnv({
+  MECHA_STORE: _,
+  MECHA_PEER_TOKEN: __,
+  ...env
+}: Record<string, string | undefined>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined),
   );

@@ -81,7 +81,7 @@ export function forwardToSelf(call: OutgoingCall, options: ForwardOptions): Prom
   if (authorize === undefined) return deliverHttp(channel, deliveryOf(call, headers), bodyBytesMax);
   const said = { caller: principal, trustDomain: options.trustDomain(), isSelf: true };
   return admitHttp(authorize, said, { call, headers }, (passed, body) =>
-    deliverHttp(channel, deliveryOf({ ...call, body }, passed), bodyBytesMax),
+    deliverHttp(channel, deliveryOf(call, passed, body), bodyBytesMax),
   );
 }
 
@@ -120,7 +120,7 @@ export function forwardToLocal(
   headers.push(...hostLine(call, "Host"));
   const deliver = async (passed: RawHeaders, body: Body): Promise<HttpReply> => {
     try {
-      return await deliverHttp(channel, deliveryOf({ ...call, body }, passed), bodyBytesMax);
+      return await deliverHttp(channel, deliveryOf(call, passed, body), bodyBytesMax);
     } catch (error) {
       throw appCallFailure(error);
     }
@@ -216,7 +216,11 @@ export function traceLines(trace: SpanContext | undefined): string[] {
   return lines;
 }
 
-function deliveryOf({ request, body, target, trace }: OutgoingCall, headers: RawHeaders): HttpDelivery {
+function deliveryOf(
+  { request, body: own, target, trace }: OutgoingCall,
+  headers: RawHeaders,
+  body = own,
+): HttpDelivery {
   return new RequestDelivery(request, { target, headers, body, trace });
 }
 

@@ -127,8 +127,7 @@ export class NatsLink {
     if (this.#waiting >= waitingMax) throw this.#unavailable("too many requests wait already", "undone");
     this.#waiting++;
     try {
-      await this.turn();
-      if (!this.#isConnected) await this.#untilConnected();
+      await this.#untilConnected();
       await this.jetstream.publish(subject, data, { ...options, timeout: this.#settings.timeout });
     } catch (error) {
       this.#failed(error);
@@ -176,6 +175,7 @@ export class NatsLink {
   }
 
   async #untilConnected(): Promise<void> {
+    await this.turn();
     if (this.#isConnected) return;
     const back = Promise.withResolvers<void>();
     this.#whenBack.add(back.resolve);

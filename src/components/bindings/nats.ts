@@ -91,17 +91,12 @@ class NatsBinding implements Binding {
       return { data: answer.data, metadata: metadataOf(answer) };
     }
     const { streamName, timeout } = this.#settings;
-    const { connection, jetstream } = this.#link;
-    await this.#link.ask(async () => {
-      if (streamName !== undefined) {
-        const options = { timeout, expect: { streamName }, ...(headers && { headers }) };
-        await jetstream.publish(subject, data, options);
-      } else {
-        connection.publish(subject, data, { ...(headers && { headers }) });
-        // The server has it when it has answered what was sent behind it.
-        await connection.flush();
-      }
-    });
+    const { jetstream } = this.#link;
+    if (streamName === undefined) await this.#link.send(subject, data, headers);
+    else {
+      const options = { timeout, expect: { streamName }, ...(headers && { headers }) };
+      await this.#link.ask(() => jetstream.publish(subject, data, options));
+    }
     return undefined;
   }
 

@@ -35,6 +35,7 @@ export class NatsLink {
   readonly #settings: NatsSettings;
   readonly #surroundings: Surroundings;
   readonly #whenBack = new Set<() => void>();
+  readonly #onDenial = new Set<(denial: Denial) => void>();
   #isConnected = true;
   #turn: Promise<void> | undefined;
   #waiting = 0;
@@ -136,6 +137,26 @@ export class NatsLink {
     }
   }
 
+  /** Sends what nobody answers. Resolves when the server has it, and rejects when it does not take it. */
+  async send(subject: string, data: Uint8Array, headers: MsgHdrs | undefined): Promise<void> {
+    let denial: Denial | undefined;
+    const listen = (one: Denial): void => {
+      if (one.operation === "publish" && one.subject === subject) denial = one;
+    };
+    this.#onDenial.add(listen);
+    try {
+      await this.ask(async () => {
+        this.connection.publish(subject, data, { ...(headers && { headers }) });
+        // The server has it when it has answered what was sent behind it. A denial comes before that answer.
+        await this.connection.flush();
+        await this.turn();
+      });
+    } finally {
+      this.#onDenial.delete(listen);
+    }
+    if (denial !== undefined) throw this.#denied(denial);
+  }
+
   /** Asks another client of the server. That nobody answers says nothing of the connection. */
   async request(subject: string, data: Uint8Array, headers: MsgHdrs | undefined): Promise<Msg> {
     if (this.#waiting >= waitingMax) throw this.#unavailable("too many requests wait already", "undone");
@@ -149,6 +170,7 @@ export class NatsLink {
       if (isUnheard(error)) {
         throw new Error(`nats at ${this.where}: nobody listens to ${subject}`, { cause: error });
       }
+      if (isDenial(error)) throw this.#denied(error);
       if (!isUnanswered(error)) throw error;
       throw this.#unavailable(messageOf(error), "unknown", error);
     } finally {
@@ -170,6 +192,8 @@ export class NatsLink {
         log.info({}, `nats at ${this.where} is connected again`);
         this.#isConnected = true;
         for (const listener of [...this.#whenBack]) listener();
+      } else if (status.type === "error" && isDenial(status.error)) {
+        for (const listener of this.#onDenial) listener(status.error as Denial);
       }
     }
   }
@@ -196,10 +220,15 @@ export class NatsLink {
   }
 
   #failed(error: unknown): never {
+    if (isDenial(error)) throw this.#denied(error);
     if (!isUnanswered(error)) throw error;
     // A server that stands still, or a link that is half open, keeps its connection: leave it, make another.
     if (!this.connection.isClosed()) void this.connection.reconnect().catch(() => undefined);
     throw this.#unavailable(messageOf(error), "unknown", error);
+  }
+
+  #denied(error: unknown): Error {
+    return new Error(`nats at ${this.where}: ${messageOf(error)}`, { cause: error });
   }
 
   #unavailable(text: string, outcome: "undone" | "unknown", cause?: unknown): ServerUnavailable {
@@ -227,9 +256,10 @@ async function authenticatorOf(settings: NatsSettings): Promise<Authenticator | 
 }
 
 function tlsOf(settings: NatsSettings): TlsOptions | undefined {
-  const { tls_client_cert: cert, tls_client_key: key, tls_ca: ca } = settings;
+  const { tls_client_cert: cert, tls_client_key: key, tls_ca: ca, natsURL } = settings;
   if (!cert !== !key) throw new Error("tls_client_cert and tls_client_key need each other");
-  if (!cert && !ca) return undefined;
+  // The library reads no scheme: without options it would speak plainly to a server that has no TLS.
+  if (!cert && !ca && !/(^|,)\s*tls:/i.test(natsURL)) return undefined;
   return { ...pemOrFile("cert", cert), ...pemOrFile("key", key), ...pemOrFile("ca", ca) };
 }
 
@@ -248,6 +278,18 @@ function withoutCredentials(urls: string): string {
         .replace(/^[^@]*@/, ""),
     )
     .join(", ");
+}
+
+/** The server says that the user may not do this. */
+interface Denial extends Error {
+  operation: "publish" | "subscription";
+  subject: string;
+}
+
+/** Said of a message, or of a request, whose error has it as its cause. */
+function isDenial(error: unknown): boolean {
+  const { name, cause } = error as Error;
+  return name === "PermissionViolationError" || (cause instanceof Error && isDenial(cause));
 }
 
 const unanswered = ["NoAnswer", "TimeoutError", "ConnectionError", "ClosedConnectionError", "RequestError"];

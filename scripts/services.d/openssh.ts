@@ -1,13 +1,18 @@
 // sshd of the Debian release with SFTP, for the user who starts it. Its two keys: one without a passphrase, one with `secret`.
+// Its password stands in files of the folder, which nss_wrapper shows to sshd instead of the machine's: no user is made.
 import { spawnSync } from "node:child_process";
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Recipe } from "./recipe.ts";
 
+const architecture = process.arch === "arm64" ? "aarch64" : "x86_64";
+const nssWrapper = `/usr/lib/${architecture}-linux-gnu/libnss_wrapper.so`;
+const password = "sesame";
+
 export default {
   name: "openssh",
-  debian: ["openssh-server"],
-  programs: ["sshd", "ssh-keygen"],
+  debian: ["openssh-server", "libnss-wrapper", "openssl"],
+  programs: ["sshd", "ssh-keygen", "openssl", nssWrapper],
   async launch({ folder, port, options, program, run, isRoot }) {
     const at = (name: string): string => join(folder, name);
     const makeKey = (name: string, passphrase: string): Promise<void> =>
@@ -29,7 +34,7 @@ export default {
     const settings = {
       ...{ Port: String(port), ListenAddress: "127.0.0.1", HostKey: at("host"), PidFile: "none" },
       ...{ AuthorizedKeysFile: at("authorized"), StrictModes: "no", UsePAM: "no", MaxStartups: "100" },
-      ...{ PermitRootLogin: "prohibit-password", Subsystem: "sftp internal-sftp" },
+      ...{ PermitRootLogin: "yes", Subsystem: "sftp internal-sftp" },
       ...options,
     };
     const lines = Object.entries(settings).map(([name, value]) => `${name} ${value}`);
@@ -37,8 +42,9 @@ export default {
     return {
       command: program("sshd"),
       args: ["-D", "-e", "-f", at("sshd_config")],
+      env: usersIn(at),
       details: {
-        ...{ username: userName(), files: at("files"), hostPublicKey: hostKey },
+        ...{ username: userName(), password, files: at("files"), hostPublicKey: hostKey },
         ...{ keyFile: at("user"), lockedKeyFile: at("locked") },
         ...{ knownHostsFile: at("known_hosts"), hashedHostsFile: at("hashed_hosts") },
       },
@@ -46,7 +52,25 @@ export default {
   },
 } satisfies Recipe;
 
+/** The machine's users, of whom the one has the password. */
+function usersIn(at: (name: string) => string): Record<string, string> {
+  writeFileSync(at("passwd"), printed("getent", "passwd"));
+  writeFileSync(at("group"), printed("getent", "group"));
+  const hash = printed("openssl", "passwd", "-6", password).trim();
+  writeFileSync(at("shadow"), `${userName()}:${hash}:19000:0:99999:7:::\n`, { mode: 0o600 });
+  return {
+    LD_PRELOAD: nssWrapper,
+    NSS_WRAPPER_PASSWD: at("passwd"),
+    NSS_WRAPPER_GROUP: at("group"),
+    NSS_WRAPPER_SHADOW: at("shadow"),
+  };
+}
+
 /** Bun's userInfo() goes by the environment. */
 function userName(): string {
-  return spawnSync("id", ["-un"], { encoding: "utf8" }).stdout.trim();
+  return printed("id", "-un").trim();
+}
+
+function printed(command: string, ...args: string[]): string {
+  return spawnSync(command, args, { encoding: "utf8" }).stdout;
 }

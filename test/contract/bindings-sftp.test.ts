@@ -90,7 +90,7 @@ test("what is not there is an error that names it", async () => {
     expect(String(await rejection(call(operation, fileName)))).toContain(message);
 });
 
-test("keys with a passphrase, known hosts plain and hashed, any host; one at a time", async () => {
+test("keys with a passphrase, a password, known hosts plain and hashed, any host; one at a time", async () => {
   const { lockedKeyFile, knownHostsFile, hashedHostsFile } = sftp.server.details as Record<string, string>;
   const privateKey = await readFile(lockedKeyFile as string, "utf8");
   const good: Record<string, string>[] = [
@@ -99,6 +99,7 @@ test("keys with a passphrase, known hosts plain and hashed, any host; one at a t
     { hostPublicKey: "", knownHostsFile: hashedHostsFile as string },
     { hostPublicKey: "", insecureIgnoreHostKey: "true" },
     { sequentialMode: "true", fileName: "named" },
+    { password: sftp.server.details.password as string, privateKey: "" },
   ];
   for (const items of good) {
     const opened = await sftp.open(items);
@@ -123,6 +124,7 @@ test("says what is wrong with its metadata, and who the server is not", async ()
     [{ knownHostsFile: `${sftp.server.details.keyFile}.pub` }, "has no key of 127.0.0.1"],
     [{ privateKey: "nonsense" }, "privateKey"],
     [{ username: "nobody-here" }, "authentication methods failed"],
+    [{ password: "wrong", privateKey: "" }, "authentication methods failed"],
   ];
   for (const [items, message] of cases) expect(String(await rejection(sftp.open(items)))).toContain(message);
 });

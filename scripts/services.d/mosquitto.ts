@@ -19,6 +19,7 @@ export default {
       autosave_on_changes: "true",
       autosave_interval: "1",
       max_queued_messages: "0",
+      set_tcp_nodelay: "true",
       log_dest: "stderr",
       // It would become a user who may not write here.
       ...(isRoot && { user: "root" }),

@@ -178,6 +178,14 @@ for (const { component, version, features } of both) {
         expect(tries).toEqual(["a", "b"]);
       }));
 
+    test("waits for what Mosquitto saves, with QoS 2 too", () =>
+      withPubSub({ qos: "2", awaitSave: "true" }, async (pubsub) => {
+        const { seen } = await listen(pubsub);
+        const texts = Array.from({ length: 40 }, (_, index) => `${index}`);
+        await Promise.all(texts.map((text) => pubsub.publish({ ...message, data: Buffer.from(text) })));
+        await eventually("all are there", () => seen.length === texts.length);
+      }));
+
     test("refuses what it can not do, and says why", async () => {
       const refusal = (items: Record<string, string>) =>
         open(component, { timeout: "500ms", ...items }).catch((e) => e.message);
@@ -188,6 +196,7 @@ for (const { component, version, features } of both) {
       expect(await refusal({ url: "x" })).toBe("url is no tcp:// or ssl:// address");
       expect(await refusal({ caCert: "x" })).toBe("caCert and clientCert need an ssl:// address");
       expect(await refusal({ clientKey: "x" })).toBe("clientCert and clientKey need each other");
+      expect(await refusal({ awaitSave: "true", qos: "0" })).toBe("awaitSave needs qos 1 or 2");
       expect(() => server.options(component, { qos: "3" })).toThrow("qos");
       await withPubSub({}, async (pubsub) => {
         const wild = await pubsub.publish({ ...message, topic: "a/+" }).catch((e) => e);

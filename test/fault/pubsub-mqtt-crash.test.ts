@@ -1,4 +1,3 @@
-import { statSync } from "node:fs";
 import mqtt3 from "../../src/components/pubsub/mqtt3.ts";
 import mqtt5 from "../../src/components/pubsub/mqtt5.ts";
 import { componentHost } from "../contract/component-host.ts";
@@ -15,7 +14,7 @@ for (const component of [mqtt3, mqtt5]) {
       return { server, open, stop };
     },
     hasty: { timeout: "1s", keepAlive: "1s" },
-    // Mosquitto confirms before it saves; while it saves it confirms nothing.
-    savedAtMs: ({ details }) => statSync(String(details.file)).mtimeMs,
+    // Mosquitto confirms before it saves.
+    careful: { awaitSave: "true" },
   });
 }

@@ -54,6 +54,10 @@ export class MqttConnection {
   readonly #socket: Socket;
   readonly #parser: Parser;
   readonly #waiters = new Map<number, Waiter>();
+  /** The broker answers pings in their order. */
+  readonly #pings: PromiseWithResolvers<void>[] = [];
+  #saving: Promise<void> = Promise.resolve();
+  #nextSave: Promise<void> | undefined;
   readonly #end = Promise.withResolvers<Error>();
   readonly #connack = Promise.withResolvers<IConnackPacket>();
   #server: IConnackPacket | undefined;
@@ -122,6 +126,21 @@ export class MqttConnection {
     const answer = await this.#request({ ...packet, messageId }, message.qos === 1 ? "puback" : "pubrec");
     accepted(answer, "the message");
     if (message.qos === 2) await this.#request({ cmd: "pubrel", messageId }, "pubcomp");
+  }
+
+  /**
+   * Resolves when Mosquitto has saved what it has confirmed. It takes one packet of a connection in a turn, answers at
+   * once, and saves at the end of a turn that changed something, which a message for a subscriber who is there does
+   * not. So it is told of a change, and asked in a later turn. One save is for all who wait.
+   */
+  saved(): Promise<void> {
+    this.#nextSave ??= this.#saving.then(() => {
+      this.#nextSave = undefined;
+      const save = this.unsubscribe(neverSubscribed).then(() => this.#ping());
+      this.#saving = save.catch(() => undefined);
+      return save;
+    });
+    return this.#nextSave;
   }
 
   async subscribe(topic: string, qos: QoS): Promise<void> {
@@ -204,6 +223,7 @@ export class MqttConnection {
     const { cmd } = packet;
     if (cmd === "connack") this.#connack.resolve(packet);
     else if (cmd === "publish") this.#options.onMessage?.(packet as IncomingPublish);
+    else if (cmd === "pingresp") this.#pings.shift()?.resolve();
     else if (cmd === "pubrel") this.#send({ cmd: "pubcomp", messageId: packet.messageId });
     else if (cmd === "disconnect") {
       const text = reasonText(packet.reasonCode ?? 0);
@@ -226,6 +246,13 @@ export class MqttConnection {
       this.#waiters.set(packet.messageId, { cmd, done, failed });
       this.#send(packet);
     });
+  }
+
+  #ping(): Promise<void> {
+    const answer = Promise.withResolvers<void>();
+    this.#send({ cmd: "pingreq" });
+    this.#pings.push(answer);
+    return answer.promise;
   }
 
   #nextId(): number {
@@ -251,7 +278,7 @@ export class MqttConnection {
         this.destroy(new Error(`the broker said nothing for ${Math.round(silentMs)} ms`));
         return;
       }
-      this.#send({ cmd: "pingreq" });
+      this.#ping().catch(() => undefined);
       this.#timer = clock.setTimer(keepAliveMs / 2, look);
     };
     this.#timer = clock.setTimer(keepAliveMs / 2, look);
@@ -265,11 +292,13 @@ export class MqttConnection {
     this.#connack.reject(reason);
     for (const { failed } of this.#waiters.values()) failed(reason);
     this.#waiters.clear();
+    for (const { reject } of this.#pings.splice(0)) reject(reason);
     this.#end.resolve(reason);
     this.#socket.destroySoon();
   }
 }
 
+const neverSubscribed = "mecha/saved";
 const neverExpires = 0xff_ff_ff_ff;
 
 function accepted(packet: Packet, what: string): void {

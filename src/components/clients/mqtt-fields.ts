@@ -21,6 +21,11 @@ export const mqttFields = {
   clientID: text({
     description: "what the broker knows this instance by; by default the consumerID. No two may have one",
   }),
+  awaitSave: flag({
+    description:
+      "a message counts as published when Mosquitto has saved it: it has to have autosave_on_changes true and autosave_interval 1",
+    default: false,
+  }),
   keepAlive: duration({
     description: "a broker that says nothing for half as long again is given up",
     default: 30_000,

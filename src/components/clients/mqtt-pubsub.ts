@@ -44,6 +44,7 @@ export async function openMqttPubSub(
   if (settings.shared && !settings.clientID) {
     throw new Error('shared needs a clientID of its own for each instance, such as "{appID}-{podName}"');
   }
+  if (settings.awaitSave && settings.qos === "0") throw new Error("awaitSave needs qos 1 or 2");
   return new MqttPubSub(await MqttLink.open(settings, version, surroundings), settings, features);
 }
 

@@ -183,7 +183,11 @@ export class MqttLink {
 
   async #confirmed(connection: MqttConnection, message: OutgoingPublish): Promise<void> {
     try {
-      await this.inTime(connection, connection.publish(message));
+      const work = async (): Promise<void> => {
+        await connection.publish(message);
+        if (this.settings.awaitSave) await connection.saved();
+      };
+      await this.inTime(connection, work());
     } catch (error) {
       if (error instanceof MqttRefusal) throw new Error(`mqtt at ${this.where}: ${error.message}`);
       throw this.#unavailable(messageOf(error), "unknown", error);

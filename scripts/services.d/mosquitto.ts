@@ -35,7 +35,7 @@ export default {
     return {
       command: program("mosquitto"),
       args: ["-c", config],
-      details: { url: `tcp://127.0.0.1:${port}`, file: join(data, "mosquitto.db") },
+      details: { url: `tcp://127.0.0.1:${port}` },
     };
   },
 } satisfies Recipe;

@@ -29,7 +29,7 @@ interface TestFile {
   texts: ReadonlySet<string>;
 }
 
-const crashTests = /^test\/fault\/.*-crash\.test\.ts$/;
+const crashTests = /^test\/fault\/(.*-crash|lock-.*)\.test\.ts$/;
 const networkTests = /^test\/fault\/network-.*\.test\.ts$/;
 /** Asks after every component without testing one. */
 const isNoProof = "test/contract/component-reference.test.ts";

@@ -33,12 +33,15 @@ test("suites are found by the component that a test imports and names, versions 
   expect(suites.of("state.redis", "v1")).toMatchObject({
     contract: ["test/contract/state-redis.test.ts"],
     crash: ["test/fault/state-redis-crash.test.ts"],
-    network: ["test/fault/network-state-redis.test.ts"],
+    network: ["test/fault/network-half-minute.test.ts", "test/fault/network-state-redis.test.ts"],
   });
-  expect(suites.of("state.postgresql", "v2").network).toEqual([
-    "test/fault/network-state-postgresql.test.ts",
+  // Both are opened by one file, and by v1 alone another.
+  const both = "test/fault/network-state-postgresql.test.ts";
+  expect(suites.of("state.postgresql", "v2").network).toEqual([both]);
+  expect(suites.of("state.postgresql", "v1").network).toEqual([
+    "test/fault/network-half-minute.test.ts",
+    both,
   ]);
-  expect(suites.of("state.postgresql", "v1").network).toEqual([]);
   expect(suites.of("pubsub.mqtt5", "v1").contract).toEqual(["test/contract/pubsub-mqtt.test.ts"]);
   expect(suites.of("state.mongodb", "v1").contract).toEqual(["test/contract/state-mongodb.test.ts"]);
   expect(suites.of("state.mongodb", "v1").crash).toEqual(["test/fault/state-mongodb-crash.test.ts"]);

@@ -62,12 +62,15 @@ test.each(Object.keys(homes) as (keyof typeof homes)[])(
     const { bus, resources } = await homes[home]();
     const tries = new Map<number, number>();
     const handled = new Set<number>();
+    /** Whose turn each call of the handler was, in order. */
+    const calls: number[] = [];
     const dead: number[] = [];
     const app: FakeApp = await fakeApp({
       handlers: {
         "POST /work": (request) => {
           const { n } = (request.json() as { data: { n: number } }).data;
           tries.set(n, (tries.get(n) ?? 0) + 1);
+          calls.push(n);
           // No message fails by chance so often that it would be given up.
           const isUnlucky = (tries.get(n) ?? 0) < retries && random.next() < 0.3;
           if (isPoison(n) || isUnlucky) return { status: 500 };
@@ -94,9 +97,26 @@ test.each(Object.keys(homes) as (keyof typeof homes)[])(
       expect(dead.toSorted((one, other) => one - other)).toEqual(all.filter(isPoison));
     }, 60_000);
     for (const n of all.filter(isPoison)) expect(tries.get(n)).toBe(1 + retries);
+    expectOthersUndelayed(calls);
   },
   120_000,
 );
+
+/**
+ * In calls of the handler, which a busy machine does not slow down: were nothing to fail, a message would wait for half
+ * of the others on average. It does not wait twice as long, and while poison waits for its next try the others go on.
+ */
+function expectOthersUndelayed(calls: readonly number[]): void {
+  const good = Array.from({ length: count }, (_, n) => n).filter((n) => !isPoison(n));
+  const waited = good.reduce((sum, n) => sum + calls.indexOf(n), 0) / good.length;
+  console.log(`the good waited for ${Math.round(waited)} calls, of ${calls.length} for ${count} messages`);
+  expect(waited).toBeLessThan(count);
+  for (const n of new Set(calls.filter(isPoison))) {
+    const between = calls.slice(calls.indexOf(n), calls.lastIndexOf(n)).filter((one) => one !== n);
+    const isLast = calls.slice(calls.lastIndexOf(n)).every((one) => isPoison(one));
+    expect(between.length > 0 || isLast, `nothing went on while ${n} was tried again`).toBe(true);
+  }
+}
 
 function isPoison(n: number): boolean {
   return n % 100 === 50;

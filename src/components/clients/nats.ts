@@ -112,6 +112,17 @@ export class NatsLink {
     }
   }
 
+  /** As `ask`, for what changes nothing: without an answer it is not done. */
+  async read<T>(send: () => Promise<T>): Promise<T> {
+    try {
+      return await this.ask(send);
+    } catch (error) {
+      throw error instanceof ServerUnavailable
+        ? new ServerUnavailable(error.message, "undone", error.cause)
+        : error;
+    }
+  }
+
   /** When this turn of the event loop has done its other work: what is sent then goes out in one write. */
   turn(): Promise<void> {
     this.#turn ??= new Promise((begin) => {

@@ -97,7 +97,7 @@ class JetstreamStateStore implements StateStore {
   }
 
   async #find(key: string): Promise<KvEntry | undefined> {
-    const entry = await this.#link.ask(() => this.#bucket.get(nameOf(key)));
+    const entry = await this.#link.read(() => this.#bucket.get(nameOf(key)));
     return entry === null || entry.operation !== "PUT" ? undefined : entry;
   }
 

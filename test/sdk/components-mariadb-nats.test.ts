@@ -1,4 +1,4 @@
-import { component } from "./component-text.ts";
+import { component } from "../component-text.ts";
 import { sdksOver } from "./over-components.ts";
 
 sdksOver("MariaDB and NATS", async (start) => {

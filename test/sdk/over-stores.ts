@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { Redis } from "ioredis";
 import { createConnection } from "mysql2/promise";
 import postgres from "postgres";
+import { component } from "../component-text.ts";
 import type { Service } from "../services.ts";
-import { component } from "./component-text.ts";
 import { fileScope } from "./file-scope.ts";
 
 interface Store {

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { decodeMetadata } from "../../src/engine/workflow/metadata-row.ts";
-import { component } from "./component-text.ts";
+import { component } from "../component-text.ts";
 import { inStores } from "./over-stores.ts";
 import { goBuild } from "./toolchain.ts";
 import { expectWorkflows } from "./workflow-cases.ts";

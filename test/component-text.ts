@@ -10,6 +10,6 @@ metadata: { name: ${name} }
 spec:
   type: ${type}
   version: ${version}
-  metadata:
+  metadata:${lines.length === 0 ? " []" : ""}
 ${lines.join("")}`;
 }

@@ -1,0 +1,129 @@
+// The transactional outbox of every transactional store over every broker, on their real servers.
+import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
+import { type FakeApp, fakeApp, startMecha } from "../../src/testing/index.ts";
+import { component } from "../component-text.ts";
+import { Cleanup, eventually } from "../mecha-process.ts";
+import { startService } from "../services.ts";
+import { makeTable } from "./dynamodb.ts";
+import { startMoto, type TestMoto } from "./moto.ts";
+
+type Items = Record<string, string>;
+
+const servers = new Cleanup();
+const cleanup = new Cleanup();
+let moto: TestMoto;
+/** By `type/version`, without what joins them to a pub/sub component. */
+let stores: Record<string, Items>;
+
+beforeAll(async () => {
+  const start = async (name: string) => {
+    const server = await startService(name);
+    servers.add(() => server.stop());
+    return server;
+  };
+  const [redis, postgresql, mariadb, etcd] = await Promise.all(
+    ["redis", "postgresql", "mariadb", "etcd"].map(start),
+  );
+  moto = await startMoto();
+  servers.add(() => moto.stop());
+  await makeTable(moto, "outbox");
+  const connectionString = String(postgresql?.details.url);
+  const endpoints = `127.0.0.1:${etcd?.port}`;
+  stores = {
+    "state.in-memory/v1": {},
+    "state.mecha/v1": {},
+    "state.sqlite/v1": { connectionString: `${servers.folder()}/state.db` },
+    "state.redis/v1": { redisHost: `127.0.0.1:${redis?.port}` },
+    "state.postgresql/v1": { connectionString },
+    "state.postgresql/v2": { connectionString, tablePrefix: "second_" },
+    "state.mysql/v1": { connectionString: String(mariadb?.details.url) },
+    "state.etcd/v1": { endpoints, keyPrefixPath: "first" },
+    "state.etcd/v2": { endpoints, keyPrefixPath: "second" },
+    "state.aws.dynamodb/v1": { ...awsItems(), table: "outbox", ttlAttributeName: "expires" },
+  };
+}, 300_000);
+afterAll(() => servers.run(), 60_000);
+afterEach(() => cleanup.run(), 60_000);
+
+const brokers: Record<string, () => Promise<Items>> = {
+  "pubsub.in-memory": async () => ({}),
+  "pubsub.mecha": async () => ({}),
+  "pubsub.redis": async () => ({ redisHost: `127.0.0.1:${await portOf("redis")}` }),
+  "pubsub.rabbitmq": async () => ({
+    ...{ connectionString: await urlOf("rabbitmq"), deletedWhenUnused: "false", requeueInFailure: "true" },
+  }),
+  "pubsub.jetstream": async () => ({ natsURL: await urlOf("nats"), createStreams: "true" }),
+  "pubsub.kafka": async () => ({
+    ...{ brokers: `127.0.0.1:${await portOf("kafka")}`, authType: "none", initialOffset: "oldest" },
+  }),
+  "pubsub.mqtt3": async () => ({ url: await urlOf("mosquitto"), consumerID: "shop", cleanSession: "false" }),
+  "pubsub.mqtt5": async () => ({ url: await urlOf("mosquitto"), consumerID: "shop", cleanSession: "false" }),
+  "pubsub.postgresql": async () => ({ connectionString: await urlOf("postgresql") }),
+  "pubsub.aws.snssqs": async () => awsItems(),
+  "pubsub.pulsar": async () => ({ host: `127.0.0.1:${await portOf("pulsar")}` }),
+};
+
+test.each(Object.keys(brokers))(
+  "every transactional store tells its events over %s",
+  async (type) => {
+    const told = new Map<string, unknown[]>();
+    const topics = Object.keys(stores).map((key) => `orders-${key.replace(/[./]/g, "-")}`);
+    const app: FakeApp = await fakeApp({
+      subscriptions: topics.map((topic) => ({ pubsubname: "bus", topic, route: `/${topic}` })),
+      handlers: Object.fromEntries(
+        topics.map((topic) => [
+          `POST /${topic}`,
+          (request) => {
+            const { data } = request.json() as { data: unknown };
+            told.set(topic, [...(told.get(topic) ?? []), data]);
+            return {};
+          },
+        ]),
+      ),
+      otherwise: () => ({ status: 404 }),
+    });
+    cleanup.add(() => app.close());
+    const bus = component("bus", `${type}/v1`, await (brokers[type] as () => Promise<Items>)());
+    const shops = Object.entries(stores).map(([key, items], index) =>
+      component(`shop-${index}`, key, {
+        ...items,
+        ...{ outboxPublishPubsub: "bus", outboxPublishTopic: topics[index] as string },
+      }),
+    );
+    const mecha = await startMecha({
+      apps: [{ appId: "shop", app }],
+      resources: [bus, ...shops].join("---\n"),
+    });
+    cleanup.add(() => mecha.stop());
+    const transactions = topics.map(async (topic, index) => {
+      const metadata = { contentType: "application/json" };
+      const request = { key: `${type} ${topic}`, value: { topic }, metadata };
+      const body = { operations: [{ operation: "upsert", request }] };
+      return (await mecha.http("shop", `POST /v1.0/state/shop-${index}/transaction`, { body })).status;
+    });
+    expect(await Promise.all(transactions)).toEqual(topics.map(() => 204));
+    await eventually(() => {
+      expect([...told.keys()].sort()).toEqual([...topics].sort());
+    }, 60_000);
+    for (const topic of topics) expect(told.get(topic)).toContainEqual({ topic });
+  },
+  300_000,
+);
+
+function awsItems(): Items {
+  return { region: "us-east-1", accessKey: "test", secretKey: "secret", endpoint: moto.client.endpoint };
+}
+
+async function start(name: string) {
+  const server = await startService(name);
+  cleanup.add(() => server.stop());
+  return server;
+}
+
+async function portOf(name: string): Promise<number> {
+  return (await start(name)).port;
+}
+
+async function urlOf(name: string): Promise<string> {
+  return String((await start(name)).details.url);
+}

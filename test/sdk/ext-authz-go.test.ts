@@ -23,17 +23,17 @@ beforeAll(async () => {
     },
   });
   closers.push(() => app.close());
-  const provider = { name: "envoy", grpc: { uri: `http://127.0.0.1:${port}`, timeout: "5s" } };
-  const spec = { targetRefs: [{ kind: "App", name: "orders" }], action: "CUSTOM", provider, rules: [{}] };
-  const policy = {
-    apiVersion: "mecha.run/v1alpha1",
-    kind: "AuthorizationPolicy",
-    metadata: { name: "x" },
-    spec,
+  const policy = (name: string, packAsBytes: boolean): string => {
+    const includeRequestBodyInCheck = { maxRequestBytes: 6, allowPartialMessage: true, packAsBytes };
+    const grpc = { uri: `http://127.0.0.1:${port}`, timeout: "5s", includeRequestBodyInCheck };
+    const provider = { name: "envoy", grpc };
+    const spec = { targetRefs: [{ kind: "App", name }], action: "CUSTOM", provider, rules: [{}] };
+    const [apiVersion, kind] = ["mecha.run/v1alpha1", "AuthorizationPolicy"];
+    return JSON.stringify({ apiVersion, kind, metadata: { name }, spec });
   };
   mecha = await startMecha({
-    resources: JSON.stringify(policy),
-    apps: [{ appId: "shop" }, { appId: "orders", app }],
+    resources: `${policy("orders", false)}\n---\n${policy("raw", true)}`,
+    apps: [{ appId: "shop" }, { appId: "orders", app }, { appId: "raw", app }],
   });
 }, 600_000);
 
@@ -57,6 +57,21 @@ test("the server sees who wants what, and what it writes reaches the app", async
     ...{ principal: "public/ns/default/shop", callee: "public/ns/default/orders", address: "127.0.0.1" },
     headers: { "x-user": "ann", "x-kept": "2" },
   });
+});
+
+test("the server sees what the body begins with, as text or as bytes", async () => {
+  const seenOf = async (appId: string, body: string) => {
+    const target = `POST /v1.0/invoke/${appId}/method/x`;
+    expect((await mecha.http("shop", target, { headers: { "X-User": "ann" }, body })).text).toBe("here");
+    const request = seen.at(-1);
+    expect(request?.text).toBe(body);
+    const { raw, headers, ...rest } = JSON.parse(request?.header("x-seen") ?? "");
+    return [rest.body, raw, rest.size, headers["x-envoy-auth-partial-body"]];
+  };
+  expect(await seenOf("orders", "pay")).toEqual(["pay", null, 3, "false"]);
+  expect(await seenOf("orders", "pay all of it")).toEqual(["pay al", null, -1, "true"]);
+  const base64 = Buffer.from("pay al").toString("base64");
+  expect(await seenOf("raw", "pay all of it")).toEqual(["", base64, -1, "true"]);
 });
 
 test("its denial goes to the caller", async () => {

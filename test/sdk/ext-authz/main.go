@@ -27,7 +27,7 @@ func (server) Check(_ context.Context, r *auth.CheckRequest) (*auth.CheckRespons
 		"method": h.Method, "path": h.Path, "host": h.Host, "scheme": h.Scheme, "protocol": h.Protocol,
 		"headers": h.Headers, "principal": r.Attributes.Source.Principal,
 		"address": r.Attributes.Source.Address.GetSocketAddress().GetAddress(),
-		"callee":  r.Attributes.Destination.Principal, "time": h.Size,
+		"callee":  r.Attributes.Destination.Principal, "size": h.Size, "body": h.Body, "raw": h.RawBody,
 	})
 	if h.Headers["x-user"] == "ann" {
 		ok := &auth.OkHttpResponse{

@@ -26,14 +26,15 @@ import { openWorkflowAuthorization } from "./guests.ts";
 import { createHealthTargets } from "./health-targets.ts";
 import type { Host } from "./host.ts";
 import { openIdempotency } from "./idempotency.ts";
-import { openPeerSecurity, type SecurePeers } from "./identity.ts";
+import { openPeerSecurity } from "./identity.ts";
 import { createListener, type Listener, type ListenerOptions } from "./listeners.ts";
+import type { MutualTls } from "./mutual-tls.ts";
 import { type Names, openNames } from "./name-resolution.ts";
 import type { MovablePort, RuntimeOptions } from "./options.ts";
 import { openPeerPort, type PeerPort } from "./peer-port.ts";
 import { openPipeline, type Pipeline, type PipelineRequest } from "./pipelines.ts";
 import { listenNear } from "./ports.ts";
-import { principalOf, shownMetadata } from "./principal.ts";
+import { openShownMetadata, principalOf } from "./principal.ts";
 import { openResources, type RuntimeResources } from "./resources.ts";
 import { openRoutes } from "./routes.ts";
 import { appSettings } from "./settings.ts";
@@ -119,7 +120,7 @@ class Runtime implements AppRuntime {
   private idempotency: Idempotency | undefined;
   private routes: ReturnType<typeof openRoutes> = () => undefined;
   private peerPort: PeerPort | undefined;
-  private security: SecurePeers | undefined;
+  private security: MutualTls | undefined;
   private isDrained = false;
 
   constructor(host: Host, options: RuntimeOptions, log: Log) {
@@ -269,7 +270,7 @@ class Runtime implements AppRuntime {
       ...singletons,
       policies: this.openUsePolicies(telemetry),
       health: this.health,
-      extendedMetadata: new Map(Object.entries({ ...shownMetadata(options), ...this.security?.shown })),
+      extendedMetadata: openShownMetadata(options, this.security),
       shutdown: (request) => this.requestShutdown(request),
     };
   }

@@ -1,27 +1,15 @@
 import { Authority, leafLifeDefaultMs, skewDefaultMs } from "../control/identity/authority.ts";
 import { openFolderVault } from "../control/identity/folder-vault.ts";
 import { externalCredentials, issuedCredentials } from "../control/identity/sources.ts";
-import { formatSpiffeId } from "../control/identity/spiffe-id.ts";
-import { type CredentialSource, Workload } from "../control/identity/workload.ts";
+import type { CredentialSource, Workload } from "../control/identity/workload.ts";
 import { trustDomainDefault } from "../peer/identity.ts";
-import type { PeerSecurity } from "../peer/security.ts";
-import type { Configuration } from "../resource/resource.ts";
 import type { Log } from "../telemetry/telemetry.ts";
 import type { Host } from "./host.ts";
-import type { SecureFront } from "./listeners.ts";
+import { type MutualTls, type MutualTlsTerms, openMutualTls } from "./mutual-tls.ts";
 import type { RuntimeOptions } from "./options.ts";
 import { principalOf } from "./principal.ts";
 import type { RuntimeResources } from "./resources.ts";
-import { SecurePort } from "./secure-port.ts";
 import { createStoreVault } from "./store-vault.ts";
-
-/** mTLS of one app, both ways. */
-export interface SecurePeers extends PeerSecurity {
-  readonly front: SecureFront;
-  /** For the metadata API. */
-  readonly shown: Record<string, string>;
-  close(): Promise<void>;
-}
 
 export interface PeerSecurityRequest {
   host: Host;
@@ -31,35 +19,27 @@ export interface PeerSecurityRequest {
 }
 
 /** `undefined`: mTLS is off. */
-export async function openPeerSecurity(request: PeerSecurityRequest): Promise<SecurePeers | undefined> {
+export async function openPeerSecurity(request: PeerSecurityRequest): Promise<MutualTls | undefined> {
   const { host, options, resources, log } = request;
-  const { configuration } = resources;
-  const mode = modeOf(request);
-  resources.onConfiguration((changed) => {
-    if (JSON.stringify(changed.mtls) === JSON.stringify(configuration.mtls)) return;
-    log.warn({}, "the changed spec.mtls takes effect at the next start");
+  const terms = termsOf(request);
+  if (terms.mode === "off") {
+    resources.onConfiguration(() => {
+      if (termsOf(request).mode !== "off") log.warn({}, "mTLS is turned on at the next start");
+    });
+    return undefined;
+  }
+  const app = principalOf(options);
+  const security = await openMutualTls({
+    ...{ app, terms, log, edges: host.edges },
+    isNamedByFiles: options.certificates !== undefined,
+    sourceOf: (now) => sourceOf(request, now),
   });
-  if (mode === "off") return undefined;
-  const skewMs = configuration.mtls?.clockSkewMs ?? skewDefaultMs;
-  const workload = new Workload({ source: sourceOf(request, skewMs), edges: host.edges, log });
-  await workload.open();
-  const port = new SecurePort({
-    ...{ workload, skewMs, log, clock: host.clock },
-    app: principalOf(options),
-    isRequired: mode === "strict",
-  });
-  const id = formatSpiffeId(workload.current.id);
-  log.info({}, `mTLS between runtimes is ${mode}, as ${id}`);
+  const { workload } = security;
+  log.info({}, `mTLS between runtimes is ${terms.mode}, as ${security.shown.spiffeId}`);
   warnOfOldRoot(workload, request);
   workload.onChange(() => warnOfOldRoot(workload, request));
-  if (mode === "permissive") log.warn({}, "mtls.mode permissive: peers without a certificate are let in too");
-  return Object.assign(port, {
-    shown: { mtls: mode, spiffeId: id },
-    async close() {
-      port.stop();
-      await workload.close();
-    },
-  });
+  resources.onConfiguration(() => security.follow(termsOf(request)));
+  return security;
 }
 
 const rootWarningMs = 30 * 86_400_000;
@@ -71,25 +51,35 @@ function warnOfOldRoot(workload: Workload, { host: { clock }, log }: PeerSecurit
   log.warn({}, `the root of mTLS ends at ${new Date(lastMs).toISOString()}: see mecha identity rotate`);
 }
 
-type Mode = NonNullable<NonNullable<Configuration["mtls"]>["mode"]>;
+function termsOf({ host, options, resources: { configuration } }: PeerSecurityRequest): MutualTlsTerms {
+  const { accessControl, mtls } = configuration;
+  return {
+    mode: modeOf(mtls?.mode, host, options),
+    trustDomain: accessControl?.trustDomain ?? trustDomainDefault,
+    lifeMs: mtls?.certificateLifeMs ?? leafLifeDefaultMs,
+    skewMs: mtls?.clockSkewMs ?? skewDefaultMs,
+  };
+}
 
-function modeOf({ host, options, resources: { configuration } }: PeerSecurityRequest): Mode {
-  const mode = configuration.mtls?.mode;
+function modeOf(
+  configured: MutualTlsTerms["mode"] | undefined,
+  host: Host,
+  options: RuntimeOptions,
+): MutualTlsTerms["mode"] {
   if (options.enableMtls === false) return "off";
-  if (options.enableMtls === true) return mode === "permissive" ? mode : "strict";
-  if (mode !== undefined) return mode;
+  if (options.enableMtls === true) return configured === "permissive" ? configured : "strict";
+  if (configured !== undefined) return configured;
   return host.isShared || options.certificates !== undefined ? "strict" : "off";
 }
 
-function sourceOf({ host, options, resources }: PeerSecurityRequest, skewMs: number): CredentialSource {
+function sourceOf({ host, options }: PeerSecurityRequest, now: () => MutualTlsTerms): CredentialSource {
   const { edges } = host;
   const name = principalOf(options);
+  const skewMs = () => now().skewMs;
   if (options.certificates !== undefined)
     return externalCredentials({ from: options.certificates, expected: name, skewMs, edges });
-  const { accessControl, mtls } = resources.configuration;
-  const id = { ...name, trustDomain: accessControl?.trustDomain ?? trustDomainDefault };
-  const lifeMs = mtls?.certificateLifeMs ?? leafLifeDefaultMs;
-  return issuedCredentials({ authority: openAuthority(host), id, lifeMs, skewMs, edges });
+  const terms = () => ({ ...now(), id: { ...name, trustDomain: now().trustDomain } });
+  return issuedCredentials({ authority: openAuthority(host), terms, edges });
 }
 
 export type AuthorityHost = Pick<Host, "dataFolder" | "clock" | "env"> &

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { SocketAddress, SocketListener, Sockets } from "../edges/sockets.ts";
 import { serveHttp2Request } from "../net/grpc/http2-request.ts";
 import { createGrpcServer, type GrpcLookup, type GrpcServer } from "../net/grpc/index.ts";
-import { createHttpServer, type HttpHandler } from "../net/http1/index.ts";
+import { createHttpServer, type HttpHandler, type HttpServer } from "../net/http1/index.ts";
 import { isPortTaken } from "./ports.ts";
 
 export interface ListenerOptions {
@@ -28,6 +28,8 @@ export interface FrontTargets {
   http2(socket: Socket): void;
   /** Without TLS. */
   plain(socket: Socket): void;
+  /** Connections without TLS end with the requests that are under way on them. */
+  retirePlain(): void;
 }
 
 /** Never asked: a port without HTTP has no HTTP server before it. */
@@ -35,6 +37,8 @@ const notHere: HttpHandler = () => ({ status: 404, headers: [] });
 
 /** A gRPC connection without calls is let go after this, as daprd does. */
 const idleGrpcMs = 180_000;
+/** Streams of connections without TLS are cut so long after it was required. */
+const retiredGraceMs = 30_000;
 
 /** One port (or Unix socket) that speaks HTTP/1.1, cleartext HTTP/2 and gRPC, as far as handlers are given. */
 export interface Listener {
@@ -45,30 +49,18 @@ export interface Listener {
 }
 
 export function createListener(options: ListenerOptions): Listener {
-  const { http, grpc, sockets } = options;
-  const grpcServer = createGrpcServer({
-    lookup: grpc ?? (() => undefined),
-    sockets,
-    maxMessageBytes: options.maxBodyBytes,
-    idleMs: idleGrpcMs,
-    maxHeaderListBytes: Math.max(options.readBufferBytes, 64 << 10),
-    onOtherRequest: http === undefined ? undefined : (stream, head) => serveHttp2Request(http, stream, head),
-  });
-  const httpServer = createHttpServer({
-    handler: http ?? notHere,
-    sockets,
-    maxHeaderBytes: options.readBufferBytes,
-    onHttp2: options.isH2cOff ? undefined : (socket) => grpcServer.handleSocket(socket),
-    onHandlerError: options.onError,
-  });
+  const { http, sockets } = options;
+  const { httpServer, grpcServer, close } = createServers(options);
   // Where there is no HTTP/1.1 to be told apart, the first bytes need no second look.
   const plain = http === undefined ? grpcServer : httpServer;
+  const withoutTls = new RetiringServers(options);
   const secure =
     options.front &&
     secureServer(sockets, options.front, {
       http1: (socket) => httpServer.accept(socket),
       http2: (socket) => grpcServer.handleSocket(socket),
-      plain: (socket) => httpServer.accept(socket),
+      plain: (socket) => withoutTls.accept(socket),
+      retirePlain: () => withoutTls.retire(),
     });
   const front = secure ?? plain;
   return {
@@ -85,6 +77,67 @@ export function createListener(options: ListenerOptions): Listener {
     },
     async close(graceMs) {
       await secure?.close();
+      await Promise.all([close(graceMs), withoutTls.close(graceMs)]);
+    },
+  };
+}
+
+/** What answers connections without TLS beside those with it. */
+class RetiringServers {
+  readonly #options: ListenerOptions;
+  readonly #retired = new Set<Servers>();
+  #current: Servers | undefined;
+
+  constructor(options: ListenerOptions) {
+    this.#options = options;
+  }
+
+  accept(socket: Socket): void {
+    this.#current ??= createServers(this.#options);
+    this.#current.httpServer.accept(socket);
+  }
+
+  retire(): void {
+    const servers = this.#current;
+    if (servers === undefined) return;
+    this.#current = undefined;
+    this.#retired.add(servers);
+    void servers.close(retiredGraceMs).finally(() => this.#retired.delete(servers));
+  }
+
+  async close(graceMs: number): Promise<void> {
+    const all = [...this.#retired, ...(this.#current ? [this.#current] : [])];
+    await Promise.all(all.map((servers) => servers.close(graceMs)));
+  }
+}
+
+interface Servers {
+  httpServer: HttpServer;
+  grpcServer: GrpcServer;
+  close(graceMs: number): Promise<void>;
+}
+
+function createServers(options: ListenerOptions): Servers {
+  const { http, grpc, sockets } = options;
+  const grpcServer = createGrpcServer({
+    lookup: grpc ?? (() => undefined),
+    sockets,
+    maxMessageBytes: options.maxBodyBytes,
+    idleMs: idleGrpcMs,
+    maxHeaderListBytes: Math.max(options.readBufferBytes, 64 << 10),
+    onOtherRequest: http === undefined ? undefined : (stream, head) => serveHttp2Request(http, stream, head),
+  });
+  const httpServer = createHttpServer({
+    handler: http ?? notHere,
+    sockets,
+    maxHeaderBytes: options.readBufferBytes,
+    onHttp2: options.isH2cOff ? undefined : (socket) => grpcServer.handleSocket(socket),
+    onHandlerError: options.onError,
+  });
+  return {
+    httpServer,
+    grpcServer,
+    async close(graceMs) {
       await Promise.all([httpServer.close({ graceMs }), grpcServer.close({ graceMs })]);
     },
   };

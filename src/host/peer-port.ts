@@ -4,8 +4,8 @@ import type { Log, Telemetry } from "../telemetry/telemetry.ts";
 import type { PeerAddress } from "./actors.ts";
 import { announcedAddress, networkAddress } from "./announced-address.ts";
 import type { Host } from "./host.ts";
-import type { SecurePeers } from "./identity.ts";
 import type { Listener, ListenerOptions } from "./listeners.ts";
+import type { MutualTls } from "./mutual-tls.ts";
 import type { Names } from "./name-resolution.ts";
 import type { RuntimeOptions } from "./options.ts";
 import { internalPortOf, listenNear } from "./ports.ts";
@@ -16,7 +16,7 @@ export interface PeerPortRequest {
   options: RuntimeOptions;
   log: Log;
   telemetry: Telemetry;
-  security: SecurePeers | undefined;
+  security: MutualTls | undefined;
   settings: { maxBodyBytes: number };
   names: Names;
   /** Of the HTTP API. */
@@ -42,7 +42,12 @@ export async function openPeerPort(request: PeerPortRequest): Promise<PeerPort> 
   const listening = options.internalGrpcListenAddress || (isOpen ? "0.0.0.0" : "127.0.0.1");
   const port = await listen(listener, listening, options);
   log.info({}, `internal gRPC server is running on port ${port}`);
-  const address = { host: announcedAddress(listening, host), port, peerToken: token, tls: security?.tls };
+  const address = {
+    ...{ host: announcedAddress(listening, host), port, peerToken: token },
+    get tls() {
+      return security?.tls;
+    },
+  };
   const principal = principalOf(options);
   const registration = await host.registry.register({
     ...principal,
@@ -50,6 +55,7 @@ export async function openPeerPort(request: PeerPortRequest): Promise<PeerPort> 
     ...{ host: address.host, port, token, tls: security?.tls },
     labels: options.labels,
   });
+  security?.onChange(() => registration.update({ tls: security.tls }));
   const { appPort } = options;
   const reached = names.isNetworked ? networkAddress(listening, host) : address.host;
   await names.announce({ ...principal, host: reached, port, httpPort: request.httpPort, appPort });

@@ -18,10 +18,15 @@ import type { FrontTargets } from "./listeners.ts";
 export interface SecurePortOptions {
   workload: Workload;
   app: AppName;
-  isRequired: boolean;
-  skewMs: number;
+  terms: PortTerms;
   clock: Clock;
   log: Log;
+}
+
+/** What may change while the port is open. */
+export interface PortTerms {
+  isRequired: boolean;
+  skewMs: number;
 }
 
 const handshakeMs = 10_000;
@@ -38,21 +43,25 @@ const protocols = ["h2", "http/1.1"];
 /** TLS 1.3 at an app's peer port and towards others, both sides with certificates; who is who is judged here alone. */
 export class SecurePort implements PeerSecurity {
   readonly app: AppName;
-  readonly tls: PeerTls;
+  tls: PeerTls;
   readonly #options: SecurePortOptions;
-  readonly #addresses = new WeakMap<object, { generation: number; address: HttpAddress }>();
+  readonly #addresses = new WeakMap<object, { generation: number; tls: PeerTls; address: HttpAddress }>();
   readonly #callers = new WeakMap<object, PeerCaller>();
   readonly #accepted = new Map<TLSSocket, Verified>();
   readonly #pending = new Set<Socket>();
+  readonly #listeners: (() => Promise<void> | void)[] = [];
+  #skewMs: number;
+  #plain: FrontTargets | undefined;
   #context: SecureContext;
   #sweeper: ClockTimer | undefined;
   #loggedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: SecurePortOptions) {
-    const { app, isRequired, workload } = options;
+    const { app, terms, workload } = options;
     this.#options = options;
     this.app = app;
-    this.tls = { trustDomain: workload.current.id.trustDomain, isRequired };
+    this.tls = { trustDomain: workload.current.id.trustDomain, isRequired: terms.isRequired };
+    this.#skewMs = terms.skewMs;
     this.#context = this.#newContext();
     workload.onChange(() => {
       this.#context = this.#newContext();
@@ -78,12 +87,36 @@ export class SecurePort implements PeerSecurity {
     else this.#tellApart(raw, into, settle);
   };
 
+  onChange(listener: () => Promise<void> | void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Rejects when others could not be told; it holds here all the same. */
+  async announce(changes: Partial<PeerTls>): Promise<void> {
+    this.tls = { ...this.tls, ...changes };
+    await Promise.all(this.#listeners.map((listener) => listener()));
+  }
+
+  /** Connections that the new terms do not allow end with the requests that are under way on them. */
+  async apply({ isRequired, skewMs }: PortTerms): Promise<void> {
+    this.#skewMs = skewMs;
+    const { trustDomain } = this.#options.workload.current.id;
+    const told = this.announce({ trustDomain, nextTrustDomain: undefined, isRequired });
+    if (isRequired) this.#plain?.retirePlain();
+    this.#sweep();
+    await told;
+  }
+
   addressOf(callee: PeerPort & { tls: PeerTls }): HttpAddress {
     const { generation } = this.#options.workload;
-    const known = this.#addresses.get(callee);
-    if (known?.generation === generation) return known.address;
     const { host, port, tls, namespace, appId } = callee;
-    const expected = formatSpiffeId({ trustDomain: tls.trustDomain, namespace, appId });
+    const known = this.#addresses.get(callee);
+    if (known?.generation === generation && known.tls === tls) return known.address;
+    const trustDomains = [
+      tls.trustDomain,
+      ...(tls.nextTrustDomain === undefined ? [] : [tls.nextTrustDomain]),
+    ];
+    const expected = trustDomains.map((trustDomain) => formatSpiffeId({ trustDomain, namespace, appId }));
     const own = formatSpiffeId(this.#options.workload.current.id);
     const address: HttpAddress = {
       host,
@@ -94,11 +127,11 @@ export class SecurePort implements PeerSecurity {
         // Judged in `verify`, with the clocks' skew and by the whole id.
         rejectUnauthorized: false,
         serverName: "",
-        identity: `${own} ${generation} ${expected}`,
+        identity: `${own} ${generation} ${expected.join(" ")}`,
         verify: (socket) => this.#checkCallee(socket, expected),
       },
     };
-    this.#addresses.set(callee, { generation, address });
+    this.#addresses.set(callee, { generation, tls, address });
     return address;
   }
 
@@ -132,12 +165,13 @@ export class SecurePort implements PeerSecurity {
         raw.destroy();
         return;
       }
-      if (first[0] === tlsFirstByte) {
+      if (first[0] === tlsFirstByte || this.tls.isRequired) {
         raw.unshift(first);
         this.#secure(raw, into, settle);
         return;
       }
       settle();
+      this.#plain = into;
       into.plain(raw);
       // Whoever has taken it over hears what was read already.
       raw.push(first);
@@ -177,12 +211,12 @@ export class SecurePort implements PeerSecurity {
     }
   }
 
-  #checkCallee(socket: TLSSocket, expected: string): void {
+  #checkCallee(socket: TLSSocket, expected: readonly string[]): void {
     try {
       const { id } = verifiedPeer(socket, this.#rules("server"));
       const found = formatSpiffeId(id);
-      if (found !== expected)
-        throw new PeerRefused(`its certificate names ${found}, and ${expected} was meant`);
+      if (!expected.includes(found))
+        throw new PeerRefused(`its certificate names ${found}, and ${expected.join(" or ")} was meant`);
     } catch (error) {
       const reason = (error as Error).message;
       this.#tell(socket, reason);
@@ -191,8 +225,8 @@ export class SecurePort implements PeerSecurity {
   }
 
   #rules(role: TrustRules["role"]): TrustRules {
-    const { workload, clock, skewMs } = this.#options;
-    return { roots: workload.current.roots, nowMs: clock.now(), skewMs, role };
+    const { workload, clock } = this.#options;
+    return { roots: workload.current.roots, nowMs: clock.now(), skewMs: this.#skewMs, role };
   }
 
   /** Why somebody was refused is told here, at most once a second; the other side learns that it was. */
@@ -205,9 +239,9 @@ export class SecurePort implements PeerSecurity {
 
   /** Connections live no longer than what they were believed for. */
   #sweep(): void {
-    const { workload, clock, skewMs } = this.#options;
+    const { workload, clock } = this.#options;
     const trusted = new Set(workload.current.roots.map(({ fingerprint }) => fingerprint));
-    const oldestMs = clock.now() - skewMs;
+    const oldestMs = clock.now() - this.#skewMs;
     for (const [socket, { root, notAfterMs }] of this.#accepted) {
       if (!trusted.has(root.fingerprint) || notAfterMs < oldestMs) socket.destroy();
     }

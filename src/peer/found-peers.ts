@@ -224,8 +224,6 @@ class FoundInstance implements Instance {
   readonly host: string;
   readonly port: number;
   readonly address: HttpAddress;
-  /** Nobody has announced it: a peer is taken to be of the own trust domain, and to require mTLS where this one does. */
-  readonly tls: PeerTls | undefined;
   readonly pid = 0;
   readonly machine = "";
   etag = "";
@@ -242,8 +240,12 @@ class FoundInstance implements Instance {
     this.port = port;
     this.instanceId = `${host}:${port}`;
     this.address = { host, port };
-    this.tls = options.security?.tls;
     this.#options = options;
+  }
+
+  /** Nobody has announced it: a peer is taken to be of the own trust domain, and to require mTLS where this one does. */
+  get tls(): PeerTls | undefined {
+    return this.#options.security?.tls;
   }
 
   /** What this caller shows there; empty: its certificate alone. */

@@ -37,6 +37,8 @@ export interface WaitingCall {
 }
 
 export interface Registration {
+  /** Announces it with other properties. Resolves when others can see it. */
+  update(changes: Pick<InstanceRecord, "tls">): Promise<void>;
   /** Takes the announcement back. */
   close(): Promise<void>;
 }
@@ -88,6 +90,7 @@ class StoreRegistry implements Registry {
     const heartbeat = new Heartbeat(record, this.#ttlMs, this.#options);
     await heartbeat.beat();
     const registration: Registration = {
+      update: (changes) => heartbeat.update(changes),
       close: async () => {
         if (this.#registrations.delete(registration)) await heartbeat.close();
       },
@@ -202,7 +205,7 @@ class StoreRegistry implements Registry {
       const found = decodeInstance(entry);
       if (!found) continue;
       const known = before.get(identityOf(found));
-      if (known) Object.assign(known, { etag: found.etag, expiresAtMs: found.expiresAtMs });
+      if (known) adoptChanges(known, found);
       const app = appKey(found);
       const instances = byApp.get(app);
       if (instances) instances.push(known ?? found);
@@ -214,7 +217,7 @@ class StoreRegistry implements Registry {
 
 /** Keeps one announcement alive. */
 class Heartbeat {
-  readonly #record: InstanceRecord;
+  #record: InstanceRecord;
   readonly #ttlMs: number;
   readonly #options: RegistryOptions;
   #timer: ClockTimer | undefined;
@@ -243,6 +246,13 @@ class Heartbeat {
     ]);
   }
 
+  async update(changes: Partial<InstanceRecord>): Promise<void> {
+    if (this.#isClosed) return;
+    this.#record = { ...this.#record, ...changes };
+    this.#timer?.cancel();
+    await this.beat();
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#timer?.cancel();
@@ -255,6 +265,12 @@ class Heartbeat {
       this.#options.log.warn({ error }, "could not renew this app's entry in the peer registry");
     });
   }
+}
+
+function adoptChanges(known: Instance, { etag, expiresAtMs, tls }: Instance): void {
+  Object.assign(known, { etag, expiresAtMs });
+  // The same object while nothing has changed: connections are kept by it.
+  if (JSON.stringify(known.tls) !== JSON.stringify(tls)) known.tls = tls;
 }
 
 function appKey({ namespace, appId }: AppName): string {

@@ -6,6 +6,8 @@ import { type AppName, appText } from "./identity.ts";
 export interface PeerTls {
   /** Of the id that its certificate has. */
   trustDomain: string;
+  /** Of the id that its next certificate has, while it changes its name. */
+  nextTrustDomain?: string | undefined;
   /** Plain connections are refused. */
   isRequired: boolean;
 }
@@ -25,7 +27,10 @@ export interface PeerCaller extends AppName {
 
 /** mTLS of one app with its peers; absent where it is off. */
 export interface PeerSecurity {
+  /** Another object with each change. */
   readonly tls: PeerTls;
+  /** Called when there is something else to announce; the change waits until that is done. */
+  onChange(listener: () => Promise<void> | void): void;
   /** Whose certificate it is: the one app that is reached by it. */
   readonly app: AppName;
   /** How to reach a peer that speaks TLS, and nobody else in its place. The same object while nothing has changed. */

@@ -81,9 +81,16 @@ function readMtls(mtls: FieldReader | undefined): Configuration["mtls"] {
     mtls.fail(`enabled is ${enabled}, and mode is ${mode}: leave one of them out`, "mode");
   return given({
     mode: mode ?? (enabled === undefined ? undefined : enabled ? ("strict" as const) : ("off" as const)),
-    certificateLifeMs: mtls.duration("workloadCertTTL", undefined),
-    clockSkewMs: mtls.duration("allowedClockSkew", undefined),
+    certificateLifeMs: atLeast(mtls, "workloadCertTTL", 1000),
+    clockSkewMs: atLeast(mtls, "allowedClockSkew", 0),
   });
+}
+
+function atLeast(mtls: FieldReader, name: string, leastMs: number): number | undefined {
+  const durationMs = mtls.duration(name, undefined);
+  if (durationMs !== undefined && durationMs < leastMs)
+    mtls.fail(`${name} is ${mtls.text(name)}: at least ${leastMs / 1000}s is needed`, name);
+  return durationMs;
 }
 
 function readWorkflow(workflow: FieldReader | undefined): Configuration["workflow"] {

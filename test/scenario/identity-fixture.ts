@@ -16,6 +16,36 @@ export interface Member {
   close(): Promise<void>;
 }
 
+export const call = "POST /v1.0/invoke/orders/method/orders";
+export const taken = { status: 200, text: "taken" };
+
+/** Calls without a pause, some at a time, until it is stopped; tells what was not answered as it should. */
+export function load(member: Member, { parallel = 4, line = call } = {}) {
+  const failures: string[] = [];
+  let calls = 0;
+  let isOver = false;
+  const work = async (): Promise<void> => {
+    while (!isOver) {
+      const { status, text } = await member.ask(line, "{}");
+      calls++;
+      if (status !== 200) failures.push(`${status} ${text}`);
+    }
+  };
+  const workers = Array.from({ length: parallel }, work);
+  return {
+    calls: () => calls,
+    async stop() {
+      isOver = true;
+      await Promise.all(workers);
+      return failures;
+    },
+  };
+}
+
+const noRetries = {
+  retries: { DaprBuiltInServiceRetries: { policy: "constant", duration: "1ms", maxRetries: 0 } },
+};
+
 /** Runtimes that share a data folder, each as if in a process of its own, with mTLS between them. */
 export class Mesh {
   readonly folder = mkdtempSync(join(tmpdir(), "mecha-identity-"));
@@ -78,6 +108,16 @@ export class Mesh {
     return [join(this.#resource({ kind: "Configuration", metadata: { name: "c" }, spec }), "resource.yaml")];
   }
 
+  /** Writes another spec to it. */
+  edit([path = ""]: readonly string[], spec: object): void {
+    this.#write(path, { kind: "Configuration", metadata: { name: "c" }, spec });
+  }
+
+  /** No call is tried again. */
+  atOnce(): { resourcesPaths: string[] } {
+    return { resourcesPaths: this.resiliency({ policies: noRetries }) };
+  }
+
   /** A folder with a Resiliency of this spec. */
   resiliency(spec: object): string[] {
     return [this.#resource({ kind: "Resiliency", metadata: { name: "r" }, spec: { targets: {}, ...spec } })];
@@ -85,9 +125,12 @@ export class Mesh {
 
   #resource(resource: object): string {
     const folder = mkdtempSync(join(this.folder, "resource-"));
-    const text = JSON.stringify({ apiVersion: "dapr.io/v1alpha1", ...resource });
-    writeFileSync(join(folder, "resource.yaml"), text);
+    this.#write(join(folder, "resource.yaml"), resource);
     return folder;
+  }
+
+  #write(path: string, resource: object): void {
+    writeFileSync(path, JSON.stringify({ apiVersion: "dapr.io/v1alpha1", ...resource }));
   }
 
   async close(): Promise<void> {

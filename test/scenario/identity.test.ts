@@ -7,7 +7,7 @@ import { openAuthority } from "../../src/host/identity.ts";
 import { createGrpcClient } from "../../src/net/grpc/client.ts";
 import { createGrpcServer } from "../../src/net/grpc/server.ts";
 import { fakeApp, until } from "../../src/testing/index.ts";
-import { type Member, Mesh } from "./identity-fixture.ts";
+import { call, load, type Member, Mesh, taken } from "./identity-fixture.ts";
 
 // Runtimes of one data folder with mTLS between them. SEC-M1 is in identity-bad-peers.test.ts.
 
@@ -33,35 +33,7 @@ async function orders(options: object = {}) {
   return { app, member };
 }
 
-const call = "POST /v1.0/invoke/orders/method/orders";
-const taken = { status: 200, text: "taken" };
-const noRetries = {
-  retries: { DaprBuiltInServiceRetries: { policy: "constant", duration: "1ms", maxRetries: 0 } },
-};
-const atOnce = () => ({ resourcesPaths: mesh.resiliency({ policies: noRetries }) });
-
-/** Calls without a pause, some at a time, until it is stopped; tells what was not answered as it should. */
-function load(member: Member, parallel = 4) {
-  const failures: string[] = [];
-  let calls = 0;
-  let isOver = false;
-  const work = async (): Promise<void> => {
-    while (!isOver) {
-      const { status, text } = await member.ask(call, "{}");
-      calls++;
-      if (status !== 200) failures.push(`${status} ${text}`);
-    }
-  };
-  const workers = Array.from({ length: parallel }, work);
-  return {
-    calls: () => calls,
-    async stop() {
-      isOver = true;
-      await Promise.all(workers);
-      return failures;
-    },
-  };
-}
+const atOnce = () => mesh.atOnce();
 
 test("calls go over mTLS, and the metadata say so", async () => {
   await orders();

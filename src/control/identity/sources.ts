@@ -9,9 +9,8 @@ import type { CredentialSource, Credentials } from "./workload.ts";
 
 export interface IssuedOptions {
   authority: Authority;
-  id: SpiffeId;
-  lifeMs: number;
-  skewMs: number;
+  /** As they are when a certificate is made. */
+  terms(): { id: SpiffeId; lifeMs: number; skewMs: number };
   edges: Pick<Edges, "clock" | "random">;
 }
 
@@ -19,11 +18,12 @@ const renewedAfter = 0.7;
 const jitter = 0.1;
 
 /** Certificates of mecha's own authority. */
-export function issuedCredentials({ authority, id, lifeMs, skewMs, edges }: IssuedOptions): CredentialSource {
-  const uri = formatSpiffeId(id);
+export function issuedCredentials({ authority, terms, edges }: IssuedOptions): CredentialSource {
   let used = "";
   return {
     async load() {
+      const { id, lifeMs, skewMs } = terms();
+      const uri = formatSpiffeId(id);
       const view = await authority.open();
       const nowMs = edges.clock.now();
       used = view.version;
@@ -53,7 +53,8 @@ export interface ExternalCredentials {
 export interface ExternalOptions {
   from: ExternalCredentials;
   expected: Pick<SpiffeId, "namespace" | "appId">;
-  skewMs: number;
+  /** As it is when a certificate is judged. */
+  skewMs(): number;
   edges: Pick<Edges, "clock" | "files">;
 }
 
@@ -65,12 +66,17 @@ export function externalCredentials(options: ExternalOptions): CredentialSource 
   const read = (): Promise<string[]> =>
     Promise.all([from.ca, from.cert, from.key].map((one) => textOf(one, edges)));
   let used = "";
+  let trustDomain: string | undefined;
   return {
     async load() {
       const texts = await read();
       used = texts.join("\0");
       const [ca = "", cert = "", key = ""] = texts;
-      return credentialsOf({ ca, cert, key }, options);
+      const credentials = credentialsOf({ ca, cert, key }, options);
+      trustDomain ??= credentials.id.trustDomain;
+      if (credentials.id.trustDomain !== trustDomain)
+        throw new Error(`the new certificate names ${formatSpiffeId(credentials.id)}`);
+      return credentials;
     },
     watch: (listener) =>
       watchTexts(async () => (await read()).join("\0"), { edges, isUsed: (text) => text === used, listener }),
@@ -115,10 +121,10 @@ function credentialsOf(
   pem: { ca: string; cert: string; key: string },
   options: ExternalOptions,
 ): Credentials {
-  const { expected, edges, skewMs } = options;
+  const { expected, edges } = options;
   const roots = readCertificates(pem.ca);
   const chain = readCertificates(pem.cert);
-  const id = idOf(chain, roots, { nowMs: edges.clock.now(), skewMs });
+  const id = idOf(chain, roots, { nowMs: edges.clock.now(), skewMs: options.skewMs() });
   if (id.appId !== expected.appId || id.namespace !== expected.namespace) {
     const wanted = `namespace ${expected.namespace}, app ${expected.appId}`;
     throw new Error(`the certificate names ${formatSpiffeId(id)}, and this is ${wanted}`);

@@ -56,6 +56,13 @@ export class Workload {
     this.#listeners.add(listener);
   }
 
+  /** New credentials at once. Rejects when there are none: those from before stay, and nothing is tried again. */
+  renew(): Promise<void> {
+    const renewed = this.#loading.then(() => this.#adopt());
+    this.#loading = renewed.catch(() => undefined);
+    return renewed;
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#timer?.cancel();
@@ -68,21 +75,23 @@ export class Workload {
   }
 
   async #load(): Promise<void> {
-    if (this.#isClosed) return;
-    const { source, edges, log } = this.#options;
+    const { edges, log } = this.#options;
     try {
-      const next = await source.load();
-      if (formatSpiffeId(next.id) !== formatSpiffeId(this.current.id))
-        throw new Error(`the new certificate names ${formatSpiffeId(next.id)}`);
-      this.current = next;
-      this.generation++;
-      log.debug({}, `the certificate of ${formatSpiffeId(next.id)} was renewed`);
-      for (const listener of this.#listeners) listener();
-      this.#renewLater(next.renewAtMs);
+      await this.#adopt();
     } catch (error) {
       log.error({ error }, "could not renew the certificate; the one from before stays");
       this.#renewLater(edges.clock.now() + retryMs);
     }
+  }
+
+  async #adopt(): Promise<void> {
+    if (this.#isClosed) return;
+    const next = await this.#options.source.load();
+    this.current = next;
+    this.generation++;
+    this.#options.log.debug({}, `the certificate of ${formatSpiffeId(next.id)} was renewed`);
+    for (const listener of this.#listeners) listener();
+    this.#renewLater(next.renewAtMs);
   }
 
   #renewLater(atMs: number | undefined): void {

@@ -129,6 +129,7 @@ class AppActors implements RunningActors {
     this.#timers = new ActorTimers({ clock, log, meter, fire: (timer) => this.#fireTimer(timer) });
     const remind = (reminder: Reminder, signal: AbortSignal) => this.#remind(reminder, signal);
     this.#reminders = new Reminders({ store, clock, log, meter, cluster, owner: this.#hostId, remind });
+    security?.onChange(() => this.#cluster.update({ tls: options.address().tls }));
     this.peer = { hostId: this.#hostId, call: (message, context) => this.#serve(message, context) };
   }
 

@@ -106,6 +106,15 @@ export class Cluster {
     this.#beatLater();
   }
 
+  /** Announces itself with other properties, as long as it is a host. */
+  async update(changes: Pick<HostRecord, "tls">): Promise<void> {
+    if (this.#self === undefined) return;
+    const record = { ...this.#self, ...changes };
+    this.#self = record;
+    const value = Buffer.from(JSON.stringify(record));
+    await this.#options.store.commit([{ kind: "put", space: this.#space, key: record.hostId, value }]);
+  }
+
   /** Is no host any more; what it owned has to be given up before. */
   async leave(): Promise<void> {
     this.#beat?.cancel();

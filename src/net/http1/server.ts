@@ -34,7 +34,7 @@ class WireServer implements HttpServer, ConnectionHost {
   /** Sockets given to WebSocket or HTTP/2 owners: cut at the end of `close`. */
   private readonly handedOver = new Set<Socket>();
   private sweeper: NodeJS.Timeout | undefined = undefined;
-  private emptied: (() => void) | undefined = undefined;
+  private readonly emptied: (() => void)[] = [];
 
   constructor(settings: ServerSettings) {
     this.settings = settings;
@@ -100,15 +100,15 @@ class WireServer implements HttpServer, ConnectionHost {
     if (graceMs <= 0) return Promise.resolve(false);
     return new Promise((resolve) => {
       const timer = setTimeout(() => resolve(false), graceMs);
-      this.emptied = () => {
+      this.emptied.push(() => {
         clearTimeout(timer);
         resolve(true);
-      };
+      });
     });
   }
 
   private checkEmpty(): void {
-    if (this.emptied && this.connectionCount === 0) this.emptied();
+    if (this.connectionCount === 0) for (const told of this.emptied.splice(0)) told();
   }
 
   /** One timer for all deadlines: a timer per request costs more than it is worth. */

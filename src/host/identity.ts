@@ -44,11 +44,14 @@ export async function openPeerSecurity(request: PeerSecurityRequest): Promise<Mu
 
 const rootWarningMs = 30 * 86_400_000;
 
-/** Nothing takes its place by itself: other machines have to hear of a new one first. */
+/** Of roots in files, or that no new one could be made for. */
 function warnOfOldRoot(workload: Workload, { host: { clock }, log }: PeerSecurityRequest): void {
   const lastMs = Math.max(...workload.current.roots.map(({ notAfterMs }) => notAfterMs));
   if (lastMs - clock.now() > rootWarningMs) return;
-  log.warn({}, `the root of mTLS ends at ${new Date(lastMs).toISOString()}: see mecha identity rotate`);
+  log.warn(
+    {},
+    `the root of mTLS ends at ${new Date(lastMs).toISOString()}: replace the bundle in the file, or see mecha identity rotate`,
+  );
 }
 
 function termsOf({ host, options, resources: { configuration } }: PeerSecurityRequest): MutualTlsTerms {
@@ -72,14 +75,14 @@ function modeOf(
   return host.isShared || options.certificates !== undefined ? "strict" : "off";
 }
 
-function sourceOf({ host, options }: PeerSecurityRequest, now: () => MutualTlsTerms): CredentialSource {
+function sourceOf({ host, options, log }: PeerSecurityRequest, now: () => MutualTlsTerms): CredentialSource {
   const { edges } = host;
   const name = principalOf(options);
   const skewMs = () => now().skewMs;
   if (options.certificates !== undefined)
     return externalCredentials({ from: options.certificates, expected: name, skewMs, edges });
   const terms = () => ({ ...now(), id: { ...name, trustDomain: now().trustDomain } });
-  return issuedCredentials({ authority: openAuthority(host), terms, edges });
+  return issuedCredentials({ authority: openAuthority(host), terms, edges, log });
 }
 
 export type AuthorityHost = Pick<Host, "dataFolder" | "clock" | "env"> &

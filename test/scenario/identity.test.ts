@@ -1,12 +1,14 @@
 import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
-import { chmodSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { issueWorkload } from "../../src/control/identity/authority.ts";
+import { issueRoot, type KeyPair } from "../../src/control/identity/issue.ts";
 import { openAuthority } from "../../src/host/identity.ts";
 import { createGrpcClient } from "../../src/net/grpc/client.ts";
 import { createGrpcServer } from "../../src/net/grpc/server.ts";
 import { fakeApp, until } from "../../src/testing/index.ts";
+import { forge } from "./forged-certificate.ts";
 import { call, load, type Member, Mesh, taken } from "./identity-fixture.ts";
 
 // Runtimes of one data folder with mTLS between them. SEC-M1 is in identity-bad-peers.test.ts.
@@ -206,6 +208,32 @@ test("a new root takes the place of the old one under load, and an older bundle 
   expect(late.log()).toContain("a peer was refused: its certificate is signed by a root");
 }, 60_000);
 
+test("a root that comes to its end is followed by another under load, without anybody's doing", async () => {
+  const nowMs = Date.now();
+  const lastMs = 10_000;
+  const old = issueRoot({ name: "old", notBeforeMs: nowMs - 30_000, notAfterMs: nowMs + lastMs });
+  const folder = join(mesh.folder, "identity");
+  mkdirSync(folder, { mode: 0o700 });
+  const kept = { format: "mecha-identity-1", roots: [{ ...old, signsFromMs: 0 }] };
+  writeFileSync(join(folder, "authority.json"), JSON.stringify(kept), { mode: 0o600 });
+  const configPaths = mesh.config({ mtls: { mode: "strict", allowedClockSkew: "0s" } });
+  await orders({ configPaths });
+  const shop = await mesh.member("shop", { configPaths, ...atOnce() });
+  const running = load(shop);
+  const authority = openAuthority(shop.host);
+  const signer = async () => (await authority.find())?.signer.cert;
+  expect(readRoots(await authority.open())).toEqual([old.cert]);
+  await until(async () => readRoots(await authority.open()).length === 2, "the new root", 20_000);
+  const both = readRoots(await authority.open());
+  expect([both[0], await signer()]).toEqual([old.cert, old.cert]);
+  await until(async () => (await signer()) === both[1], "the new root signs", 20_000);
+  await until(() => Date.now() > nowMs + lastMs + 1000, "the end of the old one", 20_000);
+  const before = running.calls();
+  await until(() => running.calls() > before + 20, "calls after it");
+  expect(await running.stop()).toEqual([]);
+  expect(readRoots(await authority.open())).toEqual(both);
+}, 60_000);
+
 function readRoots({ roots }: { roots: readonly { pair: { cert: string } }[] }): string[] {
   return roots.map(({ pair }) => pair.cert);
 }
@@ -254,6 +282,87 @@ test("files of one's own are looked at again, and a bad set changes nothing", as
     "the certificate names spiffe://public/ns/default/own, and this is namespace default, app shop",
   );
 }, 30_000);
+
+const authority = { isAuthority: true, keyUsage: 0x06 } as const;
+
+/** An authority of somebody else's: a root, and as many below it as are asked for, the last of which signs. */
+function externalAuthority(below: number) {
+  const root = forge({ ...authority, commonName: "root" }, undefined);
+  const chain: KeyPair[] = [];
+  for (let depth = 0; depth < below; depth++)
+    chain.unshift(forge({ ...authority, commonName: `below ${depth}` }, chain[0] ?? root));
+  return {
+    root,
+    /** The three files of an app, and what is in them. */
+    issue(appId: string, { isWhole = true } = {}) {
+      const leaf = forge({ uris: [`spiffe://corp/ns/default/${appId}`] }, chain[0] ?? root);
+      const shown = [leaf, ...(isWhole ? chain : [])].map(({ cert }) => cert).join("");
+      return { ca: { text: root.cert }, cert: { text: shown }, key: { text: leaf.key } };
+    },
+  };
+}
+
+for (const below of [0, 1, 2, 3])
+  test(`certificates of an authority in files, ${below} intermediates below its root`, async () => {
+    const { issue } = externalAuthority(below);
+    await orders({ certificates: issue("orders"), enableMtls: undefined });
+    const shop = await mesh.member("shop", {
+      certificates: issue("shop"),
+      enableMtls: undefined,
+      ...atOnce(),
+    });
+    expect(await shop.ask(call, "{}")).toEqual(taken);
+    expect(shop.log()).toContain("as spiffe://corp/ns/default/shop");
+    const stranger = externalAuthority(below).issue("stranger");
+    const other = await mesh.member("stranger", {
+      certificates: stranger,
+      enableMtls: undefined,
+      ...atOnce(),
+    });
+    expect((await other.ask(call, "{}")).text).toContain(
+      "signed by a root that is not in the trust bundle here",
+    );
+  });
+
+test("intermediates that are missing or too many are told at the start", async () => {
+  const start = (certificates: ReturnType<ReturnType<typeof externalAuthority>["issue"]>) =>
+    mesh.member("shop", { certificates, enableMtls: undefined }).catch((error: Error) => error.message);
+  const refused = "peers would refuse this mecha's own certificate: its";
+  const missing = await start(externalAuthority(1).issue("shop", { isWhole: false }));
+  expect(missing).toContain(
+    `${refused} certificate is signed by a root that is not in the trust bundle here`,
+  );
+  expect(await start(externalAuthority(4).issue("shop"))).toContain(`${refused} chain is too long`);
+});
+
+test("intermediates that are replaced fail no call", async () => {
+  const external = externalAuthority(1);
+  const write = (appId: string, { root, issue }: ReturnType<typeof externalAuthority>, roots = root.cert) => {
+    const { cert, key } = issue(appId);
+    return Object.fromEntries(
+      Object.entries({ ca: roots, cert: cert.text, key: key.text }).map(([name, text]) => {
+        const file = join(mesh.folder, `${appId}.${name}`);
+        writeFileSync(file, text);
+        return [name, { file }];
+      }),
+    ) as unknown as ReturnType<typeof issueFiles>;
+  };
+  const shared = { enableMtls: undefined, logLevel: "debug" as const };
+  const { member } = await orders({ certificates: write("orders", external), ...shared });
+  const certificates = write("shop", external);
+  const shop = await mesh.member("shop", { certificates, ...shared, ...atOnce() });
+  const running = load(shop);
+  const next = externalAuthority(2);
+  const both = external.root.cert + next.root.cert;
+  for (const [step, from] of [external, next].entries()) {
+    for (const appId of ["orders", "shop"]) write(appId, from, both);
+    for (const { log } of [member, shop])
+      await until(() => log().split("was renewed").length > step + 1, "the new files", 20_000);
+    const before = running.calls();
+    await until(() => running.calls() > before + 50, "calls with them");
+  }
+  expect(await running.stop()).toEqual([]);
+}, 60_000);
 
 test("gRPC calls go the same way, with the name of the certificate", async () => {
   const callers: (string | undefined)[] = [];

@@ -17,6 +17,8 @@ interface Kind {
 const minuteMs = 60_000;
 const dayMs = 24 * 60 * minuteMs;
 const rootLifeMs = 365 * dayMs;
+/** The next root is made in the last part of this one's life, and signs from the middle of that part: two and one month. */
+const lastPart = 1 / 6;
 export const skewDefaultMs = 15 * minuteMs;
 export const leafLifeDefaultMs = dayMs;
 
@@ -33,6 +35,8 @@ export interface AuthorityView {
   signer: KeyPair;
   /** When the next root takes over; `undefined`: none is waiting. */
   nextSignerAtMs: number | undefined;
+  /** When a root has to be made that follows the last one. */
+  nextRootDueMs: number;
   /** Tells two states apart. */
   version: string;
 }
@@ -69,11 +73,28 @@ export class Authority {
     return made;
   }
 
+  /** Makes the root that follows the last one, when it is time. Answers since when that will sign, if it was made. */
+  async renewRoots(): Promise<number | undefined> {
+    const view = await this.open();
+    const nowMs = this.#options.clock.now();
+    if (nowMs < view.nextRootDueMs) return undefined;
+    const last = view.roots.at(-1)?.certificate.notAfterMs ?? nowMs;
+    const delayMs = Math.max(0, last - nowMs) / 2;
+    try {
+      await this.addRoot(delayMs);
+      return nowMs + delayMs;
+    } catch (error) {
+      // Another mecha may have been faster.
+      if (nowMs >= (await this.open()).nextRootDueMs) throw error;
+      return undefined;
+    }
+  }
+
   /** A new root: trusted at once, signing after the delay, when every mecha has heard of it. */
   async addRoot(delayMs: number): Promise<void> {
     const kept = await this.#kept();
     const { clock } = this.#options;
-    await this.#write([...this.#roots(kept), this.#newRoot(clock.now() + delayMs)], kept);
+    await this.#write([...this.#current(this.#roots(kept)), this.#newRoot(clock.now() + delayMs)], kept);
   }
 
   /** Trusts only the root that signs. Answers how many were dropped. */
@@ -120,9 +141,15 @@ export class Authority {
     return roots.map((root) => ({ ...root, key: unseal(root.key, this.#options.secret) }));
   }
 
+  /** Those that have not ended; the last one in any case. */
+  #current(roots: readonly Root[]): Root[] {
+    const endedMs = this.#options.clock.now() - skewDefaultMs;
+    return roots.filter((root) => root === roots.at(-1) || readCertificate(root.cert).notAfterMs > endedMs);
+  }
+
   #view(kept: Kept): AuthorityView {
     const nowMs = this.#options.clock.now();
-    const roots = this.#roots(kept);
+    const roots = this.#current(this.#roots(kept));
     const signing = roots.filter(({ signsFromMs }) => signsFromMs <= nowMs);
     const waiting = roots
       .filter(({ signsFromMs }) => signsFromMs > nowMs)
@@ -134,10 +161,15 @@ export class Authority {
         signsFromMs: pair.signsFromMs,
       })),
       signer: (signing.at(-1) ?? roots[0]) as Root,
+      nextRootDueMs: nextRootDueMs(readCertificate((roots.at(-1) as Root).cert)),
       nextSignerAtMs: waiting.length > 0 ? Math.min(...waiting) : undefined,
       version: kept.version,
     };
   }
+}
+
+function nextRootDueMs({ notBeforeMs, notAfterMs }: Certificate): number {
+  return notAfterMs - (notAfterMs - notBeforeMs) * lastPart;
 }
 
 /** A certificate for a workload, that was valid already when the slowest clock is right. */

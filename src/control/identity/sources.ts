@@ -1,8 +1,9 @@
 import { createPrivateKey } from "node:crypto";
 import type { ClockTimer } from "../../edges/clock.ts";
 import type { Edges } from "../../edges/edges.ts";
+import type { Log } from "../../telemetry/telemetry.ts";
 import { type Authority, issueWorkload } from "./authority.ts";
-import { type Certificate, readCertificates } from "./certificate.ts";
+import { type Certificate, readCertificate, readCertificates } from "./certificate.ts";
 import { formatSpiffeId, type SpiffeId } from "./spiffe-id.ts";
 import { PeerRefused, verifyPeer } from "./verify.ts";
 import type { CredentialSource, Credentials } from "./workload.ts";
@@ -12,25 +13,34 @@ export interface IssuedOptions {
   /** As they are when a certificate is made. */
   terms(): { id: SpiffeId; lifeMs: number; skewMs: number };
   edges: Pick<Edges, "clock" | "random">;
+  log: Log;
 }
 
 const renewedAfter = 0.7;
 const jitter = 0.1;
+const pauseMinMs = 500;
 
 /** Certificates of mecha's own authority. */
-export function issuedCredentials({ authority, terms, edges }: IssuedOptions): CredentialSource {
+export function issuedCredentials({ authority, terms, edges, log }: IssuedOptions): CredentialSource {
   let used = "";
   return {
     async load() {
       const { id, lifeMs, skewMs } = terms();
       const uri = formatSpiffeId(id);
+      await renewRoots(authority, log);
       const view = await authority.open();
       const nowMs = edges.clock.now();
       used = view.version;
       const share = renewedAfter - edges.random.next() * jitter;
-      const renewAtMs = Math.min(nowMs + lifeMs * share, view.nextSignerAtMs ?? Number.POSITIVE_INFINITY);
+      const pair = issueWorkload(view, { uri, nowMs, lifeMs, skewMs });
+      const leftMs = readCertificate(pair.cert).notAfterMs - nowMs;
+      const changes = [view.nextSignerAtMs, view.nextRootDueMs].filter((atMs = 0) => atMs > nowMs);
+      const renewAtMs = Math.max(
+        Math.min(nowMs + leftMs * share, ...(changes as number[])),
+        nowMs + pauseMinMs,
+      );
       const roots = view.roots.map(({ certificate }) => certificate);
-      return { id, ...issueWorkload(view, { uri, nowMs, lifeMs, skewMs }), roots, renewAtMs };
+      return { id, ...pair, roots, renewAtMs };
     },
     watch(listener) {
       // A feed of the store may fire without a change.
@@ -41,6 +51,20 @@ export function issuedCredentials({ authority, terms, edges }: IssuedOptions): C
       return authority.watch(() => void check());
     },
   };
+}
+
+async function renewRoots(authority: Authority, log: Log): Promise<void> {
+  try {
+    const signsFromMs = await authority.renewRoots();
+    if (signsFromMs === undefined) return;
+    const from = new Date(signsFromMs).toISOString();
+    log.warn(
+      {},
+      `mTLS has a new root, which signs from ${from}: replace bundles in files before (mecha identity bundle)`,
+    );
+  } catch (error) {
+    log.error({ error }, "the root of mTLS comes to its end, and a new one could not be made");
+  }
 }
 
 /** PEM texts, or where they are; texts do not change. */

@@ -1,6 +1,5 @@
 import { randomBytes } from "node:crypto";
 import type { AppScope, AppSettings, HealthTargets } from "../api/call.ts";
-import { operationsOf } from "../api/operations.ts";
 import { createPolicies } from "../api/resilience.ts";
 import { instanceStoreOf } from "../api/workflow-store.ts";
 import { createAppChannel } from "../app/app-channel.ts";
@@ -15,28 +14,24 @@ import { trustDomainDefault } from "../peer/identity.ts";
 import type { Invoker } from "../peer/invoker.ts";
 import type { Configuration } from "../resource/resource.ts";
 import type { Log, Telemetry } from "../telemetry/telemetry.ts";
-import { createGrpcApi } from "../transport/grpc/api.ts";
-import { createHttpApi } from "../transport/http/api.ts";
 import { openActors, type PeerAddress } from "./actors.ts";
 import { openAdmission } from "./admission.ts";
 import { openBalancing } from "./balancing.ts";
 import { openGateways } from "./gateway.ts";
-import { apiAddresses, guardOf, metricsHandler } from "./guard.ts";
 import { openWorkflowAuthorization } from "./guests.ts";
 import { createHealthTargets } from "./health-targets.ts";
 import type { Host } from "./host.ts";
 import { openIdempotency } from "./idempotency.ts";
 import { openPeerSecurity } from "./identity.ts";
-import { createListener, type Listener, type ListenerOptions } from "./listeners.ts";
+import type { Listener } from "./listeners.ts";
 import type { MutualTls } from "./mutual-tls.ts";
 import { type Names, openNames } from "./name-resolution.ts";
-import type { MovablePort, RuntimeOptions } from "./options.ts";
-import { openPeerPort, type PeerPort } from "./peer-port.ts";
+import type { RuntimeOptions } from "./options.ts";
 import { openPipeline, type Pipeline, type PipelineRequest } from "./pipelines.ts";
-import { listenNear } from "./ports.ts";
 import { openShownMetadata, principalOf } from "./principal.ts";
 import { openResources, type RuntimeResources } from "./resources.ts";
 import { openRoutes } from "./routes.ts";
+import { RuntimeListeners, type RuntimePorts } from "./runtime-listeners.ts";
 import { appSettings } from "./settings.ts";
 import { openSingletons } from "./singletons.ts";
 import { openCallMeter, openLog, openMetrics, openTracer } from "./telemetry.ts";
@@ -48,14 +43,6 @@ export interface AppRuntimeOptions {
   options: RuntimeOptions;
   /** Takes the log lines. */
   write: (line: string) => void;
-}
-
-export interface RuntimePorts {
-  http: number;
-  grpc: number;
-  internal: number;
-  /** 0: no metrics. */
-  metrics: number;
 }
 
 /** One app's runtime: in sidecar mode the process has one, in node mode one per app. */
@@ -97,12 +84,10 @@ function checkAppId(appId: string): void {
 }
 
 const noAddress: PeerAddress = { host: "", port: 0, peerToken: "" };
-/** On its way to a peer a head grows by identity, trace and forwarding, and the caller's limit may be higher. */
-const peerHeaderBytes = 64 << 10;
 
 class Runtime implements AppRuntime {
   readonly options: RuntimeOptions;
-  readonly ports: RuntimePorts = { http: 0, grpc: 0, internal: 0, metrics: 0 };
+  readonly ports: RuntimePorts;
   readonly log: Log;
   initialised: Promise<void> = Promise.resolve();
   scope!: AppScope;
@@ -111,7 +96,7 @@ class Runtime implements AppRuntime {
   private readonly host: Host;
   private readonly health: HealthTargets = createHealthTargets();
   private readonly lifetime = new AbortController();
-  private readonly listeners: Pick<Listener, "close">[] = [];
+  private readonly listening: RuntimeListeners;
   private readonly closers: (() => Promise<void> | void)[] = [];
   private readonly shutdownListeners: ((request: { force: boolean }) => void)[] = [];
   private names!: Names;
@@ -119,16 +104,17 @@ class Runtime implements AppRuntime {
   private channel: AppChannel | undefined;
   private idempotency: Idempotency | undefined;
   private routes: ReturnType<typeof openRoutes> = () => undefined;
-  private peerPort: PeerPort | undefined;
   private security: MutualTls | undefined;
+  private gateways: Pick<Listener, "close"> | undefined;
   private isDrained = false;
 
   constructor(host: Host, options: RuntimeOptions, log: Log) {
     this.host = host;
     this.options = options;
     this.log = log;
-    for (const target of ["runtime", "grpc-api-server", "grpc-internal-server"])
-      this.health.set(target, false);
+    this.health.set("runtime", false);
+    this.listening = new RuntimeListeners({ host, options, log, health: this.health });
+    this.ports = this.listening.ports;
   }
 
   onShutdown(listener: (request: { force: boolean }) => void): void {
@@ -152,9 +138,10 @@ class Runtime implements AppRuntime {
     this.scope = this.buildScope(telemetry);
     await this.idempotency?.apply(this.resources.idempotencies);
     await this.scope.schedules.reload();
-    await this.listen(telemetry);
-    const { resources, scope } = this;
-    this.listeners.push(await openGateways({ host, options, resources, invoker: scope.invoker, telemetry }));
+    const { resources, scope, security, names } = this;
+    const pipeline = this.pipeline(({ httpPipeline }) => httpPipeline);
+    await this.listening.open({ scope, pipeline, telemetry, security, names });
+    this.gateways = await openGateways({ host, options, resources, invoker: scope.invoker, telemetry });
     this.health.setOutboundReady(true);
   }
 
@@ -188,7 +175,7 @@ class Runtime implements AppRuntime {
   async drain(): Promise<void> {
     if (this.isDrained) return;
     this.isDrained = true;
-    await this.peerPort?.withdraw();
+    await this.listening.peerPort?.withdraw();
     const { pubsub, jobs, actors, schedules, elections } = this.scope ?? {};
     await Promise.all([pubsub?.pause(), jobs?.pause(), actors?.pause(), schedules?.pause()]);
     await elections?.close();
@@ -206,7 +193,7 @@ class Runtime implements AppRuntime {
       workflows?.close(),
       schedules?.close(),
     ]);
-    await Promise.all(this.listeners.map((listener) => listener.close(graceMs)));
+    await Promise.all([this.listening.close(graceMs), this.gateways?.close(graceMs)]);
     await this.idempotency?.close();
     await this.scope?.invoker.close();
     await this.channel?.close();
@@ -226,7 +213,7 @@ class Runtime implements AppRuntime {
     const actors = openActors({
       ...{ host, options, resources, channel, telemetry, health: this.health },
       policy: this.policies.actors,
-      address: () => this.peerPort?.address ?? noAddress,
+      address: () => this.listening.peerPort?.address ?? noAddress,
       security: this.security,
     });
     const authorize = openAdmission({ host, options, resources, telemetry, closers: this.closers });
@@ -352,91 +339,6 @@ class Runtime implements AppRuntime {
     for (const listener of this.shutdownListeners) listener(request);
   }
 
-  private async listen(telemetry: Telemetry): Promise<void> {
-    const { options, log } = this;
-    const operations = operationsOf(options);
-    const pipeline = this.pipeline(({ httpPipeline }) => httpPipeline);
-    const guard = guardOf(options, apiAddresses(options));
-    const http = createHttpApi({ app: this.scope, operations, pipeline, guard });
-    const grpc = createGrpcApi({ app: this.scope, operations });
-    await this.listenMetrics(telemetry);
-    if (options.unixDomainSocket === "") await this.listenApi(http, grpc);
-    else await this.listenSockets(http, grpc);
-    this.health.set("grpc-api-server", true);
-    if (options.publicPort !== undefined) {
-      const address = options.publicListenAddress || "0.0.0.0";
-      const guard = guardOf(options, [address]);
-      const handler = createHttpApi({ app: this.scope, operations, public: true, guard });
-      await this.listener({ http: handler }).listen([address], options.publicPort);
-    }
-    await this.listenPeers(telemetry);
-    this.health.set("grpc-internal-server", true);
-    log.debug({}, "all servers listen");
-  }
-
-  private async listenApi(http: ListenHttp, grpc: ListenGrpc): Promise<void> {
-    const hosts = apiAddresses(this.options);
-    const grpcListener = this.listener({ grpc });
-    this.ports.grpc = await this.bind("grpcPort", (port) => grpcListener.listen(hosts, port));
-    this.log.info({}, `API gRPC server is running on port ${this.ports.grpc}`);
-    const httpListener = this.listener({ http });
-    this.ports.http = await this.bind("httpPort", (port) => httpListener.listen(hosts, port));
-    this.log.info({}, `HTTP server is running on port ${this.ports.http}`);
-  }
-
-  private async listenSockets(http: ListenHttp, grpc: ListenGrpc): Promise<void> {
-    const { unixDomainSocket, appId } = this.options;
-    const grpcPath = await this.listener({ grpc }).listenSocket(
-      unixDomainSocket,
-      `dapr-${appId}-grpc.socket`,
-    );
-    const httpPath = await this.listener({ http }).listenSocket(
-      unixDomainSocket,
-      `dapr-${appId}-http.socket`,
-    );
-    this.log.info({}, `API servers are running on ${httpPath} and ${grpcPath}`);
-  }
-
-  private async listenMetrics(telemetry: Telemetry): Promise<void> {
-    const { options } = this;
-    if (!options.enableMetrics) return;
-    const address = options.metricsListenAddress || "0.0.0.0";
-    const listener = this.listener({ http: metricsHandler(options, address, telemetry.metrics) });
-    this.ports.metrics = await this.bind("metricsPort", (port) => listener.listen([address], port));
-    this.log.info({}, `metrics server started on ${options.metricsListenAddress}:${this.ports.metrics}`);
-  }
-
-  private async listenPeers(telemetry: Telemetry): Promise<void> {
-    const { host, options, log, security, names } = this;
-    this.peerPort = await openPeerPort({
-      ...{ host, options, log, telemetry, security, names, httpPort: this.ports.http },
-      settings: this.scope.settings,
-      listener: (handlers) => this.listener(handlers),
-    });
-    this.ports.internal = this.peerPort.address.port;
-  }
-
-  /** A port that was chosen, not asked for, may have been taken since. */
-  private bind(name: MovablePort, listen: (port: number) => Promise<number>): Promise<number> {
-    const port = this.options[name];
-    return this.options.movablePorts.includes(name) ? listenNear(port, listen) : listen(port);
-  }
-
-  private listener(handlers: Pick<ListenerOptions, "http" | "grpc" | "front">): Listener {
-    const listener = createListener({
-      ...handlers,
-      sockets: this.host.edges.sockets,
-      maxBodyBytes: this.options.maxBodyBytes,
-      readBufferBytes: this.options.readBufferBytes + (handlers.http && handlers.grpc ? peerHeaderBytes : 0),
-      // gRPC is HTTP/2: the switch is for the HTTP API alone.
-      isH2cOff:
-        handlers.grpc === undefined && /^(1|t|true|y|yes)$/i.test(this.host.env.DAPR_HTTP_DISABLE_H2C ?? ""),
-      onError: (error) => this.log.error({ error }, "a handler failed"),
-    });
-    this.listeners.push(listener);
-    return listener;
-  }
-
   private async connectApp(): Promise<void> {
     const { channel } = this;
     const { signal } = this.lifetime;
@@ -486,6 +388,3 @@ class Runtime implements AppRuntime {
     follow(channel.isHealthy);
   }
 }
-
-type ListenHttp = NonNullable<Parameters<typeof createListener>[0]["http"]>;
-type ListenGrpc = NonNullable<Parameters<typeof createListener>[0]["grpc"]>;

@@ -131,7 +131,9 @@ function tableOf(fields: Fields): string {
 
 /** Of a resource file with one component: an editor finds the fields of its type, and says which values are wrong. */
 function renderSchema(all: ComponentDescription[]): string {
-  const kinds = all.map((one) => JSON.stringify(when(resourceOf(one), metadataOf(one))));
+  // Name resolution is part of a Configuration.
+  const resources = all.filter(({ type }) => !type.startsWith("nameresolution."));
+  const kinds = resources.map((one) => JSON.stringify(when(resourceOf(one), metadataOf(one))));
   const definitions = all.map((one) => `${JSON.stringify(keyOf(one))}: ${JSON.stringify(one.schema)}`);
   const draft = JSON.stringify("https://json-schema.org/draft/2020-12/schema");
   return `{"$schema": ${draft},\n"allOf": [\n${kinds.join(",\n")}],\n"$defs": {\n${definitions.join(",\n")}}}\n`;

@@ -43,7 +43,7 @@ export async function openComponent(
 }
 
 async function open(wanted: WantedComponent, scope: OpenScope): Promise<LoadedComponent<ComponentKind>> {
-  if (wanted.resource !== undefined && kindOf(wanted.type) === "nameresolution") throw new Error(notHere);
+  if (wanted.resource !== undefined) refuseElsewhere(wanted.type);
   const definition = await scope.definitions.find(wanted.type, wanted.version);
   const values = await resolveItems(wanted.items, itemScope(wanted, scope));
   const secret = wanted.items.filter((item) => item.secretKeyRef !== undefined || item.envRef !== undefined);
@@ -91,6 +91,11 @@ function refuseUnknown(wanted: WantedComponent, unknown: ParsedOptions["unknown"
 
 const notHere =
   "name resolution is chosen in spec.nameResolution of a Configuration, not by a resource of kind Component";
+
+/** Throws for what no resource of kind Component is for. */
+export function refuseElsewhere(type: string): void {
+  if (kindOf(type) === "nameresolution") throw new Error(notHere);
+}
 
 export function itemScope(wanted: WantedComponent, scope: OpenScope): ItemScope {
   const { principal, env, edges } = scope;

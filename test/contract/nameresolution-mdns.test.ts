@@ -173,7 +173,7 @@ test("bytes that are no packet, and packets that make no sense, change nothing",
 const refused: [string, Fields, string][] = [
   ["an interface that is none", { interfaces: "192.0.2.1", port: "45353" }, "no interface can be used"],
   ["parts of a second", { ttl: "1500ms" }, "fractions of seconds"],
-  ["a port that is none", { port: "0" }, "expected at least 1"],
+  ["a port that is none", { port: "0" }, "1 to 65535"],
 ];
 test.each(refused)("nameresolution.mdns refuses %s", async (_, fields, message) => {
   const error = await Promise.resolve()

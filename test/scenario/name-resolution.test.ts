@@ -234,6 +234,16 @@ describe("a runtime that others find without the registry", () => {
     );
   });
 
+  test("does not start with a field that nobody knows, or a component that there is not", async () => {
+    const start = async (nameResolution: object) =>
+      strangers.member("orders", by(nameResolution)).then(String, (why: Error) => why.message);
+    const unknown = { ...sqlite(sharedFile()).configuration, tableNam: "x" };
+    expect(await start({ component: "sqlite", configuration: unknown })).toMatch(
+      /spec\.nameResolution \(nameresolution\.sqlite\/v1\): .*tableNam.*did you mean "?tableName/,
+    );
+    expect(await start({ component: "sqlit" })).toContain("did you mean nameresolution.sqlite?");
+  });
+
   test("with daprd's flags uses the registry then, and says so", async () => {
     const options = { ...by(sqlite(sharedFile())), peerToken: undefined, isStrict: true };
     const shop = await strangers.member("shop", options);

@@ -71,6 +71,17 @@ spec: {nameResolution: ${nameResolution}}
   ]);
 });
 
+test("name resolution is no resource of kind Component", async () => {
+  const yaml = `apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: names}
+spec: {type: nameresolution.mdns, version: v1, metadata: []}
+`;
+  expect(await check(yaml)).toEqual([
+    "error 4:14 name resolution is chosen in spec.nameResolution of a Configuration, not by a resource of kind Component",
+  ]);
+});
+
 test("a folder in which nothing is wrong has no problems", async () => {
   const calm = resiliency(
     "{retries: {few: {maxRetries: 3}}, circuitBreakers: {cb: {trip: consecutiveFailures > 5}}}",

@@ -1,5 +1,6 @@
 import type { ComponentDefinition } from "../../component/component.ts";
 import { definitionsOf } from "../../component/definitions.ts";
+import { refuseElsewhere } from "../../component/open-component.ts";
 import { FieldError, parseOptions } from "../../component/parse-options.ts";
 import { textOf } from "../../component/resolve-items.ts";
 import { engineComponents } from "../../engine/defaults/engine-components.ts";
@@ -28,6 +29,7 @@ export async function checkComponents(
   for (const component of components) {
     const { type, version } = component.spec;
     try {
+      refuseElsewhere(type);
       problems.push(...checkMetadata(component, await definitions.find(type, version)));
     } catch (error) {
       problems.push(failure(component, ["spec", "type"], (error as Error).message));

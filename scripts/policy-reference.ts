@@ -1,7 +1,7 @@
 // Writes docs/reference/policies.md from the table that test/scenario/policy-matrix.test.ts proves.
 import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { blockNames, type PolicyRow, policyRows } from "../test/matrix/cells.ts";
+import { balancingRows, blockNames, type PolicyRow, policyRows } from "../test/matrix/cells.ts";
 
 export const policiesPath = join(resolve(import.meta.dirname, ".."), "docs", "reference", "policies.md");
 
@@ -10,9 +10,11 @@ const opening = `# Policies and building blocks
 Written by \`npm run docs\` from \`test/matrix/cells.ts\`. Do not edit.
 
 Each cell with a mark is a test on a whole runtime (\`test/scenario/policy-matrix.test.ts\`); the others say why there is none.
+The last columns are what a policy can be attached to on the way of a call: a route or its rule (HTTPRoute over HTTP, GRPCRoute round
+proxied gRPC), a version of an app (by InvokeService) and a Gateway.
 `;
 
-const rows: readonly PolicyRow[] = policyRows;
+const rows: readonly PolicyRow[] = [...policyRows, ...balancingRows];
 
 export function renderPolicyReference(): string {
   const head = ["policy", ...blockNames];

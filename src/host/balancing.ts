@@ -1,5 +1,6 @@
 import type { Balancing } from "../peer/balance/balancers.ts";
 import type { BalancingPolicy } from "../peer/balance/policy.ts";
+import { versionLabel } from "../peer/subset.ts";
 import type { Resource } from "../resource/resource.ts";
 import type { TrafficPolicyResource } from "../resource/traffic.ts";
 import type { Log } from "../telemetry/telemetry.ts";
@@ -13,6 +14,9 @@ export interface BalancingRequest {
 
 const blocks = ["loadBalancer", "connectionPool", "outlierDetection", "healthCheck"] as const;
 
+/** Policies by the kind and name of their targets. */
+type Policies = Map<string, BalancingPolicy>;
+
 /** What TrafficPolicies say of the instances of the apps that this one calls. A policy that stayed is the same object. */
 export function openBalancing(request: BalancingRequest): Balancing {
   const { principal, resources } = request;
@@ -25,32 +29,46 @@ export function openBalancing(request: BalancingRequest): Balancing {
       if (known !== undefined && JSON.stringify(known) === JSON.stringify(policy)) policies.set(name, known);
     }
   });
-  return ({ appId, namespace }) => {
+  const policyOf = (kind: string, name: string, namespace: string): BalancingPolicy | undefined =>
+    policies.get(`${kind} ${name}.${namespace}`) ??
+    (namespace === principal.namespace ? policies.get(`${kind} ${name}`) : undefined);
+  return ({ appId, namespace }, subset) => {
     if (policies.size === 0) return undefined;
-    const full = policies.get(`${appId}.${namespace}`);
-    return full ?? (namespace === principal.namespace ? policies.get(appId) : undefined);
+    const ofApp = policyOf("App", appId, namespace);
+    const version = subset?.[versionLabel];
+    const own = version === undefined ? undefined : policyOf("AppVersion", `${appId}-${version}`, namespace);
+    return own === undefined || ofApp === undefined ? (own ?? ofApp) : both(ofApp, own);
   };
 }
 
-/** By the name in `targetRefs`. A block of an app comes from one policy: the first that was loaded. */
-function mergedPolicies(
-  all: readonly Resource[],
-  { principal, log }: BalancingRequest,
-): Map<string, BalancingPolicy> {
-  const merged = new Map<string, BalancingPolicy>();
-  const policies = all.filter((one): one is TrafficPolicyResource => one.kind === "TrafficPolicy");
-  const mine = policies.filter(({ spec }) => spec.from.length === 0 || spec.from.includes(principal.appId));
+const merged = new WeakMap<BalancingPolicy, { ofApp: BalancingPolicy; both: BalancingPolicy }>();
+
+/** What a version has of its own stands in the place of what its app has. Of the same two it is the same object. */
+function both(ofApp: BalancingPolicy, own: BalancingPolicy): BalancingPolicy {
+  const known = merged.get(own);
+  if (known?.ofApp === ofApp) return known.both;
+  const made = { ofApp, both: { ...ofApp, ...own } };
+  merged.set(own, made);
+  return made.both;
+}
+
+/** A block of a target comes from one policy: the first that was loaded. */
+function mergedPolicies(all: readonly Resource[], { principal, log }: BalancingRequest): Policies {
+  const policies: Policies = new Map();
+  const traffic = all.filter((one): one is TrafficPolicyResource => one.kind === "TrafficPolicy");
+  const mine = traffic.filter(({ spec }) => spec.from.length === 0 || spec.from.includes(principal.appId));
   for (const { name, spec } of mine) {
     const given = blocks.filter((block) => spec[block] !== undefined);
-    const apps = given.length === 0 ? [] : spec.targets.filter(({ kind }) => kind === "App");
-    for (const target of apps) {
-      const policy = merged.get(target.name) ?? {};
-      merged.set(target.name, policy);
+    if (given.length === 0) continue;
+    for (const target of spec.targets) {
+      const key = `${target.kind} ${target.name}`;
+      const policy = policies.get(key) ?? {};
+      policies.set(key, policy);
       for (const block of given) {
         if (policy[block] === undefined) Object.assign(policy, { [block]: spec[block] });
-        else log.warn({ policy: name, app: target.name }, `${block} is set by another TrafficPolicy already`);
+        else log.warn({ policy: name, target: key }, `${block} is set by another TrafficPolicy already`);
       }
     }
   }
-  return merged;
+  return policies;
 }

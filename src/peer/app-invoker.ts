@@ -119,7 +119,7 @@ class AppInvoker implements Invoker {
       security: options.security,
     };
     this.#balancers = this.#openBalancers(options.balancing);
-    this.#forward.balancerOf = this.#balancers && ((name) => this.#balancers?.of(name));
+    this.#forward.balancerOf = this.#balancers && ((name, subset) => this.#balancers?.of(name, subset));
     this.#router = new Router({
       clock,
       random: options.random ?? realRandom,

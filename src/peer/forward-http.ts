@@ -29,7 +29,7 @@ import { refusedReply } from "./refusal.ts";
 import type { Instance, Registry } from "./registry.ts";
 import { type ConnectRetry, callPeer } from "./retry.ts";
 import { addressTo, type PeerSecurity } from "./security.ts";
-import type { Aim } from "./subset.ts";
+import type { Aim, Subset } from "./subset.ts";
 import type { Target } from "./target.ts";
 
 /** An HTTP call whose target is known, on its way out. */
@@ -63,7 +63,7 @@ export interface ForwardOptions {
   forwarded: readonly string[];
   connectRetry(id: string): ConnectRetry;
   /** Chooses among the instances of an app, where a policy says how. */
-  balancerOf?: ((name: AppName) => TargetBalancer | undefined) | undefined;
+  balancerOf?: ((name: AppName, subset?: Subset) => TargetBalancer | undefined) | undefined;
   security?: PeerSecurity | undefined;
   /** Round gRPC calls of any service to another app. */
   proxyPolicy?: ((id: string, path: string) => ProxyPolicy | undefined) | undefined;
@@ -144,7 +144,7 @@ export function forwardToPeer(
   headers.push(...trustDomainLines(options.trustDomain()));
   // Bytes that are here already can be sent to one instance after the other.
   const body = readyBytes(call.body) ?? call.body;
-  const balancer = options.balancerOf?.(name);
+  const balancer = options.balancerOf?.(name, call.aim?.subset);
   const limits = balancer?.connection;
   const send = async (instance: Instance): Promise<HttpReply> => {
     const response = await options.httpClient.request(addressTo(instance, options.security), {

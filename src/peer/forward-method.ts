@@ -81,7 +81,7 @@ export function methodToPeer(
     ...trustDomainLines(options.trustDomain()),
     ...traceLines(call.trace),
   ];
-  const balancer = options.balancerOf?.(name);
+  const balancer = options.balancerOf?.(name, aim?.subset);
   const send = async (instance: Instance): Promise<MethodAnswer> => {
     const response = await httpClient.request(addressTo(instance, options.security), {
       method: "POST",

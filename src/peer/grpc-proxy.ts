@@ -221,7 +221,7 @@ function peer(context: GrpcContext, callee: GrpcAim, options: GrpcProxyOptions, 
   // What a route sends nowhere is unavailable, whatever daprd says of an app that nobody knows.
   const { isRouted = false } = callee;
   const attempt = { registry, clock, retry: options.connectRetry(id), name, id, aim: { subset } };
-  const balancer = options.balancerOf?.(name);
+  const balancer = options.balancerOf?.(name, subset);
   const balanced = balancer && new BalancedStreams(context.path, (lowerName) => context.get(lowerName));
   const client: GrpcClient = {
     unary: unproxied,

@@ -112,7 +112,7 @@ test.each(mistakes)("%s is refused with its place", async (blocks, message) => {
 
 test("the blocks are refused for targets that have no instances to choose from", async () => {
   expect(await errorOf("loadBalancer: {}", "Component")).toContain(
-    "needs a target of kind App, not Component",
+    "needs a target of kind App or AppVersion, not Component",
   );
 });
 

@@ -25,10 +25,11 @@ const checkIntervalMinMs = 100;
 
 /** How one instance of several is chosen: the blocks of Istio's DestinationRule, and health checks as Envoy's. */
 export function readBalancing(spec: FieldReader, targets: readonly TrafficTarget[]): BalancingSpecs {
-  const other = targets.find(({ kind }) => kind !== "App");
+  const other = targets.find(({ kind }) => kind !== "App" && kind !== "AppVersion");
   if (other !== undefined) {
     for (const block of blocks) {
-      if (spec.has(block)) spec.fail(`${block} needs a target of kind App, not ${other.kind}`, block);
+      if (spec.has(block))
+        spec.fail(`${block} needs a target of kind App or AppVersion, not ${other.kind}`, block);
     }
   }
   const specs: BalancingSpecs = {

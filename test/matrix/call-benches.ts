@@ -7,29 +7,34 @@ import { grpcApi } from "../scenario/grpc-api.ts";
 import type { Bench, Opened, Plan } from "./rig.ts";
 
 const target = "{ kind: App, name: orders }";
+/** What a hash may look at. */
+const headers = { "x-user": "tom" };
 
 /** The app `orders`, called by `shop`. */
 async function orders(plan: Plan): Promise<Omit<Opened, "start">> {
   const app = await fakeApp({
-    otherwise: async () => ((await plan.next()) ? { body: "done" } : { status: 503, body: "broken" }),
+    otherwise: async ({ target: path }) => {
+      if (path === "/check") return { status: plan.isWell ? 200 : 503 };
+      return (await plan.next()) ? { body: "done" } : { status: 503, body: "broken" };
+    },
   });
   return { apps: [{ appId: "shop" }, { appId: "orders", app }], resources: "", close: () => app.close() };
 }
 
-const overHttp: Bench = {
+export const overHttp: Bench = {
   block: "invoke HTTP",
   target,
   operation: "GET",
   open: async (plan) => ({
     ...(await orders(plan)),
     start: async (mecha) => async () => {
-      const { status, text } = await mecha.http("shop", "GET /v1.0/invoke/orders/method/pay");
+      const { status, text } = await mecha.http("shop", "GET /v1.0/invoke/orders/method/pay", { headers });
       return { isGood: status === 200, text };
     },
   }),
 };
 
-const overGrpc: Bench = {
+export const overGrpc: Bench = {
   block: "invoke gRPC",
   target,
   operation: "GET",
@@ -39,7 +44,7 @@ const overGrpc: Bench = {
     return {
       ...opened,
       async start(mecha) {
-        const api = grpcApi(mecha, "shop");
+        const api = grpcApi(mecha, "shop", Object.entries(headers));
         closeApi = api.close;
         return async () => {
           const message = { method: "pay", httpExtension: { verb: HTTPExtension_Verb.GET } };
@@ -67,15 +72,21 @@ const pay = {
   ...{ requestSerialize: raw, requestDeserialize: raw, responseSerialize: raw, responseDeserialize: raw },
 };
 
-const proxied: Bench = {
+const check = { ...pay, path: "/grpc.health.v1.Health/Check" };
+/** grpc.health.v1.HealthCheckResponse. */
+const [serving, notServing] = [Buffer.from([8, 1]), Buffer.from([8, 2])];
+
+export const proxied: Bench = {
   block: "gRPC proxied",
   target,
   operation: "POST",
   async open(plan) {
     const server = new grpc.Server();
     server.addService(
-      { pay },
+      { pay, check },
       {
+        check: (_call: unknown, reply: grpc.sendUnaryData<Buffer>) =>
+          reply(null, plan.isWell ? serving : notServing),
         pay: async (_call: unknown, reply: grpc.sendUnaryData<Buffer>) => {
           if (await plan.next()) reply(null, Buffer.from("done"));
           else reply({ code: grpc.status.UNAVAILABLE, details: "broken" });
@@ -97,6 +108,7 @@ const proxied: Bench = {
         client = caller;
         const metadata = new grpc.Metadata();
         metadata.set("dapr-app-id", "orders");
+        for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
         return () =>
           new Promise((resolve) =>
             caller.makeUnaryRequest(pay.path, raw, raw, Buffer.from("x"), metadata, (error, answer) =>

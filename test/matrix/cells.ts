@@ -14,6 +14,10 @@ export const blockNames = [
   "conversation",
   "workflow",
   "workflow step",
+  "HTTPRoute",
+  "GRPCRoute",
+  "AppVersion",
+  "Gateway",
 ] as const;
 export type BlockName = (typeof blockNames)[number];
 
@@ -33,11 +37,27 @@ const event = "an event is handed over once at a time";
 const written = "what is done with a workflow is one commit of mecha's own; its steps have their policies";
 
 /** Answers to HTTP calls alone have the headers that say how long, and for whom, they hold. */
-const keptNowhereElse = Object.fromEntries(
-  blockNames
-    .filter((name) => name !== "invoke HTTP")
-    .map((name) => [name, "only answers to HTTP calls can be kept and shared"]),
-) as Record<Exclude<BlockName, "invoke HTTP">, string>;
+const keptNowhereElse = {
+  ...reasonFor(["invoke HTTP"], "only answers to HTTP calls can be kept and shared"),
+  ...Object.fromEntries(
+    (["HTTPRoute", "AppVersion", "Gateway"] as const).map((name) => [
+      name,
+      "a cache is for all calls of an id",
+    ]),
+  ),
+};
+
+const chosenNowhereElse = reasonFor(
+  ["invoke HTTP", "invoke gRPC", "gRPC proxied", "AppVersion"],
+  "only calls of an app, or of a version of it, choose among instances",
+);
+
+const arriving = "a call is judged where it arrives, by the policies of the app that is called";
+
+function reasonFor(others: readonly BlockName[], reason: string): PolicyRow["notFor"] {
+  const names = blockNames.filter((name) => !others.includes(name));
+  return Object.fromEntries(names.map((name) => [name, reason]));
+}
 
 /** A row for each policy; its proof is in proofs.ts under the same name. */
 export const policyRows = [
@@ -83,6 +103,7 @@ export const policyRows = [
       actor: "an actor takes one turn at a time, so the second try would wait for the first",
       workflow: written,
       "workflow step": "a step is with one worker at a time",
+      GRPCRoute: "the answer is passed on while it comes, so there can be only one",
     },
   },
   {
@@ -123,7 +144,10 @@ export const policyRows = [
     name: "AuthorizationPolicy",
     link: "authorization.md",
     claim: "a use that is denied does not reach the target",
-    notFor: { "workflow step": "which steps other apps may ask for is said by a WorkflowAccessPolicy" },
+    notFor: {
+      "workflow step": "which steps other apps may ask for is said by a WorkflowAccessPolicy",
+      ...{ HTTPRoute: arriving, GRPCRoute: arriving, AppVersion: arriving, Gateway: arriving },
+    },
   },
   {
     name: "RateLimit",
@@ -132,4 +156,33 @@ export const policyRows = [
     notFor: {},
   },
 ] as const satisfies readonly PolicyRow[];
+
+/** Rows that need several instances of the app; their proofs are in balance-proofs.ts. */
+export const balancingRows = [
+  {
+    name: "loadBalancer",
+    link: "balancing.md#loadbalancer",
+    claim: "all uses with one key go to one of two instances",
+    notFor: chosenNowhereElse,
+  },
+  {
+    name: "connectionPool",
+    link: "balancing.md#connectionpool",
+    claim: "a use over the limit of the pool is refused at once",
+    notFor: chosenNowhereElse,
+  },
+  {
+    name: "outlierDetection",
+    link: "balancing.md#outlierdetection",
+    claim: "an instance that fails twice gets no more uses",
+    notFor: chosenNowhereElse,
+  },
+  {
+    name: "healthCheck",
+    link: "balancing.md#healthcheck",
+    claim: "an instance that fails its checks gets no uses",
+    notFor: chosenNowhereElse,
+  },
+] as const satisfies readonly PolicyRow[];
+export type BalancingName = (typeof balancingRows)[number]["name"];
 export type PolicyName = (typeof policyRows)[number]["name"];

@@ -16,7 +16,7 @@ function traffic(blocks: (bench: Bench) => string): Proof["policy"] {
 }
 
 /** Where a caller gets a body that a policy can write; elsewhere it is the text of the failure. */
-const withBody: readonly BlockName[] = ["invoke HTTP", "invoke gRPC"];
+const withBody: readonly BlockName[] = ["invoke HTTP", "invoke gRPC", "HTTPRoute", "AppVersion", "Gateway"];
 
 async function failsSoMany(rig: Rig, times: number): Promise<void> {
   for (let i = 0; i < times; i++) expect((await rig.use()).isGood).toBe(false);
@@ -160,7 +160,7 @@ spec: ${spec}
   },
   RateLimit: {
     policy({ block, target }) {
-      const inbound: readonly BlockName[] = ["deliver", "binding in", "workflow", "workflow step"];
+      const inbound: readonly BlockName[] = ["deliver", "binding in", "workflow", "workflow step", "Gateway"];
       const direction = inbound.includes(block) ? "inbound" : "outbound";
       const limits = "[ { requests: 1, per: 1h } ]";
       return `---

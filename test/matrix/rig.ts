@@ -1,9 +1,14 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { startMecha, type TestApp, type TestMecha } from "../../src/testing/index.ts";
 import type { BlockName } from "./cells.ts";
 
 /** What the target does with the next tries: succeed, unless it is told otherwise. */
 export class Plan {
   tries = 0;
+  /** What a health check is told. */
+  isWell = true;
   #failures = 0;
   #hangs = 0;
   readonly #held: (() => void)[] = [];
@@ -60,6 +65,16 @@ export interface Bench {
   open(plan: Plan): Promise<Opened>;
 }
 
+/** Where instances of the app are chosen among. */
+export interface Fleet {
+  /** What each of the two instances does. */
+  readonly plans: readonly [Plan, Plan];
+  use(): Promise<Used>;
+  /** The health of the instances that are known, as the metadata API has it. */
+  healths(): Promise<string[]>;
+  stop(): Promise<void>;
+}
+
 export interface Opened {
   apps: TestApp[];
   resources: string;
@@ -94,6 +109,38 @@ export async function openRig(bench: Bench, policy: string): Promise<Rig> {
       plan.release();
       await mecha.stop();
       await opened.close();
+    },
+  };
+}
+
+/** Starts the app of a bench twice, each in a runtime of its own, and `shop` with a policy in a third one. */
+export async function openFleet(bench: Bench, policy: string): Promise<Fleet> {
+  const plans = [new Plan(), new Plan()] as const;
+  const dataFolder = mkdtempSync(join(tmpdir(), "mecha-matrix-"));
+  const opened = await Promise.all(plans.map((plan) => bench.open(plan)));
+  const started: TestMecha[] = [];
+  const start = async (apps: TestApp[], resources = ""): Promise<TestMecha> => {
+    const mecha = await startMecha({ apps, dataFolder, resources });
+    started.push(mecha);
+    return mecha;
+  };
+  for (const { apps } of opened) await start(apps.filter(({ appId }) => appId !== "shop"));
+  const [first] = opened as [Opened, Opened];
+  const resources = [policy, first.resources].filter((text) => text !== "").join("---\n");
+  const shop = await start([{ appId: "shop" }], resources);
+  return {
+    plans,
+    use: await first.start(shop),
+    async healths() {
+      const answer = await shop.http("shop", "GET /v1.0/metadata");
+      const body = answer.json() as { mecha?: { upstreams?: { health: string }[] } };
+      return (body.mecha?.upstreams ?? []).map(({ health }) => health).sort();
+    },
+    async stop() {
+      for (const plan of plans) plan.release();
+      for (const mecha of started.reverse()) await mecha.stop();
+      for (const one of opened) await one.close();
+      rmSync(dataFolder, { recursive: true, force: true });
     },
   };
 }

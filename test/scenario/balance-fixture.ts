@@ -9,6 +9,7 @@ import { type Cleanup, eventually, type MechaProcess, startSidecar } from "../me
 export const plainPath = "/test.Orders/Get";
 
 export interface UpstreamView {
+  app: string;
   instance: string;
   health: string;
   calls: number;

@@ -3,9 +3,11 @@ import type { Random } from "../../edges/random.ts";
 import { errors } from "../../errors.ts";
 import type { ConnectionLimits } from "../../net/http1/types.ts";
 import type { Log, Metrics } from "../../telemetry/telemetry.ts";
+import type { AppName } from "../identity.ts";
 import { type Instance, isGone } from "../instance.ts";
 import type { Registry } from "../registry.ts";
 import { callPeer, type PeerAttempt } from "../retry.ts";
+import { inSubset, type Subset, versionLabel } from "../subset.ts";
 import { ConnectionPool } from "./connection-pool.ts";
 import { HealthChecks, type Probe } from "./health-checks.ts";
 import { localityOf } from "./locality.ts";
@@ -28,6 +30,11 @@ export interface BalancerParts {
   metrics: Metrics;
   log: Log;
   probe: Probe;
+}
+
+/** An app, or the instances of one version of it. */
+export interface BalancedTarget extends AppName {
+  subset?: Subset;
 }
 
 /** Hears how a call goes on that has been begun. */
@@ -69,14 +76,15 @@ export class TargetBalancer {
   #all: readonly Upstream[] = [];
   #calledAtMs: number;
 
-  constructor(name: { appId: string; namespace: string }, policy: BalancingPolicy, parts: BalancerParts) {
+  constructor(target: BalancedTarget, policy: BalancingPolicy, parts: BalancerParts) {
+    const { appId, namespace, subset } = target;
     const { clock, probe, registry, metrics } = parts;
     const { connectionPool, outlierDetection, healthCheck } = policy;
     this.#policy = policy;
     this.#parts = parts;
-    this.#id = name.appId;
+    this.#id = subset === undefined ? appId : `${appId}-${subset[versionLabel]}`;
     this.#calledAtMs = clock.monotonicMs();
-    this.#metrics = new UpstreamMetrics(metrics, parts.appId, name.appId);
+    this.#metrics = new UpstreamMetrics(metrics, parts.appId, this.#id);
     this.#outliers = outlierDetection && new OutlierDetector(outlierDetection);
     this.#picker = new Picker({
       ...{ policy, clock, random: parts.random, labels: parts.labels, outliers: this.#outliers },
@@ -85,14 +93,14 @@ export class TargetBalancer {
     if (connectionPool !== undefined) {
       const { connectTimeoutMs, idleTimeoutMs, maxRequestsPerConnection: maxRequests } = connectionPool;
       this.connection = { connectTimeoutMs, idleTimeoutMs, maxRequests };
-      this.#pool = new ConnectionPool(connectionPool, name.appId, (kind) => this.#metrics.overflow(kind));
+      this.#pool = new ConnectionPool(connectionPool, this.#id, (kind) => this.#metrics.overflow(kind));
     }
     if (healthCheck !== undefined) {
       this.#checks = new HealthChecks({
         ...{ spec: healthCheck, clock, probe },
         upstreams: () => {
-          const known = registry.resolve(name, { signal: AbortSignal.abort() });
-          return known instanceof Promise ? this.#all : this.#upstreamsOf(known);
+          const known = registry.resolve({ appId, namespace }, { signal: AbortSignal.abort() });
+          return known instanceof Promise ? this.#all : this.#upstreamsOf(inSubset(known, subset));
         },
         isBusy: () => clock.monotonicMs() - this.#calledAtMs < busyMs,
         checked: (upstream, hasChanged) => this.#checked(upstream, hasChanged),

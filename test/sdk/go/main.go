@@ -12,7 +12,7 @@ import (
 func main() {
 	log.SetOutput(os.Stderr)
 	if len(os.Args) != 2 {
-		log.Fatal("usage: go http|grpc|client|actors-http|actors-stream|actors-client|actors-client-http")
+		log.Fatal("usage: go http|grpc|client|actors-http|actors-stream|actors-client|actors-client-http|routed")
 	}
 	var err error
 	switch os.Args[1] {
@@ -26,6 +26,8 @@ func main() {
 		err = serveActorsOverStream()
 	case "actors-client", "actors-client-http":
 		err = runActorChecks(os.Args[1] == "actors-client-http")
+	case "routed":
+		err = runRouted()
 	default:
 		err = runChecks()
 	}

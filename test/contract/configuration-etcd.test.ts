@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
 import etcd from "../../src/components/configuration/etcd.ts";
 import { TcpProxy } from "../fault/tcp-proxy.ts";
 import { componentHost, eventually } from "./component-host.ts";
@@ -79,5 +81,34 @@ describe("configuration.etcd", () => {
     await eventually("what comes after is told", () => seen.changed === "3");
     await opened.close();
     await proxy.close();
+  });
+
+  test("tells of each change of a key, however many come at once", async () => {
+    const proxy = await TcpProxy.before(server.server.port);
+    const opened = await open({ timeout: "1s", endpoints: `127.0.0.1:${proxy.port}` });
+    const seen: string[] = [];
+    await opened.items.subscribe(["key"], {}, ({ key }) => void seen.push(key?.value ?? ""));
+    await proxy.down();
+    for (const value of ["1", "2", "3"]) await opened.set({ key: value });
+    await opened.delete(["key"]);
+    await proxy.up();
+    await eventually("all is told", () => seen.length >= 4);
+    expect(seen).toEqual(["1", "2", "3", ""]);
+    await opened.close();
+    await proxy.close();
+  });
+
+  test("tells of what is not as before when the store begins anew", async () => {
+    const opened = await open({ timeout: "2s" });
+    await opened.set({ gone: "1", changed: "1" });
+    const seen = await listen(opened);
+    await server.server.kill();
+    rmSync(join(server.server.folder, "data"), { recursive: true });
+    await server.server.start();
+    await opened.set({ changed: "2" });
+    await eventually("it is told", () => seen.changed === "2" && seen.gone === "");
+    await opened.set({ fresh: "1" });
+    await eventually("what comes after is told", () => seen.fresh === "1");
+    await opened.close();
   });
 });

@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import configuration from "../../src/components/configuration/etcd.ts";
 import lock from "../../src/components/lock/etcd.ts";
+import values from "../../src/components/state/etcd.ts";
 import state from "../../src/components/state/etcd.v2.ts";
-import { componentHost } from "./component-host.ts";
+import { componentHost, eventually } from "./component-host.ts";
 import { startEtcd, type TestEtcd } from "./etcd.ts";
 import { put, rejection, textAt } from "./state.ts";
 import { type TlsFiles, tlsFiles } from "./tls-files.ts";
@@ -50,6 +52,27 @@ test("components on etcd come with TLS and a login, and log in again when the se
   );
   expect(await locks.tryLock("a", "me", 30)).toBePositive();
   await locks.close();
+}, 60_000);
+
+test("a subscription to configuration goes on when its login has ended, and tells of what came meanwhile", async () => {
+  const writer = await values.open(server.options(values, access), componentHost());
+  const items = await configuration.open(server.options(configuration, access), componentHost());
+  const seen: string[] = [];
+  await items.subscribe(["limit"], {}, ({ limit }) => void seen.push(limit?.value ?? ""));
+  await writer.set(put("limit", "1"));
+  await eventually("the first change is told", () => seen.includes("1"));
+  await server.server.kill();
+  await server.server.start();
+  await writer.set(put("limit", "2"));
+  await eventually("the second change is told", () => seen.includes("2"));
+  // Every change of the users makes logins too old.
+  const { token } = await server.ask("auth/authenticate", { name: "root", password: "secret of root" });
+  await server.ask("auth/user/add", { name: "later", password: "x" }, token);
+  await writer.set(put("limit", "3"));
+  await eventually("the third change is told", () => seen.includes("3"));
+  expect(seen).toEqual(["1", "2", "3"]);
+  await items.close();
+  await writer.close();
 }, 60_000);
 
 test("the wrong password, somebody else's keys and half of what is needed are refused by name", async () => {

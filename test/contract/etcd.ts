@@ -5,12 +5,17 @@ import { parseOptions } from "../../src/component/parse-options.ts";
 import { base64, type EtcdEntry } from "../../src/components/clients/etcd.ts";
 import { type Service, startService } from "../services.ts";
 
+interface TestAnswer {
+  kvs?: EtcdEntry[];
+  token?: string;
+}
+
 export interface TestEtcd {
   server: Service;
   /** The metadata of a component, as the loader reads it. */
   options<O>(definition: { metadata: object }, items?: Record<string, string>): O;
   /** A call of the gateway, such as `auth/enable`. */
-  ask(call: string, request: object): Promise<{ kvs?: EtcdEntry[] }>;
+  ask(call: string, request: object, token?: string): Promise<TestAnswer>;
   /** What is kept at the key, as the gateway has it. */
   entries(key: string): Promise<EtcdEntry[]>;
   put(key: string, value: string | Uint8Array): Promise<void>;
@@ -23,21 +28,19 @@ export async function startEtcd(
   tls?: { ca: string; cert: string; key: string },
 ): Promise<TestEtcd> {
   const server = await startService("etcd", { options: settings });
-  const ask = async (call: string, request: object): Promise<{ kvs?: EtcdEntry[] }> => {
+  const ask = async (call: string, request: object, token?: string): Promise<TestAnswer> => {
     const body = JSON.stringify(request);
     const response = await fetch(`${server.details.url}/v3/${call}`, {
-      ...{ method: "POST", body },
+      ...{ method: "POST", body, headers: token ? { Authorization: token } : {} },
       ...(tls && { tls }),
     });
     if (!response.ok) throw new Error(`etcd: ${await response.text()}`);
-    return (await response.json()) as { kvs?: EtcdEntry[] };
+    return (await response.json()) as TestAnswer;
   };
   return {
     server,
-    options<O>(definition: object, items: Record<string, string> = {}): O {
-      const values = new Map(Object.entries({ endpoints: `127.0.0.1:${server.port}`, ...items }));
-      return parseOptions(definition as ComponentDefinition<ComponentKind>, values).options as O;
-    },
+    options: (definition, items) =>
+      etcdOptions(definition, { endpoints: `127.0.0.1:${server.port}`, ...items }),
     ask,
     entries: async (key) => (await ask("kv/range", { key: base64(key) })).kvs ?? [],
     async put(key, value) {
@@ -48,4 +51,10 @@ export async function startEtcd(
     },
     stop: () => server.stop(),
   };
+}
+
+/** The metadata of a component, as the loader reads it. */
+export function etcdOptions<O>(definition: object, items: Record<string, string>): O {
+  const values = new Map(Object.entries(items));
+  return parseOptions(definition as ComponentDefinition<ComponentKind>, values).options as O;
 }

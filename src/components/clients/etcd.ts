@@ -45,8 +45,6 @@ export interface EtcdChanges {
   header?: { revision?: string };
   events?: { type?: "DELETE"; kv: EtcdEntry }[];
   canceled?: boolean;
-  /** The changes asked for were compacted away. */
-  compact_revision?: string;
 }
 
 interface Login {

@@ -7,6 +7,7 @@ import type { Log } from "../../telemetry/telemetry.ts";
 import {
   base64,
   bytesOf,
+  type EtcdAnswer,
   type EtcdChanges,
   type EtcdConnection,
   type EtcdEntry,
@@ -102,8 +103,11 @@ class EtcdConfiguration implements ConfigurationStore {
     const { log } = this.#around;
     for (let failures = 0; !this.#closed.signal.aborted; ) {
       try {
-        if (await this.#watchOnce()) await this.#lookUp();
-        failures = 0;
+        if (await this.#watchOnce()) {
+          await this.#lookUp();
+          // A watch that is refused again and again keeps nobody busy.
+          await this.#pause(failures++);
+        } else failures = 0;
       } catch (error) {
         if (this.#closed.signal.aborted) return;
         log.warn({ error }, "configuration in etcd can not be watched; trying again");
@@ -114,6 +118,9 @@ class EtcdConfiguration implements ConfigurationStore {
 
   /** Returns whether changes were missed: all has to be looked up. */
   async #watchOnce(): Promise<boolean> {
+    // An older store than before, after a restore. (What a watch tells first may be of a member that lags behind.)
+    const { header } = await this.#etcd.read("kv/range", { key: base64(this.#prefix), count_only: true });
+    if (revisionOf(header) < this.#revision) return true;
     let hasMissed = false;
     const over = new AbortController();
     const end = (): void => over.abort();
@@ -122,7 +129,8 @@ class EtcdConfiguration implements ConfigurationStore {
     try {
       const request = { ...keysFrom(this.#prefix), start_revision: String(this.#revision + 1n) };
       await this.#etcd.watch(request, over.signal, (changes) => {
-        hasMissed ||= this.#isGap(changes);
+        // The changes asked for were compacted away, or the login has ended.
+        hasMissed ||= changes.canceled === true;
         if (hasMissed) end();
         else this.#tellEvents(changes);
       });
@@ -133,21 +141,20 @@ class EtcdConfiguration implements ConfigurationStore {
     return hasMissed;
   }
 
-  /** Compacted away, or the store is an older one than before. */
-  #isGap({ header, canceled }: EtcdChanges): boolean {
-    return canceled === true || BigInt(header?.revision ?? "0") < this.#revision;
-  }
-
+  /** What was written together is told together. */
   #tellEvents({ events = [] }: EtcdChanges): void {
-    if (events.length === 0) return;
-    const changed: Items = {};
+    let changed: Items = {};
     for (const { type, kv } of events) {
+      const revision = BigInt(kv.mod_revision ?? "0");
+      if (revision > this.#revision) {
+        this.#tell(changed);
+        changed = {};
+        this.#revision = revision;
+      }
       const name = this.#nameOf(kv);
       changed[name] = type === "DELETE" ? gone : itemOf(kv);
       if (type === "DELETE") this.#known.delete(name);
       else this.#known.set(name, changed[name].version);
-      const revision = BigInt(kv.mod_revision ?? "0");
-      if (revision > this.#revision) this.#revision = revision;
     }
     this.#tell(changed);
   }
@@ -207,7 +214,7 @@ class EtcdConfiguration implements ConfigurationStore {
 
   async #readAll(): Promise<{ kvs: EtcdEntry[]; revision: bigint }> {
     const { kvs = [], header } = await this.#etcd.read("kv/range", keysFrom(this.#prefix));
-    return { kvs, revision: BigInt(header?.revision ?? "0") };
+    return { kvs, revision: revisionOf(header) };
   }
 
   #key(name: string): string {
@@ -217,6 +224,10 @@ class EtcdConfiguration implements ConfigurationStore {
   #nameOf({ key }: EtcdEntry): string {
     return bytesOf(key).toString().slice(this.#prefix.length);
   }
+}
+
+function revisionOf(header: EtcdAnswer["header"]): bigint {
+  return BigInt(header?.revision ?? "0");
 }
 
 const gone: ConfigurationItem = { value: "", version: "", metadata: {} };

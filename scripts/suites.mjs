@@ -28,6 +28,8 @@ export const suites = [
   { name: "simulator", files: ["test/simulator"], timeoutS: 600, testTimeoutS: 300 },
   { name: "replay", files: ["test/replay"], timeoutS: 120, testTimeoutS: 60, ok: true },
   { name: "contract", files: ["test/contract"], timeoutS: 600, testTimeoutS: 30, ok: true },
+  // Every transactional store over every broker: eleven brokers, one after the other.
+  { name: "outbox", files: ["test/outbox"], timeoutS: 600, testTimeoutS: 300 },
   {
     name: "scenario",
     files: ["test/scenario"],

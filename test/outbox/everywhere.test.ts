@@ -2,10 +2,10 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
 import { type FakeApp, fakeApp, startMecha } from "../../src/testing/index.ts";
 import { component } from "../component-text.ts";
+import { makeTable } from "../contract/dynamodb.ts";
+import { startMoto, type TestMoto } from "../contract/moto.ts";
 import { Cleanup, eventually } from "../mecha-process.ts";
 import { startService } from "../services.ts";
-import { makeTable } from "./dynamodb.ts";
-import { startMoto, type TestMoto } from "./moto.ts";
 
 type Items = Record<string, string>;
 

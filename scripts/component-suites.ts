@@ -30,7 +30,8 @@ interface TestFile {
 }
 
 const crashTests = /^test\/fault\/(.*-crash|lock-.*)\.test\.ts$/;
-const networkTests = /^test\/fault\/network-.*\.test\.ts$/;
+/** The faults of locks are those of both. */
+const networkTests = /^test\/fault\/(network|lock)-.*\.test\.ts$/;
 /** Asks after every component without testing one. */
 const isNoProof = "test/contract/component-reference.test.ts";
 
@@ -55,7 +56,7 @@ export class ComponentSuites {
 }
 
 /** The suite that every component of a kind passes, by its name in test/contract; some kinds have none. */
-export function contractOf(kind: string): string | undefined {
+function contractOf(kind: string): string | undefined {
   return {
     state: "stateContract",
     pubsub: "pubsubContract",

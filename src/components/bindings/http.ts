@@ -3,9 +3,12 @@ import type { Binding, BindingReply, BindingRequest } from "../../component/bind
 import { component } from "../../component/component.ts";
 import { duration, flag, parseFlag, quantity, text } from "../../component/fields.ts";
 import { reach } from "../../component/reach.ts";
+import { ServerUnavailable } from "../../component/server-unavailable.ts";
+import { NoAnswer } from "../../component/within-time.ts";
 import type { Clock } from "../../edges/clock.ts";
+import { messageOf } from "../../kit/message-of.ts";
 import { createHttpClient } from "../../net/http1/client.ts";
-import { BodyTooLarge } from "../../net/http1/errors.ts";
+import { BodyAborted, BodyTooLarge, ConnectError, ConnectionLost } from "../../net/http1/errors.ts";
 import type { HttpAddress, HttpResponse } from "../../net/http1/types.ts";
 
 export default component({
@@ -84,6 +87,8 @@ interface Settings {
 
 const withBody = ["post", "put", "patch"];
 const withoutBody = ["get", "head", "delete", "options", "trace"];
+const reading = ["get", "head", "options", "trace"];
+const lost = [NoAnswer, ConnectError, ConnectionLost, BodyAborted];
 const json = "application/json; charset=utf-8";
 
 class HttpBinding implements Binding {
@@ -119,7 +124,7 @@ class HttpBinding implements Binding {
       const status = `${answer.status} ${answer.reason}`;
       return { data: body, metadata: { ...headersOf(answer), statusCode: String(answer.status), status } };
     } catch (error) {
-      throw late.signal.aborted ? late.signal.reason : error;
+      throw this.#failure(late.signal.aborted ? late.signal.reason : error, verb);
     } finally {
       late.end();
     }
@@ -128,6 +133,14 @@ class HttpBinding implements Binding {
   async close(): Promise<void> {
     this.#closed.abort(new Error("the binding is closed"));
     this.#client.close();
+  }
+
+  /** A server that does not answer is told apart from one that does; the rest is as it was. */
+  #failure(error: unknown, verb: string): unknown {
+    const isNoAnswer = lost.some((kind) => error instanceof kind);
+    if (!isNoAnswer || this.#closed.signal.aborted) return error;
+    const isUndone = error instanceof ConnectError || reading.includes(verb);
+    return new ServerUnavailable(messageOf(error), isUndone ? "undone" : "unknown", error);
   }
 
   #addressOf(path = ""): { address: HttpAddress; target: string } {
@@ -154,7 +167,7 @@ class HttpBinding implements Binding {
     if (timeoutMs === undefined) return { signal: this.#closed.signal, end: () => undefined };
     const late = new AbortController();
     const timer = clock.setTimer(timeoutMs, () =>
-      late.abort(new Error(`no answer within the responseTimeout of ${timeoutMs} ms`)),
+      late.abort(new NoAnswer(`no answer within the responseTimeout of ${timeoutMs} ms`)),
     );
     return { signal: AbortSignal.any([late.signal, this.#closed.signal]), end: () => timer.cancel() };
   }

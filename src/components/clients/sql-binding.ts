@@ -1,4 +1,5 @@
 import type { Binding, BindingReply, BindingRequest } from "../../component/binding.ts";
+import { ServerUnavailable } from "../../component/server-unavailable.ts";
 
 export interface SqlDatabase {
   /** How many rows were changed. */
@@ -67,6 +68,8 @@ async function executed<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {
+    // Says itself whether it was done.
+    if (error instanceof ServerUnavailable) throw error;
     throw new Error(`error executing query: ${(error as Error).message}`, { cause: error });
   }
 }

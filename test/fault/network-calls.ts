@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { ServerUnavailable } from "../../src/component/server-unavailable.ts";
 import { until } from "../../src/testing/index.ts";
 import { rejection } from "../contract/state.ts";
+import { backMs } from "./back-within.ts";
 import { isDone } from "./is-done.ts";
 import { openSockets } from "./open-sockets.ts";
 import { TcpProxy } from "./tcp-proxy.ts";
@@ -46,7 +47,7 @@ export function networkedCalls({ name, start, cycles = 50 }: NetworkedCalls): vo
       await proxy.close();
     });
     afterAll(() => running?.stop(), 60_000);
-    const back = () => until(() => isDone(caller.call("back")), "it is back", healMs);
+    const back = () => until(() => isDone(caller.call("back")), "it is back", backMs);
 
     test("latency, then pieces of 1 to 64 bytes: every byte as it was", async () => {
       proxy.set({ latency: { ms: 30, jitterMs: 15 } });

@@ -26,13 +26,12 @@ import { subscription } from "../contract/pubsub.ts";
 import { startRabbitmq } from "../contract/rabbitmq.ts";
 import { startRedis } from "../contract/redis.ts";
 import { put, textAt } from "../contract/state.ts";
+import { backMs } from "./back-within.ts";
 import { openSockets } from "./open-sockets.ts";
 import { TcpProxy } from "./tcp-proxy.ts";
 
 const holeMs = 30_000;
 const resetEachMs = 3_000;
-/** Two seconds, on a machine that has as much else to do as this one here. */
-const backMs = 2_000 * Number(process.env.MECHA_MACHINE_FACTOR ?? 5);
 const writers = 4;
 const crowd = 500;
 const grownBytesMax = 256 << 20;

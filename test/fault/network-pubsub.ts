@@ -6,6 +6,7 @@ import { ServerUnavailable } from "../../src/component/server-unavailable.ts";
 import { until } from "../../src/testing/index.ts";
 import { subscription } from "../contract/pubsub.ts";
 import type { Service } from "../services.ts";
+import { backMs } from "./back-within.ts";
 import { isDone } from "./is-done.ts";
 import { openSockets } from "./open-sockets.ts";
 import { TcpProxy } from "./tcp-proxy.ts";
@@ -135,7 +136,7 @@ export function networkedPubSub({ name, start, cycles = 200 }: NetworkedPubSub):
       }
       proxy.set({});
       const healedMs = performance.now();
-      await until(() => isDone(send("after")), "it is back", healMs);
+      await until(() => isDone(send("after")), "it is back", backMs);
       console.log(`${name}: back ${Math.round(performance.now() - healedMs)} ms after a black hole`);
       await until(() => has("after"), "it is there", healMs);
     }, 120_000);
@@ -156,7 +157,7 @@ export function networkedPubSub({ name, start, cycles = 200 }: NetworkedPubSub):
       await new Promise((done) => setTimeout(done, 1_000));
       await proxy.up();
       const upMs = performance.now();
-      await until(() => isDone(send("after")), "it is back", healMs);
+      await until(() => isDone(send("after")), "it is back", backMs);
       console.log(`${name}: back ${Math.round(performance.now() - upMs)} ms after the broker`);
       await until(() => has("after"), "it is there", healMs);
     }, 120_000);

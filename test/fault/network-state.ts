@@ -6,6 +6,7 @@ import type { StateStore } from "../../src/component/state-store.ts";
 import { until } from "../../src/testing/index.ts";
 import { put, rejection, textAt } from "../contract/state.ts";
 import type { Service } from "../services.ts";
+import { backMs } from "./back-within.ts";
 import { isDone } from "./is-done.ts";
 import { openSockets } from "./open-sockets.ts";
 import { TcpProxy } from "./tcp-proxy.ts";
@@ -105,7 +106,7 @@ export function networkedState({ name, start, cycles = 200 }: NetworkedState): v
       expect(read).toBeInstanceOf(ServerUnavailable);
       proxy.set({});
       const healedMs = performance.now();
-      await until(() => isDone(store.set(put("hole", "2"))), "it is back", healMs);
+      await until(() => isDone(store.set(put("hole", "2"))), "it is back", backMs);
       console.log(`${name}: back ${Math.round(performance.now() - healedMs)} ms after a black hole`);
       expect(await textAt(store, "hole")).toBe("2");
     }, 60_000);
@@ -126,7 +127,7 @@ export function networkedState({ name, start, cycles = 200 }: NetworkedState): v
       await new Promise((done) => setTimeout(done, 1_000));
       await proxy.up();
       const upMs = performance.now();
-      await until(() => isDone(store.set(put("away", "3"))), "it is back", healMs);
+      await until(() => isDone(store.set(put("away", "3"))), "it is back", backMs);
       console.log(`${name}: back ${Math.round(performance.now() - upMs)} ms after the server`);
       expect(await textAt(store, "away")).toBe("3");
     }, 60_000);

@@ -45,6 +45,16 @@ const homes = {
       component("pubsub", "pubsub.redis", { redisHost, ...redelivery })
     );
   },
+  async "etcd and NATS"() {
+    const [etcd, nats] = await Promise.all([startService("etcd"), startService("nats")]);
+    for (const server of [etcd, nats]) cleanup.add(() => server.stop());
+    const outbox = { outboxPublishPubsub: "pubsub", outboxPublishTopic: "orders" };
+    const natsURL = String(nats.details.url);
+    return (
+      component("shop", "state.etcd", { endpoints: `127.0.0.1:${etcd.port}`, ...outbox }) +
+      component("pubsub", "pubsub.jetstream", { natsURL, createStreams: "true", ackWait: "1s" })
+    );
+  },
 };
 
 test.each(Object.keys(homes) as (keyof typeof homes)[])(

@@ -12,7 +12,8 @@ beforeAll(async () => {
 }, 300_000);
 afterAll(() => server.stop());
 
-const open = (items: Record<string, string> = {}) => etcd.open(server.options(etcd, items), componentHost());
+const open = async (items: Record<string, string> = {}) =>
+  etcd.open(server.options(etcd, items), componentHost());
 
 lockContract("lock.etcd", async () => {
   const locks = await open({ keyPrefixPath: `round ${rounds++}/` });

@@ -226,6 +226,8 @@ function appEntry(role: string, command: string[], folder: string, healthCheck: 
     appPort: auto
     appProtocol: ${role === "grpc" ? "grpc" : "http"}
     enableAppHealthCheck: ${healthCheck}
+    # Milliseconds: a cold JVM on a busy machine takes its time to answer first.
+    appHealthProbeTimeout: 4000
     command: ${JSON.stringify(command)}
 `;
 }

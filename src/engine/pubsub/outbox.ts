@@ -136,17 +136,18 @@ export class Outboxes {
     const { components, log } = this.#context;
     const wanted = components.list("state").flatMap((store) => configOf(store) ?? []);
     // Components may have been replaced: what is open belongs to the old ones.
-    for (const [store, { subscription }] of this.#open) {
-      this.#open.delete(store);
-      await subscription.close();
-    }
-    for (const config of wanted) {
+    const old = [...this.#open.values()];
+    this.#open.clear();
+    await Promise.all(old.map(({ subscription }) => subscription.close()));
+    // All at once: with some brokers each subscription disturbs those that are there already.
+    const opening = wanted.map(async (config) => {
       try {
         this.#open.set(config.store, { config, subscription: await this.#subscribe(config) });
       } catch (error) {
         log.error({ error, store: config.store }, "the outbox of a state store does not work");
       }
-    }
+    });
+    await Promise.all(opening);
   }
 
   #subscribe(config: Config): Promise<PubSubSubscription> {

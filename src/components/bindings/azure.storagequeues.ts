@@ -3,6 +3,7 @@ import type { Binding, BindingEvent, BindingRequest } from "../../component/bind
 import { component } from "../../component/component.ts";
 import { duration, flag, number, type Options, text } from "../../component/fields.ts";
 import { MessagesAtWork } from "../../component/messages-at-work.ts";
+import { pause, pauseBefore } from "../../component/pause.ts";
 import type { Edges } from "../../edges/edges.ts";
 import { parseDuration } from "../../kit/duration.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
@@ -142,8 +143,8 @@ class StorageQueue implements Binding {
         if (messages.length === 0) await this.#pause(settings.pollingInterval);
       } catch (error) {
         if (failures++ === 0) log.warn({ error }, `${where} can not be read; trying again`);
-        const most = Math.min(pauseMaxMs, 100 * 2 ** Math.min(failures, 10));
-        await this.#pause(most * (0.5 + edges.random.next() / 2));
+        const ms = pauseBefore(failures, { firstMs: 100, maxMs: pauseMaxMs, random: edges.random });
+        await this.#pause(ms);
       }
     }
   }
@@ -185,17 +186,7 @@ class StorageQueue implements Binding {
   }
 
   #pause(ms: number): Promise<void> {
-    const { signal } = this.#closed;
-    return new Promise((done) => {
-      if (signal.aborted) return done();
-      const end = (): void => {
-        timer.cancel();
-        signal.removeEventListener("abort", end);
-        done();
-      };
-      const timer = this.#parts.edges.clock.setTimer(ms, end);
-      signal.addEventListener("abort", end);
-    });
+    return pause(this.#parts.edges.clock, ms, this.#closed.signal);
   }
 }
 

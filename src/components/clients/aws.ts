@@ -1,4 +1,5 @@
 import type { Options } from "../../component/fields.ts";
+import { pause, pauseBefore } from "../../component/pause.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
 import { NoAnswer, withinTime } from "../../component/within-time.ts";
 import type { Edges } from "../../edges/edges.ts";
@@ -100,22 +101,13 @@ export class AwsLink<C extends AwsClient> {
     }
   }
 
-  /** Grows twofold, each time between half and all of it: runtimes that lost one server come back one by one. */
   pauseMs(tries: number): number {
-    const full = Math.min(pauseMaxMs, firstPauseMs * 2 ** Math.min(tries, 10));
-    return full * (0.5 + this.#edges.random.next() / 2);
+    return pauseBefore(tries, { firstMs: firstPauseMs, maxMs: pauseMaxMs, random: this.#edges.random });
   }
 
   /** Ends early when the link is closed. */
-  async pause(ms: number): Promise<void> {
-    const leave = new AbortController();
-    const ended = Promise.withResolvers<void>();
-    const timer = this.#edges.clock.setTimer(ms, ended.resolve);
-    this.closed.addEventListener("abort", () => ended.resolve(), { once: true, signal: leave.signal });
-    if (this.isClosed) ended.resolve();
-    await ended.promise;
-    timer.cancel();
-    leave.abort();
+  pause(ms: number): Promise<void> {
+    return pause(this.#edges.clock, ms, this.closed);
   }
 
   async close(): Promise<void> {

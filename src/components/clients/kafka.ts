@@ -1,4 +1,5 @@
 import type { Base, BaseOptions, ConnectionPool } from "@platformatic/kafka";
+import { pause, pauseBefore } from "../../component/pause.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
 import type { Edges } from "../../edges/edges.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
@@ -71,24 +72,14 @@ export class KafkaLink {
     };
   }
 
-  /** Grows twofold, each time between half and all of it: runtimes that lost one broker come back one by one. */
   pauseMs(tries: number): number {
-    const full = Math.min(pauseMaxMs, firstPauseMs * 2 ** Math.min(tries, 10));
-    return Math.ceil(full * (0.5 + this.surroundings.edges.random.next() / 2));
+    const { random } = this.surroundings.edges;
+    return pauseBefore(tries, { firstMs: firstPauseMs, maxMs: pauseMaxMs, random });
   }
 
   /** Ends early when the signal says so. */
   pause(ms: number, signal = this.closed): Promise<void> {
-    return new Promise((done) => {
-      const timer = this.surroundings.edges.clock.setTimer(ms, finish);
-      signal.addEventListener("abort", finish, { once: true });
-      if (signal.aborted) finish();
-      function finish(): void {
-        timer.cancel();
-        signal.removeEventListener("abort", finish);
-        done();
-      }
-    });
+    return pause(this.surroundings.edges.clock, ms, signal);
   }
 
   /** A broker that stands still keeps its connection: after the time `late` is called. */

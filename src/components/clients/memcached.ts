@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { crc32 } from "node:zlib";
+import { pause, pauseBefore } from "../../component/pause.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
 import { withinTime } from "../../component/within-time.ts";
 import type { Edges } from "../../edges/edges.ts";
@@ -87,11 +88,15 @@ export class Memcached {
         return await withinTime(edges.clock, leftMs, answer, () => link.end(new Error("no answer in time")));
       } catch (error) {
         const outcome = isSent && !command.isRead ? "unknown" : "undone";
-        const pauseMs = Math.min(pauseMaxMs, firstPauseMs * 2 ** tries) * (0.5 + edges.random.next() / 2);
+        const pauseMs = pauseBefore(tries, {
+          firstMs: firstPauseMs,
+          maxMs: pauseMaxMs,
+          random: edges.random,
+        });
         const isLate = edges.clock.monotonicMs() + pauseMs >= endMs;
         if (outcome === "unknown" || isLate || this.#isClosed)
           throw unavailable(server.host, messageOf(error), outcome, error);
-        await new Promise<void>((done) => void edges.clock.setTimer(pauseMs, done));
+        await pause(edges.clock, pauseMs);
       }
     }
   }

@@ -1,3 +1,4 @@
+import { pause, pauseBefore } from "../../component/pause.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
 import { withinTime } from "../../component/within-time.ts";
 import type { Edges } from "../../edges/edges.ts";
@@ -117,25 +118,14 @@ export class MqttLink {
     return withinTime(clock, this.settings.timeout, work, () => connection.destroy());
   }
 
-  /** Grows twofold, each time between half and all of it: runtimes that lost one broker come back one by one. */
   pauseMs(tries: number): number {
-    const full = Math.min(pauseMaxMs, firstPauseMs * 2 ** Math.min(tries, 30));
-    return Math.ceil(full * (0.5 + this.#surroundings.edges.random.next() / 2));
+    const { random } = this.#surroundings.edges;
+    return pauseBefore(tries, { firstMs: firstPauseMs, maxMs: pauseMaxMs, random });
   }
 
   /** Ends early when one of the signals says so. */
-  pause(ms: number, signal?: AbortSignal): Promise<void> {
-    const ends = [this.#closed.signal, ...(signal === undefined ? [] : [signal])];
-    return new Promise((done) => {
-      const finish = (): void => {
-        timer.cancel();
-        for (const end of ends) end.removeEventListener("abort", finish);
-        done();
-      };
-      const timer = this.#surroundings.edges.clock.setTimer(ms, finish);
-      for (const end of ends) end.addEventListener("abort", finish, { once: true });
-      if (ends.some((end) => end.aborted)) finish();
-    });
+  pause(ms: number, ...signals: AbortSignal[]): Promise<void> {
+    return pause(this.#surroundings.edges.clock, ms, this.#closed.signal, ...signals);
   }
 
   now(): number {

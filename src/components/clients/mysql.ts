@@ -1,4 +1,5 @@
 import type { Pool, PoolConnection, ResultSetHeader, RowDataPacket } from "mysql2/promise";
+import { pause, pauseBefore } from "../../component/pause.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
 import { NoAnswer, withinTime } from "../../component/within-time.ts";
 import type { Edges } from "../../edges/edges.ts";
@@ -143,7 +144,7 @@ export class MysqlConnections {
         });
       } catch (error) {
         if (!isLost(error)) throw error;
-        const pauseMs = Math.min(pauseMaxMs, firstPauseMs * 2 ** tries) * (0.5 + random.next() / 2);
+        const pauseMs = pauseBefore(tries, { firstMs: firstPauseMs, maxMs: pauseMaxMs, random });
         const outcome = isSent && !isRead ? "unknown" : "undone";
         const isEnd = error instanceof NoAnswer || clock.monotonicMs() + pauseMs > endMs;
         if (outcome === "unknown" || isEnd || this.#closed.signal.aborted) {
@@ -184,7 +185,7 @@ export class MysqlConnections {
   }
 
   #pause(ms: number): Promise<void> {
-    return new Promise((done) => void this.#options.edges.clock.setTimer(ms, done));
+    return pause(this.#options.edges.clock, ms);
   }
 
   #unavailable(text: string, outcome: "undone" | "unknown", cause?: unknown): ServerUnavailable {

@@ -1,3 +1,4 @@
+import { pause, pauseBefore } from "../../component/pause.ts";
 import type { Edges } from "../../edges/edges.ts";
 
 export interface PulsarSettings {
@@ -92,24 +93,14 @@ export class PulsarLink {
     }
   }
 
-  /** Grows twofold, each time between half and all of it: runtimes that lost one broker come back one by one. */
   pauseMs(tries: number): number {
-    const full = Math.min(pauseMaxMs, this.#settings.timeout, firstPauseMs * 2 ** Math.min(tries, 10));
-    return Math.ceil(full * (0.5 + this.#edges.random.next() / 2));
+    const maxMs = Math.min(pauseMaxMs, this.#settings.timeout);
+    return pauseBefore(tries, { firstMs: firstPauseMs, maxMs, random: this.#edges.random });
   }
 
   /** Ends early when the signal says so. */
   pause(ms: number, signal = this.closed): Promise<void> {
-    return new Promise((done) => {
-      const timer = this.#edges.clock.setTimer(ms, finish);
-      signal.addEventListener("abort", finish, { once: true });
-      if (signal.aborted) finish();
-      function finish(): void {
-        timer.cancel();
-        signal.removeEventListener("abort", finish);
-        done();
-      }
-    });
+    return pause(this.#edges.clock, ms, signal);
   }
 
   close(): void {

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import type { Options as Amqp, Channel, ChannelModel, ConfirmChannel } from "amqplib";
 import type { Options } from "../../component/fields.ts";
+import { pause, pauseBefore } from "../../component/pause.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
 import { withinTime } from "../../component/within-time.ts";
 import type { Edges } from "../../edges/edges.ts";
@@ -112,26 +113,14 @@ export class RabbitmqLink {
     return this.#inTime(work, () => void (asked && drop(asked)));
   }
 
-  /** Grows twofold, each time between half and all of it: runtimes that lost one broker come back one by one. */
   pauseMs(tries: number): number {
-    const { reconnectWaitSeconds } = this.#settings;
-    const full = Math.min(reconnectWaitSeconds, firstPauseMs * 2 ** Math.min(tries, 30));
-    return Math.ceil(full * (0.5 + this.#surroundings.edges.random.next() / 2));
+    const { reconnectWaitSeconds: maxMs } = this.#settings;
+    return pauseBefore(tries, { firstMs: firstPauseMs, maxMs, random: this.#surroundings.edges.random });
   }
 
   /** Ends early when the link is closed. */
   pause(ms: number): Promise<void> {
-    const { signal } = this.#closed;
-    return new Promise((done) => {
-      const timer = this.#surroundings.edges.clock.setTimer(ms, finish);
-      signal.addEventListener("abort", finish, { once: true });
-      if (signal.aborted) finish();
-      function finish(): void {
-        timer.cancel();
-        signal.removeEventListener("abort", finish);
-        done();
-      }
-    });
+    return pause(this.#surroundings.edges.clock, ms, this.#closed.signal);
   }
 
   async close(): Promise<void> {

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import type { Redis, RedisOptions } from "ioredis";
 import type { ComponentHost } from "../../component/component.ts";
 import type { Options } from "../../component/fields.ts";
+import { pause, pauseBefore } from "../../component/pause.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
 import { NoAnswer, withinTime } from "../../component/within-time.ts";
 import type { Edges } from "../../edges/edges.ts";
@@ -85,11 +86,9 @@ function tlsOf(settings: RedisSettings, host: string): RedisOptions["tls"] {
   return { ...identity, ...(isName ? { servername: host } : {}), rejectUnauthorized: !insecureSkipTLSVerify };
 }
 
-/** Grows twofold, each time between half and all of it: runtimes that lost one server come back one by one. */
-function delayMs(tries: number, settings: RedisSettings, edges: Edges): number {
-  const { redisMinRetryInterval, redisMaxRetryInterval } = settings;
-  const full = Math.min(redisMaxRetryInterval, redisMinRetryInterval * 2 ** Math.min(tries, 30));
-  return Math.ceil(full * (0.5 + edges.random.next() / 2));
+function delayMs(tries: number, settings: RedisSettings, { random }: Edges): number {
+  const { redisMinRetryInterval: firstMs, redisMaxRetryInterval: maxMs } = settings;
+  return pauseBefore(tries, { firstMs, maxMs, random });
 }
 
 /** One connection to a server that comes back by itself. Each command has an end, and writes are sent once. */
@@ -238,7 +237,7 @@ export class RedisConnection {
   }
 
   #pause(ms: number): Promise<void> {
-    return new Promise((done) => void this.#edges.clock.setTimer(ms, done));
+    return pause(this.#edges.clock, ms);
   }
 
   #failed(error: Error): void {

@@ -1,7 +1,7 @@
 import { component } from "../../component/component.ts";
 import type { ConfigurationItem, ConfigurationStore } from "../../component/configuration-store.ts";
 import { text } from "../../component/fields.ts";
-import type { ClockTimer } from "../../edges/clock.ts";
+import { pause, pauseBefore } from "../../component/pause.ts";
 import type { Edges } from "../../edges/edges.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import {
@@ -186,18 +186,8 @@ class EtcdConfiguration implements ConfigurationStore {
   /** Grows twofold, each time between half and all of it. */
   #pause(failures: number): Promise<void> {
     const { clock, random } = this.#around.edges;
-    const full = Math.min(pauseMaxMs, pauseMinMs * 2 ** Math.min(failures, 30));
-    const { signal } = this.#closed;
-    return new Promise((done) => {
-      let timer: ClockTimer | undefined;
-      const finish = (): void => {
-        timer?.cancel();
-        signal.removeEventListener("abort", finish);
-        done();
-      };
-      timer = clock.setTimer(full * (0.5 + random.next() / 2), finish, { background: true });
-      signal.addEventListener("abort", finish, { once: true });
-    });
+    const ms = pauseBefore(failures, { firstMs: pauseMinMs, maxMs: pauseMaxMs, random });
+    return pause(clock, ms, this.#closed.signal);
   }
 
   /** Those that are there. */

@@ -64,7 +64,8 @@ describe("state.memcached", () => {
   });
 
   test.each([
-    [{ hosts: "" }, "hosts names no server"],
+    [{ hosts: "" }, "hosts"],
+    [{ hosts: "," }, "hosts names no server"],
     [{ hosts: "localhost" }, 'hosts: "localhost" is not host:port'],
     [{ maxIdleConnections: "0" }, "maxIdleConnections"],
     [{ timeout: "soon" }, "timeout"],

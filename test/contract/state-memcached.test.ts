@@ -64,8 +64,8 @@ describe("state.memcached", () => {
   });
 
   test.each([
-    [{ hosts: "" }, "hosts"],
-    [{ hosts: "," }, "hosts names no server"],
+    [{ hosts: "" }, "needs metadata field hosts"],
+    [{ hosts: "," }, "needs metadata field hosts"],
     [{ hosts: "localhost" }, 'hosts: "localhost" is not host:port'],
     [{ maxIdleConnections: "0" }, "maxIdleConnections"],
     [{ timeout: "soon" }, "timeout"],

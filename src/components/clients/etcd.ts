@@ -72,7 +72,6 @@ export async function openEtcd(
   const { timeout, username, password } = options;
   const tls = tlsOf(options);
   const addresses = options.endpoints.map((endpoint) => addressOf(endpoint, tls));
-  if (addresses.length === 0) throw new Error("endpoints names no server");
   if (!username !== !password) throw new Error("username and password need each other");
   const client = createHttpClient({ connectTimeoutMs: timeout, sockets: edges.sockets });
   const login = username && password ? { name: username, password } : undefined;

@@ -30,7 +30,6 @@ export default component({
   },
   async open({ hosts, maxIdleConnections, timeout }, { edges }): Promise<StateStore> {
     const servers = hosts.map(checkedHost);
-    if (servers.length === 0) throw new Error("hosts names no server");
     const client = new Memcached({
       ...{ hosts: servers, connectionsMax: maxIdleConnections, timeoutMs: timeout, edges },
     });

@@ -155,7 +155,7 @@ function settingsOf(timeoutMs: number): MongoClientOptions {
 }
 
 const unsent =
-  /^Mongo(ServerSelection|WaitQueueTimeout|PoolCleared|PoolClosed|TopologyClosed|NotConnected)Error$/;
+  /^Mongo(ServerSelection|WaitQueueTimeout|PoolCleared|PoolClosed|TopologyClosed|NotConnected|ExpiredSession)Error$/;
 
 const silent = /^Mongo(Network|NetworkTimeout|ClientClosed|OperationTimeout)Error$/;
 /** The driver lets some errors of its sockets through as they are. */

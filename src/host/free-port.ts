@@ -1,17 +1,24 @@
 import { createServer } from "node:net";
 
-/** `wanted` when nobody listens on it, else a port that the system chooses. */
+/** Below the ports that systems give to outgoing connections: who is to listen only later still finds it free. */
+const lowest = 10_000;
+const count = 20_000;
+const triesMax = 100;
+
+/** `wanted` when nobody listens on it, else one that is free; 0 when none was found. */
 export async function choosePort(wanted: number, host = "127.0.0.1"): Promise<number> {
-  return (await tryPort(wanted, host)) ?? (await tryPort(0, host)) ?? 0;
+  if (wanted > 0 && (await isFree(wanted, host))) return wanted;
+  for (let tries = 0; tries < triesMax; tries++) {
+    const port = lowest + Math.floor(Math.random() * count);
+    if (await isFree(port, host)) return port;
+  }
+  return 0;
 }
 
-function tryPort(port: number, host: string): Promise<number | undefined> {
+function isFree(port: number, host: string): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();
-    server.once("error", () => resolve(undefined));
-    server.listen(port, host, () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : undefined));
-    });
+    server.once("error", () => resolve(false));
+    server.listen(port, host, () => server.close(() => resolve(true)));
   });
 }

@@ -71,7 +71,7 @@ test.each(Object.keys(brokers))(
     const bus = component("bus", `${type}/v1`, await (brokers[type] as () => Promise<Items>)());
     const shops = Object.entries(stores).map(([key, items], index) =>
       component(`shop-${index}`, key, {
-        ...{ ...items, outboxDiscardWhenMissingState: "true" },
+        ...items,
         ...{ outboxPublishPubsub: "bus", outboxPublishTopic: topics[index] as string },
       }),
     );

@@ -120,7 +120,7 @@ function fieldText(field: FieldDescription): string {
   const lines: [string, string][] = [
     ["field", field.name],
     ["", meaningOf(field)],
-    ["type", kindText(field)],
+    ["type", field.choices?.join(" | ") ?? field.type],
     ["takes", field.choices === undefined ? field.allowed : ""],
     ["default", presetText(field) || "none"],
     ["also", field.aliases.join(", ")],

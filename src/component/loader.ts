@@ -8,6 +8,7 @@ import type { Definitions } from "./definitions.ts";
 import { parseFlag } from "./fields.ts";
 import { initFailure, itemScope, type OpenScope, openComponent } from "./open-component.ts";
 import { kindOf } from "./parse-options.ts";
+import { pauseBefore } from "./pause.ts";
 import { resolveItems } from "./resolve-items.ts";
 import type { SecretStore } from "./secret-store.ts";
 import {
@@ -191,7 +192,7 @@ class AppComponents implements ReloadableComponents {
   #tryLater(wanted: WantedComponent, tries: number): void {
     if (!this.#scope.isPatient || !wanted.ignoresErrors || asksForActors(wanted)) return;
     const { clock, random } = this.#options.edges;
-    const pauseMs = Math.min(laterMaxMs, laterMs * 2 ** tries) * (0.5 + random.next() / 2);
+    const pauseMs = pauseBefore(tries, { firstMs: laterMs, maxMs: laterMaxMs, random });
     const retry = async (): Promise<void> => {
       if (!this.#later.delete(wanted.name)) return;
       await this.#replace(wanted, undefined, tries + 1);

@@ -9,6 +9,7 @@ import type { Definitions } from "./definitions.ts";
 import { sensitiveNames } from "./describe.ts";
 import { SecretHider } from "./hide-secrets.ts";
 import { FieldError, kindOf, type ParsedOptions, parseOptions } from "./parse-options.ts";
+import { pause, pauseBefore } from "./pause.ts";
 import { describePosition, ItemError, type ItemScope, resolveItems, usesNamespace } from "./resolve-items.ts";
 import type { SecretStore } from "./secret-store.ts";
 import { logName, type WantedComponent } from "./selection.ts";
@@ -152,8 +153,8 @@ class Attempts {
         // The reason may quote what is secret: it is told, without that, when the time is over.
         if (tries === 0) log.warn({}, text);
       }
-      const pauseMs = Math.min(pauseMaxMs, firstPauseMs * 2 ** tries) * (0.5 + edges.random.next() / 2);
-      await new Promise<void>((done) => void edges.clock.setTimer(pauseMs, done));
+      const { clock, random } = edges;
+      await pause(clock, pauseBefore(tries, { firstMs: firstPauseMs, maxMs: pauseMaxMs, random }));
     }
   }
 }

@@ -1,6 +1,7 @@
 import type { JetStreamClient, JetStreamManager, JetStreamPublishOptions } from "@nats-io/jetstream";
 import type { Authenticator, Msg, MsgHdrs, NatsConnection, TlsOptions } from "@nats-io/transport-node";
 import type { Options } from "../../component/fields.ts";
+import { pauseBefore } from "../../component/pause.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
 import { withinTime } from "../../component/within-time.ts";
 import type { Edges } from "../../edges/edges.ts";
@@ -247,11 +248,10 @@ export class NatsLink {
   }
 }
 
-/** Grows twofold, each time between half and all of it: runtimes that lost one server come back one by one. */
 function pausesOf({ random }: Edges): { next(): number; begin(): void } {
   let tries = 0;
   return {
-    next: () => Math.min(pauseMaxMs, firstPauseMs * 2 ** Math.min(tries++, 30)) * (0.5 + random.next() / 2),
+    next: () => pauseBefore(tries++, { firstMs: firstPauseMs, maxMs: pauseMaxMs, random }),
     begin: () => {
       tries = 0;
     },

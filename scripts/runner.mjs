@@ -280,9 +280,24 @@ function report(result, print, live) {
   print(`    ${name} | the whole log: ${result.logFile}`);
 }
 
-/** A failed suite's log without the tests that passed, from its end when it is long. */
-function relevant(output, linesMax = 250) {
-  const lines = output.split("\n").filter((line) => !line.startsWith("(pass)") && line.trim() !== "");
+/** What a failed suite printed for each failed test, up to `linesMax` lines each, and the end of its log. */
+export function relevant(output, linesMax = 60) {
+  const lines = output.split("\n").filter((line) => line.trim() !== "");
+  const kept = [];
+  let test = [];
+  for (const line of lines) {
+    // bun prints a test's errors before the line with its result, and lists the failed ones again in the end.
+    if (/^\d+ tests failed:$/.test(line)) break;
+    test.push(line);
+    if (line.startsWith("(fail)")) kept.push(...shortened(test, linesMax));
+    if (/^\((pass|fail|skip|todo)\)/.test(line)) test = [];
+  }
+  const end = lines.filter((line) => !line.startsWith("(pass)"));
+  if (kept.length === 0) return shortened(end, 4 * linesMax);
+  return [...shortened(kept, 6 * linesMax), ...end.slice(-5)];
+}
+
+function shortened(lines, linesMax) {
   return lines.length <= linesMax
     ? lines
     : [`… ${lines.length - linesMax} lines above`, ...lines.slice(-linesMax)];

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { conclude, parseCounts, plan, readArguments } from "../../scripts/runner.mjs";
+import { conclude, parseCounts, plan, readArguments, relevant } from "../../scripts/runner.mjs";
 
 const suites = [
   { name: "contract", files: ["test/house"], timeoutS: 1 },
@@ -44,6 +44,32 @@ describe("parseCounts()", () => {
   test("adds up bun's summary and other suites' own lines", () => {
     const output = " 5 pass\n 1 skip\n 2 fail\n 1 error\nRan 8 tests\n3 passed, 1 failed, 4 skipped\n";
     expect(parseCounts(output)).toEqual({ passed: 8, failed: 4, skipped: 5 });
+  });
+});
+
+describe("relevant()", () => {
+  test("keeps what belongs to a failed test, however much comes after it", () => {
+    const fine = Array.from({ length: 300 }, (_, index) => [
+      `said by ${index}`,
+      `(pass) test ${index}`,
+    ]).flat();
+    const failed = ["said before", "error: 1 is not 2", "(fail) adds"];
+    const end = [
+      "1 tests failed:",
+      "(fail) adds",
+      " 600 pass",
+      " 1 fail",
+      "Ran 601 tests across 2 files. [1s]",
+    ];
+    const kept = relevant([...fine, ...failed, ...fine, ...end].join("\n"));
+    expect(kept.slice(0, 3)).toEqual(failed);
+    expect(kept).not.toContain("said by 7");
+    expect(kept.at(-1)).toBe("Ran 601 tests across 2 files. [1s]");
+  });
+
+  test("keeps the end when no test failed by name", () => {
+    const lines = Array.from({ length: 500 }, (_, index) => `line ${index}`);
+    expect(relevant(lines.join("\n")).slice(-2)).toEqual(["line 498", "line 499"]);
   });
 });
 

@@ -58,7 +58,7 @@ const gaps: readonly Gap[] = [
     reason: "asks and keeps nothing: a killed server is a cut connection, as on the bad network",
     components: v1(
       ...["bindings.azure.blobstorage", "bindings.azure.storagequeues", "bindings.graphql", "bindings.http"],
-      ...["bindings.mysql", "bindings.postgresql", "bindings.redis", "bindings.sftp"],
+      ...["bindings.mysql", "bindings.postgresql", "bindings.redis", "bindings.sftp", "bindings.smtp"],
       ...["configuration.etcd", "configuration.postgresql", "configuration.redis"],
     ),
   },
@@ -85,7 +85,7 @@ const gaps: readonly Gap[] = [
     suites: ["crash", "network"],
     reason: "one exchange by HTTP or SMTP with a deadline; not tested",
     components: v1(
-      ...["bindings.smtp", "conversation.anthropic", "conversation.openai", "crypto.dapr.jwks"],
+      ...["conversation.anthropic", "conversation.openai", "crypto.dapr.jwks"],
       ...["middleware.http.bearer", "middleware.http.oauth2", "middleware.http.oauth2clientcredentials"],
     ),
   },

@@ -1,50 +1,28 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import type { AddressInfo } from "node:net";
-import { SMTPServer, type SMTPServerOptions } from "smtp-server";
+import type { SMTPServerOptions } from "smtp-server";
 import type { Binding } from "../../src/component/binding.ts";
 import type { ComponentDefinition, ComponentKind } from "../../src/component/component.ts";
 import { parseOptions } from "../../src/component/parse-options.ts";
 import smtp from "../../src/components/bindings/smtp.ts";
 import { componentHost } from "./component-host.ts";
+import { type Mail, type SmtpServer, startSmtp } from "./smtp-server.ts";
 import { rejection } from "./state.ts";
 
-interface Mail {
-  from: string;
-  to: string[];
-  text: string;
-}
-
 let mails: Mail[];
-let server: SMTPServer;
+let server: SmtpServer;
 let binding: Binding | undefined;
 beforeEach(() => {
   mails = [];
 });
 afterEach(async () => {
   await binding?.close();
-  await new Promise<void>((closed) => server.close(closed));
+  await server.close();
 });
 
-/** A real SMTP server that keeps what it is given. */
-async function startServer(options: SMTPServerOptions = {}): Promise<number> {
-  server = new SMTPServer({
-    ...{ authOptional: true, disabledCommands: ["STARTTLS"], closeTimeout: 100, logger: false },
-    onData(stream, { envelope }, done) {
-      const chunks: Buffer[] = [];
-      stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-      stream.on("end", () => {
-        const from = envelope.mailFrom === false ? "" : envelope.mailFrom.address;
-        const to = envelope.rcptTo.map(({ address }) => address);
-        mails.push({ from, to, text: Buffer.concat(chunks).toString() });
-        done();
-      });
-    },
-    ...options,
-  });
-  server.on("error", () => {});
-  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
-  return (server.server.address() as AddressInfo).port;
-}
+const startServer = async (options: SMTPServerOptions = {}): Promise<number> => {
+  server = await startSmtp((mail) => mails.push(mail), options);
+  return server.port;
+};
 
 async function open(items: Record<string, string>): Promise<Binding> {
   const values = new Map(Object.entries({ host: "127.0.0.1", ...items }));

@@ -1,6 +1,8 @@
 // What every component that asks a server must do on a network that fails (reliability.md §4.6).
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { ServerUnavailable } from "../../src/component/server-unavailable.ts";
+import { withinTime } from "../../src/component/within-time.ts";
+import { realClock } from "../../src/edges/clock.ts";
 import { until } from "../../src/testing/index.ts";
 import { rejection } from "../contract/state.ts";
 import { backMs } from "./back-within.ts";
@@ -27,6 +29,8 @@ export interface NetworkedCalls {
 }
 
 const healMs = 20_000;
+/** How soon 20 calls at once fail, on a machine with much else to do. */
+const answerMs = 3 * backMs;
 
 /** Runs the suite for one component. */
 export function networkedCalls({ name, start, cycles = 50 }: NetworkedCalls): void {
@@ -58,11 +62,22 @@ export function networkedCalls({ name, start, cycles = 50 }: NetworkedCalls): vo
       expect((await caller.call(large)) === large).toBe(true);
     }, 60_000);
 
+    test("8 KB a second: the whole text, or a typed error", async () => {
+      expect(await caller.call("before")).toBe("before");
+      proxy.set({ bandwidth: { bytesPerSecond: 8_192 } });
+      const text = "slow".repeat(500);
+      const result = await caller.call(text).catch((reason: unknown) => reason);
+      if (result !== text) expect(result).toBeInstanceOf(ServerUnavailable);
+      proxy.set({});
+      await back();
+    }, 60_000);
+
     test("a black hole: typed errors in time, and it goes on when it is healed", async () => {
       expect(await caller.call("before")).toBe("before");
       proxy.set({ blackHole: true });
       const calls = Array.from({ length: 20 }, (_, index) => rejection(caller.call(`hole ${index}`)));
-      for (const error of await Promise.all(calls)) expect(error).toBeInstanceOf(ServerUnavailable);
+      const errors = await withinTime(realClock, answerMs, Promise.all(calls));
+      for (const error of errors) expect(error).toBeInstanceOf(ServerUnavailable);
       proxy.set({});
       await back();
     }, 60_000);

@@ -1,7 +1,9 @@
 import type { Binding, BindingRequest } from "../../component/binding.ts";
 import { component } from "../../component/component.ts";
 import { duration, flag, number, text } from "../../component/fields.ts";
-import { withinTime } from "../../component/within-time.ts";
+import { ServerUnavailable } from "../../component/server-unavailable.ts";
+import { isUnreachable } from "../../component/unreachable.ts";
+import { NoAnswer, withinTime } from "../../component/within-time.ts";
 
 export default component({
   type: "bindings.smtp",
@@ -48,16 +50,19 @@ export default component({
       // Content is the mail's own: nothing is fetched for it, and no file is read.
       ...{ disableFileAccess: true, disableUrlAccess: true },
     });
+    const closed = new AbortController();
     return {
       operations: ["create"],
       async invoke({ operation, metadata, data }: BindingRequest) {
         if (operation !== "create") throw new Error(`unsupported operation ${operation}`);
         const mail = mailOf({ ...options, ...withoutEmpty(metadata) }, data);
+        const late = new AbortController();
+        const signal = AbortSignal.any([late.signal, closed.signal]);
         try {
-          await withinTime(edges.clock, timeout, transport.sendMail(mail));
+          const sent = transport.sendMail({ ...mail, signal });
+          await withinTime(edges.clock, timeout, sent, () => late.abort());
         } catch (error) {
-          const why = `error from smtp binding, sending email failed: ${(error as Error).message}`;
-          throw new Error(why, { cause: error });
+          throw failureOf(error as SmtpError);
         }
         return undefined;
       },
@@ -65,11 +70,27 @@ export default component({
         await withinTime(edges.clock, timeout, transport.verify());
       },
       async close() {
+        closed.abort();
         transport.close();
       },
     };
   },
 });
+
+interface SmtpError extends Error {
+  code?: string;
+  syscall?: string;
+}
+
+/** A server that is not there is told apart from one that refuses. */
+function failureOf(error: SmtpError): Error {
+  const why = `error from smtp binding, sending email failed: ${error.message}`;
+  const { code = "", syscall } = error;
+  const isLost = ["ECONNECTION", "ETIMEDOUT", "EDNS"].includes(code) || isUnreachable(error);
+  if (!isLost && !(error instanceof NoAnswer)) return new Error(why, { cause: error });
+  const isUndone = syscall === "connect" || code === "EDNS";
+  return new ServerUnavailable(why, isUndone ? "undone" : "unknown", error);
+}
 
 interface Asked {
   emailFrom?: string | undefined;

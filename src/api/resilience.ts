@@ -28,7 +28,7 @@ interface Made {
 
 const made = new WeakMap<AppScope, Made>();
 
-/** The policies of an app; `undefined` without a Resiliency resource. A reload of other kinds leaves breakers as they are. */
+/** The policies of an app; `undefined` without a Resiliency resource. A reload leaves breakers that it did not change as they are. */
 export function resilienceOf(app: AppScope): Resilience | undefined {
   const { resources } = app;
   const known = made.get(app);
@@ -38,7 +38,7 @@ export function resilienceOf(app: AppScope): Resilience | undefined {
   const isSame = known !== undefined && isSameResources(known.resiliencies, resiliencies);
   const resilience = isSame
     ? known.resilience
-    : createResilience(resiliencies, { telemetry, appId: principal.appId });
+    : createResilience(resiliencies, { telemetry, appId: principal.appId }, known?.resilience);
   made.set(app, { resources, resiliencies, resilience });
   return resilience;
 }

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../../edges/clock.ts";
 import type { Trip } from "./trip.ts";
 
@@ -46,7 +47,7 @@ export class Breaker {
   readonly #spec: BreakerSpec;
   readonly #clock: Clock;
   readonly #trip: Trip;
-  readonly #changed: (state: BreakerState) => void;
+  #changed: (state: BreakerState) => void;
   #state: BreakerState = "closed";
   #generation = 0;
   #counts = noCounts();
@@ -59,6 +60,15 @@ export class Breaker {
     this.#trip = parts.trip;
     this.#changed = parts.changed;
     this.#endsAtMs = this.#closedUntilMs();
+  }
+
+  isMadeBy(spec: BreakerSpec): boolean {
+    return isDeepStrictEqual(this.#spec, spec);
+  }
+
+  /** Changes of state are told to somebody else from now on. */
+  tell(changed: (state: BreakerState) => void): void {
+    this.#changed = changed;
   }
 
   get state(): BreakerState {

@@ -64,6 +64,10 @@ export class ResiliencePolicy {
     return this.#parts.retry !== undefined && this.#parts.retry.retriesMax !== 0;
   }
 
+  get breaker(): Breaker | undefined {
+    return this.#parts.breaker;
+  }
+
   async run<T>(work: Attempted<T>, options: RunOptions<T> = {}): Promise<T> {
     const { clock, retry, applied } = this.#parts;
     applied?.();

@@ -4,7 +4,8 @@ import type { Resource } from "../../resource/resource.ts";
 import { createMetrics } from "../../telemetry/metrics.ts";
 import type { Log, Telemetry } from "../../telemetry/telemetry.ts";
 import { createTracer } from "../../telemetry/tracer.ts";
-import { createResilience } from "./resilience.ts";
+import type { ResiliencePolicy } from "./policy.ts";
+import { createResilience, type Resilience } from "./resilience.ts";
 
 const nothing = () => {};
 const log: Log = {
@@ -96,4 +97,70 @@ test("createResilience() counts what its policies do", async () => {
   expect(text).toContain(`dapr_resiliency_activations_total${labels} 3\n`);
   expect(text).toContain(`dapr_resiliency_count${labels} 1\n`);
   expect(text).toContain('dapr_resiliency_loaded{app_id="shop",name="policies",namespace="default"} 1\n');
+});
+
+const guarded = (changes: { openFor?: string; scope?: string; retry?: string } = {}) => {
+  const { openFor = "60s", scope = "both", retry = "" } = changes;
+  const some = { retry, circuitBreaker: "guard" };
+  return resource({
+    policies: {
+      retries: { none: { maxRetries: 0 } },
+      circuitBreakers: { guard: { timeout: openFor } },
+    },
+    targets: {
+      apps: { cart: some },
+      components: { store: { outbound: some, inbound: some } },
+      actors: { Cat: { ...some, circuitBreakerScope: scope } },
+    },
+  });
+};
+const uses: [what: string, find: (of: Resilience | undefined) => ResiliencePolicy | undefined][] = [
+  ["an app's method", (of) => of?.app("cart", "cart:/a")],
+  ["a component", (of) => of?.component("state", "store", "outbound")],
+  ["events of a component", (of) => of?.component("pubsub", "store", "inbound")],
+  ["an actor", (of) => of?.actor("Cat", "tom")],
+];
+
+async function said(policy: ResiliencePolicy | undefined): Promise<unknown> {
+  return policy?.run(async () => "fine").catch((error) => error.message);
+}
+
+test.each(uses)(
+  "createResilience() keeps the breaker of %s that an edit leaves as it was",
+  async (_, find) => {
+    const parts = telemetry();
+    const options = { appId: "shop", telemetry: parts, clock: new SimulatedClock() };
+    const first = createResilience([resource({ policies: {} }, "first"), guarded()], options);
+    const failing = () => Promise.reject(new Error("no"));
+    for (let i = 0; i < 6; i++) await find(first)?.run(failing).catch(nothing);
+    expect(await said(find(first))).toBe("circuit breaker is open");
+    // Twice: nobody asks for it between the edits.
+    const second = createResilience([guarded({ retry: "none" })], options, first);
+    const third = createResilience([guarded()], options, second);
+    expect(await said(find(third))).toBe("circuit breaker is open");
+    options.clock.advance(60_000);
+    expect(await said(find(third))).toBe("fine");
+    const labels = 'name="policies",namespace="default",policy="circuitbreaker",status="closed"';
+    expect(parts.metrics.text()).toMatch(new RegExp(`dapr_resiliency_cb_state\\{[^}]*${labels}[^}]*\\} 1`));
+  },
+);
+
+test.each(uses)("createResilience() renews the breaker of %s that is edited", async (_, find) => {
+  const options = { appId: "shop", telemetry: telemetry(), clock: new SimulatedClock() };
+  const first = createResilience([guarded()], options);
+  for (let i = 0; i < 6; i++)
+    await find(first)
+      ?.run(() => Promise.reject(new Error("no")))
+      .catch(nothing);
+  const second = createResilience([guarded({ openFor: "61s" })], options, first);
+  expect(await said(find(second))).toBe("fine");
+});
+
+test("createResilience() does not make an actor's breaker that of its type", async () => {
+  const options = { appId: "shop", telemetry: telemetry(), clock: new SimulatedClock() };
+  const first = createResilience([guarded({ scope: "id" })], options);
+  const tom = first?.actor("Cat", "tom");
+  for (let i = 0; i < 6; i++) await tom?.run(() => Promise.reject(new Error("no"))).catch(nothing);
+  const second = createResilience([guarded({ scope: "type" })], options, first);
+  expect(await said(second?.actor("Cat", "felix"))).toBe("fine");
 });

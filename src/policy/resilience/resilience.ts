@@ -3,7 +3,13 @@ import type { ResiliencyResource, Resource } from "../../resource/resource.ts";
 import type { Counter, Telemetry } from "../../telemetry/telemetry.ts";
 import { Breaker, type BreakerState } from "./breaker.ts";
 import { ResiliencePolicy } from "./policy.ts";
-import { mergeResiliency, type PolicyNames, type ResilienceSpec, type RetrySpec } from "./spec.ts";
+import {
+  type ActorTarget,
+  mergeResiliency,
+  type PolicyNames,
+  type ResilienceSpec,
+  type RetrySpec,
+} from "./spec.ts";
 import { compileTrip } from "./trip.ts";
 
 /** The names of component kinds in default policies: `DefaultStatestoreComponentOutboundRetryPolicy`. */
@@ -40,10 +46,14 @@ export interface ResilienceOptions {
   clock?: Clock;
 }
 
-/** Builds the policies of all Resiliency resources in the list; `undefined` when there are none. */
+/**
+ * Builds the policies of all Resiliency resources in the list; `undefined` when there are none. Breakers that are as they
+ * were `before` keep what they know.
+ */
 export function createResilience(
   resources: readonly Resource[],
   options: ResilienceOptions,
+  before?: Resilience,
 ): Resilience | undefined {
   const own = resources.filter((resource): resource is ResiliencyResource => resource.kind === "Resiliency");
   const spec = mergeResiliency(own);
@@ -52,13 +62,23 @@ export function createResilience(
     const labels = { app_id: options.appId, name, namespace };
     options.telemetry.metrics.counter("resiliency/loaded", labels).add();
   }
-  return new Policies(spec, options);
+  const policies = new Policies(spec, options);
+  if (before instanceof Policies) policies.takeOver(before);
+  return policies;
 }
 
 /** Where a policy stands, for metrics and the log. */
 interface Place {
   target: string;
   direction: Direction;
+}
+
+/** A policy of a component with what it was opened for. */
+interface ComponentPolicy {
+  kind: ResilientKind;
+  name: string;
+  direction: Direction;
+  policy: ResiliencePolicy | undefined;
 }
 
 const breakersMaxByDefault = 100;
@@ -68,7 +88,7 @@ class Policies implements Resilience {
   readonly #spec: ResilienceSpec;
   readonly #options: ResilienceOptions;
   readonly #clock: Clock;
-  readonly #components = new Map<string, ResiliencePolicy | undefined>();
+  readonly #components = new Map<string, ComponentPolicy>();
   /** Per app, by endpoint, the least recently used first. */
   readonly #apps = new Map<string, Map<string, ResiliencePolicy | undefined>>();
   /** Per actor type, by actor. */
@@ -82,41 +102,76 @@ class Policies implements Resilience {
     this.#clock = options.clock ?? realClock;
   }
 
+  /** Opens at once what had a breaker: one that nobody asks for until the next edit is not forgotten by it. */
+  takeOver(before: Policies): void {
+    for (const { kind, name, direction, policy } of before.#components.values()) {
+      if (policy?.breaker !== undefined) this.#component({ kind, name, direction }, policy.breaker);
+    }
+    for (const { group, key, breaker } of breakersIn(before.#apps)) this.#app(group, key, breaker);
+    for (const [type, breaker] of before.#typeBreakers) {
+      const { breakerScope, circuitBreaker } = this.#actorTarget(type);
+      if (breakerScope === "both") this.#typeBreaker(type, circuitBreaker, breaker);
+    }
+    for (const { group, key, breaker } of breakersIn(before.#actors)) {
+      const isShared = (policies: Policies) => policies.#actorTarget(group).breakerScope === "type";
+      if (isShared(before) === isShared(this)) this.#actor(group, key, breaker);
+    }
+  }
+
   component(kind: ResilientKind, name: string, direction: Direction): ResiliencePolicy | undefined {
-    const key = `${direction} ${kind} ${name}`;
-    if (this.#components.has(key)) return this.#components.get(key);
+    const known = this.#components.get(`${direction} ${kind} ${name}`);
+    return known === undefined ? this.#component({ kind, name, direction }) : known.policy;
+  }
+
+  #component(of: Omit<ComponentPolicy, "policy">, before?: Breaker): ResiliencePolicy | undefined {
+    const { kind, name, direction } = of;
     const way = direction === "inbound" ? "Inbound" : "Outbound";
     const names =
       this.#spec.components.get(name)?.[direction] ??
       this.#defaults([`${kindNames[kind]}Component${way}`, `Component${way}`, "Component", ""]);
-    const policy = this.#open(names, { target: `${kindNames[kind]}_${name}`, direction });
-    if (this.#components.size < componentPoliciesMax) this.#components.set(key, policy);
+    const policy = this.#open(names, { target: `${kindNames[kind]}_${name}`, direction }, { before });
+    if (this.#components.size < componentPoliciesMax) {
+      this.#components.set(`${direction} ${kind} ${name}`, { ...of, policy });
+    }
     return policy;
   }
 
   app(id: string, endpoint: string): ResiliencePolicy | undefined {
+    return this.#app(id, endpoint);
+  }
+
+  #app(id: string, endpoint: string, before?: Breaker): ResiliencePolicy | undefined {
     const target = this.#spec.apps.get(id);
     const names = target ?? this.#defaults(["App", ""]);
     // Only a breaker remembers anything, so only then there is one policy per endpoint.
     const key = names.circuitBreaker === "" ? "" : endpoint;
-    const open = () => this.#open(names, { target: `app_${id}`, direction: "outbound" });
+    const open = () => this.#open(names, { target: `app_${id}`, direction: "outbound" }, { before });
     return kept(this.#apps, { group: id, key, sizeMax: target?.breakersMax ?? breakersMaxByDefault }, open);
   }
 
   actor(type: string, id: string): ResiliencePolicy | undefined {
-    const target = this.#spec.actors.get(type);
+    return this.#actor(type, id);
+  }
+
+  #actor(type: string, id: string, before?: Breaker): ResiliencePolicy | undefined {
+    const { breakerScope, breakersMax, ...policies } = this.#actorTarget(type);
     // The timeout is the turn's, which begins when the actor's lock is had.
-    const names = { ...(target ?? this.#defaults(["Actor", ""])), timeout: "" };
-    const scope = target?.breakerScope ?? "type";
-    const key = names.circuitBreaker === "" || scope === "type" ? "" : id;
-    const place: Place = { target: `actor_${type}`, direction: "outbound" };
-    const outer = scope === "both" ? () => this.#typeBreaker(type, names.circuitBreaker, place) : undefined;
-    const sizeMax = target?.breakersMax ?? breakersMaxByDefault;
-    return kept(this.#actors, { group: type, key, sizeMax }, () => this.#open(names, place, outer?.()));
+    const names = { ...policies, timeout: "" };
+    const key = names.circuitBreaker === "" || breakerScope === "type" ? "" : id;
+    const open = () => {
+      const outer = breakerScope === "both" ? this.#typeBreaker(type, names.circuitBreaker) : undefined;
+      return this.#open(names, actorPlace(type), { before, outer });
+    };
+    return kept(this.#actors, { group: type, key, sizeMax: breakersMax }, open);
+  }
+
+  #actorTarget(type: string): ActorTarget {
+    const byDefault = { breakerScope: "type", breakersMax: breakersMaxByDefault } as const;
+    return this.#spec.actors.get(type) ?? { ...this.#defaults(["Actor", ""]), ...byDefault };
   }
 
   actorTurnTimeoutMs(type: string): number {
-    const { timeout } = this.#spec.actors.get(type) ?? this.#defaults(["Actor", ""]);
+    const { timeout } = this.#actorTarget(type);
     return this.#spec.timeouts.get(timeout) ?? 0;
   }
 
@@ -135,18 +190,22 @@ class Policies implements Resilience {
     };
   }
 
-  #typeBreaker(type: string, name: string, place: Place): Breaker | undefined {
+  #typeBreaker(type: string, name: string, before?: Breaker): Breaker | undefined {
     const known = this.#typeBreakers.get(type);
     if (known !== undefined) return known;
-    const breaker = this.#breaker(name, place);
+    const breaker = this.#breaker(name, actorPlace(type), before);
     if (breaker !== undefined) this.#typeBreakers.set(type, breaker);
     return breaker;
   }
 
-  #open(names: PolicyNames, place: Place, outerBreaker?: Breaker): ResiliencePolicy | undefined {
+  #open(
+    names: PolicyNames,
+    place: Place,
+    breakers: { before?: Breaker | undefined; outer?: Breaker | undefined },
+  ): ResiliencePolicy | undefined {
     const timeoutMs = this.#spec.timeouts.get(names.timeout) ?? 0;
     const retry = this.#spec.retries.get(names.retry);
-    const breaker = this.#breaker(names.circuitBreaker, place);
+    const breaker = this.#breaker(names.circuitBreaker, place, breakers.before);
     if (timeoutMs <= 0 && retry === undefined && breaker === undefined) return undefined;
     const there = [timeoutMs > 0 ? "timeout" : "", retry === undefined ? "" : "retry"];
     const counts = there
@@ -166,7 +225,7 @@ class Policies implements Resilience {
       timeoutMs,
       retry,
       breaker,
-      outerBreaker,
+      outerBreaker: breakers.outer,
       applied: () => {
         for (const count of counts) count.add();
         if (breaker !== undefined) countState(breaker.state);
@@ -175,21 +234,28 @@ class Policies implements Resilience {
     });
   }
 
-  #breaker(name: string, place: Place): Breaker | undefined {
+  /** The one of `before` when it says the same. */
+  #breaker(name: string, place: Place, before?: Breaker): Breaker | undefined {
     const spec = this.#spec.breakers.get(name);
     if (spec === undefined) return undefined;
     const log = this.#options.telemetry.log.scope("dapr.runtime.resiliency");
+    const changed = (state: BreakerState): void => {
+      log.info({}, `Circuit breaker "${name}" of ${place.target} changed state to ${state}`);
+      this.#count("resiliency/activations_total", "circuitbreaker", place, state);
+      this.#gauge(place, state);
+    };
+    if (before?.isMadeBy(spec)) {
+      before.tell(changed);
+      this.#gauge(place, before.state);
+      return before;
+    }
     this.#gauge(place, "closed");
     return new Breaker(spec, {
       clock: this.#clock,
       trip: compileTrip(spec.trip, (error) =>
         log.warn({ error, circuitBreaker: name }, "trip is not valid CEL"),
       ),
-      changed: (state) => {
-        log.info({}, `Circuit breaker "${name}" of ${place.target} changed state to ${state}`);
-        this.#count("resiliency/activations_total", "circuitbreaker", place, state);
-        this.#gauge(place, state);
-      },
+      changed,
     });
   }
 
@@ -219,6 +285,21 @@ class Policies implements Resilience {
       target,
       status,
     };
+  }
+}
+
+function actorPlace(type: string): Place {
+  return { target: `actor_${type}`, direction: "outbound" };
+}
+
+/** The least recently used first. */
+function* breakersIn(
+  groups: ReadonlyMap<string, ReadonlyMap<string, ResiliencePolicy | undefined>>,
+): Iterable<{ group: string; key: string; breaker: Breaker }> {
+  for (const [group, policies] of groups) {
+    for (const [key, policy] of policies) {
+      if (policy?.breaker !== undefined) yield { group, key, breaker: policy.breaker };
+    }
   }
 }
 

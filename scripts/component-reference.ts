@@ -9,6 +9,7 @@ import type { Fields } from "../src/component/fields.ts";
 import { engineComponents } from "../src/engine/defaults/engine-components.ts";
 import type { Store } from "../src/engine/store/store.ts";
 import { excusedGaps, reasonOfGap } from "./component-gaps.ts";
+import { type FileResult, recordedRun } from "./component-results.ts";
 import { type ComponentProof, ComponentSuites } from "./component-suites.ts";
 
 const folder = join(resolve(import.meta.dirname, ".."), "docs", "reference");
@@ -73,14 +74,16 @@ the kind passes (for bindings: checks of its own), against the server named in t
 under load, frozen, away. *bad network*: latency, pieces of 1–8 bytes, 8 KB/s, resets, a black hole, half-open
 connections; half a minute of it for many at once. *other tests*: what uses it besides. Where there is no such test, the
 cell says why; \`scripts/component-gaps.ts\` is where these reasons are. This table is read from the tests themselves, and
-a component without a suite and without a reason fails the build, as does a reason whose suite is there: what is linked
-here was run, and passed, wherever \`npm test\` passed.
+a component without a suite and without a reason fails the build, as does a reason whose suite is there. The number
+behind a file says how many of its tests passed in the last whole run that was recorded
+(\`scripts/component-results.ts\`), "new" that the file is younger than that run.
 `;
 
 function renderProofs(
   all: readonly ComponentDescription[],
   proofs: ReadonlyMap<string, ComponentProof>,
 ): string {
+  const { commit, date, files } = recordedRun();
   const rows = all.map((one) => {
     const proof = proofs.get(keyOf(one));
     if (!proof) throw new Error(`${keyOf(one)} was not looked for`);
@@ -88,13 +91,14 @@ function renderProofs(
       `[\`${one.type}\`](#${anchorOf(one.type)})`,
       one.version,
       proof.capabilities.join(" "),
-      ...suites.map((suite) => cellOf(proof[suite]) || (reasonOfGap(keyOf(one), suite) ?? "")),
+      ...suites.map((suite) => cellOf(proof[suite], files) || (reasonOfGap(keyOf(one), suite) ?? "")),
       cellOf(proof.own),
     ];
     return `| ${cells.join(" | ")} |`;
   });
   const heading = "| type | | capabilities | contract | server killed | bad network | other tests |";
-  return `${proofOpening}\n${heading}\n|---|---|---|---|---|---|---|\n${rows.join("\n")}\n`;
+  const run = `The run recorded here: ${date}, commit ${commit}.`;
+  return `${proofOpening}\n${run}\n\n${heading}\n|---|---|---|---|---|---|---|\n${rows.join("\n")}\n`;
 }
 
 /** As GitHub makes it from a heading. */
@@ -104,10 +108,20 @@ function anchorOf(type: string): string {
 
 const filesShown = 3;
 
-function cellOf(files: readonly string[]): string {
-  const links = files.slice(0, filesShown).map((file) => `[${nameOf(file)}](../../${file})`);
+/** With results where they are given: the other tests are not of components alone. */
+function cellOf(files: readonly string[], results?: Record<string, FileResult>): string {
+  const links = files
+    .slice(0, filesShown)
+    .map((file) => `[${nameOf(file)}](../../${file})${results ? ` ${resultOf(results[file])}` : ""}`);
   const more = files.length > filesShown ? ` and ${files.length - filesShown} more` : "";
   return links.join(", ") + more;
+}
+
+function resultOf(result: FileResult | undefined): string {
+  if (!result) return "new";
+  return result.failed > 0
+    ? `✘ ${result.failed} of ${result.passed + result.failed} failed`
+    : `✔ ${result.passed}`;
 }
 
 function nameOf(file: string): string {

@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { seededRandom } from "../../src/edges/simulated.ts";
 import { fakeApp } from "../../src/testing/index.ts";
+import { component } from "../component-text.ts";
 import { Cleanup, eventually, freePort, type MechaProcess, startMecha } from "../mecha-process.ts";
 import { startService } from "../services.ts";
 
@@ -15,24 +16,10 @@ const writers = 8;
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run(), 60_000);
 
-const component = (name: string, type: string, items: Record<string, string>) => `
-apiVersion: dapr.io/v1alpha1
-kind: Component
-metadata: { name: ${name} }
-spec:
-  type: ${type}
-  version: v1
-  metadata:
-${Object.entries(items)
-  .map(([item, value]) => `    - { name: ${item}, value: ${JSON.stringify(value)} }`)
-  .join("\n")}
----
-`;
-
 const homes = {
   async "SQLite and the default pub/sub"(folder: string) {
     const outbox = { outboxPublishPubsub: "pubsub", outboxPublishTopic: "orders" };
-    return component("shop", "state.sqlite", { connectionString: join(folder, "state.db"), ...outbox });
+    return component("shop", "state.sqlite/v1", { connectionString: join(folder, "state.db"), ...outbox });
   },
   async "Redis for both"() {
     const server = await startService("redis");
@@ -40,20 +27,20 @@ const homes = {
     const redisHost = `127.0.0.1:${server.port}`;
     const outbox = { outboxPublishPubsub: "pubsub", outboxPublishTopic: "orders" };
     const redelivery = { processingTimeout: "500", redeliverInterval: "100" };
-    return (
-      component("shop", "state.redis", { redisHost, ...outbox }) +
-      component("pubsub", "pubsub.redis", { redisHost, ...redelivery })
-    );
+    return [
+      component("shop", "state.redis/v1", { redisHost, ...outbox }),
+      component("pubsub", "pubsub.redis/v1", { redisHost, ...redelivery }),
+    ].join("---\n");
   },
   async "etcd and NATS"() {
     const [etcd, nats] = await Promise.all([startService("etcd"), startService("nats")]);
     for (const server of [etcd, nats]) cleanup.add(() => server.stop());
     const outbox = { outboxPublishPubsub: "pubsub", outboxPublishTopic: "orders" };
     const natsURL = String(nats.details.url);
-    return (
-      component("shop", "state.etcd", { endpoints: `127.0.0.1:${etcd.port}`, ...outbox }) +
-      component("pubsub", "pubsub.jetstream", { natsURL, createStreams: "true", ackWait: "1s" })
-    );
+    return [
+      component("shop", "state.etcd/v1", { endpoints: `127.0.0.1:${etcd.port}`, ...outbox }),
+      component("pubsub", "pubsub.jetstream/v1", { natsURL, createStreams: "true", ackWait: "1s" }),
+    ].join("---\n");
   },
 };
 

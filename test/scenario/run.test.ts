@@ -11,6 +11,9 @@ const env = { PATH: process.env.PATH ?? "/usr/local/bin:/usr/bin:/bin" };
 const appSource = `
 import http from "node:http";
 const got = [];
+let held = 0;
+let open;
+const opened = new Promise((done) => (open = done));
 http.createServer((request, response) => {
   let body = "";
   request.on("data", (chunk) => (body += chunk));
@@ -23,7 +26,9 @@ http.createServer((request, response) => {
     if (request.url === "/crash") process.exit(7);
     if (request.url === "/hang") globalThis.isHung = true;
     if (request.url === "/alive") response.statusCode = globalThis.isHung ? 500 : 200;
-    if (request.url === "/slow") return setTimeout(() => response.end("{}"), 300);
+    if (request.url === "/open") open();
+    if (request.url === "/count") return response.end(String(held));
+    if (request.url === "/held") return held++, opened.then(() => response.end("{}"));
     response.end(JSON.stringify({ url: request.url, body, callerAppId: request.headers["dapr-caller-app-id"] }));
   });
 }).listen(process.env.APP_PORT, "127.0.0.1", () => console.log("app listens on", process.env.APP_PORT));
@@ -33,6 +38,7 @@ interface Listed {
   appId: string;
   httpPort: number;
   grpcPort: number;
+  appPort: number;
   appPid?: number;
   pid: number;
 }
@@ -318,7 +324,8 @@ describe("apps of a node", () => {
   test("are started again when their liveness probe fails, after the ones that they depend on are ready", async () => {
     const { folder, data, start, list } = setUp();
     const path = join(folder, "mecha.yaml");
-    const probe = "{ httpGet: { path: /alive }, periodSeconds: 0.05, failureThreshold: 2 }";
+    const probe = (failures: number): string =>
+      `{ httpGet: { path: /alive }, periodSeconds: 0.05, failureThreshold: ${failures} }`;
     writeFileSync(
       path,
       `version: 1
@@ -331,8 +338,9 @@ apps:
   - appID: first
     appDirPath: .
     appPort: auto
-    readinessProbe: ${probe}
-    livenessProbe: ${probe}
+    startupProbe: ${probe(1000)}
+    readinessProbe: ${probe(2)}
+    livenessProbe: ${probe(2)}
     command: ["node", "app.mjs"]
 `,
     );
@@ -385,13 +393,22 @@ apps:
       return found;
     });
     for (const each of apps) await ready(each.httpPort);
-    const calls = async (appId: string): Promise<number[]> => {
-      const { httpPort } = apps.find((each) => each.appId === appId) as Listed;
-      const url = `http://127.0.0.1:${httpPort}/v1.0/invoke/${appId}/method/slow`;
-      return Promise.all(Array.from({ length: 6 }, async () => (await fetch(url)).status));
+    /** Of six calls so many reach the app, which holds them, and so many are refused; then how the others end. */
+    const calls = async (appId: string, held: number, refused: number): Promise<number[]> => {
+      const { httpPort, appPort } = apps.find((each) => each.appId === appId) as Listed;
+      const url = `http://127.0.0.1:${httpPort}/v1.0/invoke/${appId}/method/held`;
+      const ask = async (path: string) => (await fetch(`http://127.0.0.1:${appPort}${path}`)).text();
+      const answered: number[] = [];
+      const all = Array.from({ length: 6 }, async () => void answered.push((await fetch(url)).status));
+      await eventually(async () => {
+        expect([await ask("/count"), answered]).toEqual([String(held), Array(refused).fill(429)]);
+      });
+      await ask("/open");
+      await Promise.all(all);
+      return answered.slice(refused);
     };
-    expect((await calls("small")).sort()).toEqual([200, 200, 429, 429, 429, 429]);
-    expect(await calls("other")).toEqual([200, 200, 200, 200, 200, 200]);
+    expect(await calls("small", 1, 4)).toEqual([200, 200]);
+    expect(await calls("other", 6, 0)).toEqual([200, 200, 200, 200, 200, 200]);
   });
 });
 

@@ -5,6 +5,7 @@ import { withinTime } from "../../src/component/within-time.ts";
 import { realClock } from "../../src/edges/clock.ts";
 import { until } from "../../src/testing/index.ts";
 import { rejection } from "../contract/state.ts";
+import { answered } from "./answered.ts";
 import { backMs } from "./back-within.ts";
 import { isDone } from "./is-done.ts";
 import { openSockets } from "./open-sockets.ts";
@@ -56,10 +57,10 @@ export function networkedCalls({ name, start, cycles = 50 }: NetworkedCalls): vo
     test("latency, then pieces of 1 to 64 bytes: every byte as it was", async () => {
       proxy.set({ latency: { ms: 30, jitterMs: 15 } });
       const texts = Array.from({ length: 20 }, (_, index) => `text ${index}`);
-      expect(await Promise.all(texts.map((text) => caller.call(text)))).toEqual(texts);
+      expect(await Promise.all(texts.map((text) => answered(() => caller.call(text))))).toEqual(texts);
       proxy.set({ slicer: { bytesMax: 64 } });
       const large = "ü!".repeat(2_000);
-      expect((await caller.call(large)) === large).toBe(true);
+      expect((await answered(() => caller.call(large))) === large).toBe(true);
     }, 60_000);
 
     test("8 KB a second: the whole text, or a typed error", async () => {
@@ -73,7 +74,7 @@ export function networkedCalls({ name, start, cycles = 50 }: NetworkedCalls): vo
     }, 60_000);
 
     test("a black hole: typed errors in time, and it goes on when it is healed", async () => {
-      expect(await caller.call("before")).toBe("before");
+      expect(await answered(() => caller.call("before"))).toBe("before");
       proxy.set({ blackHole: true });
       const calls = Array.from({ length: 20 }, (_, index) => rejection(caller.call(`hole ${index}`)));
       const errors = await withinTime(realClock, answerMs, Promise.all(calls));
@@ -83,7 +84,7 @@ export function networkedCalls({ name, start, cycles = 50 }: NetworkedCalls): vo
     }, 60_000);
 
     test("half-open connections and resets: noticed, with typed errors", async () => {
-      expect(await caller.call("before")).toBe("before");
+      expect(await answered(() => caller.call("before"))).toBe("before");
       proxy.halfOpen();
       const error = await caller.call("half").catch((reason: unknown) => reason);
       if (error !== "half") expect(error).toBeInstanceOf(ServerUnavailable);
@@ -100,7 +101,7 @@ export function networkedCalls({ name, start, cycles = 50 }: NetworkedCalls): vo
     }, 60_000);
 
     test("a server that is away and comes back: back without a restart", async () => {
-      expect(await caller.call("before")).toBe("before");
+      expect(await answered(() => caller.call("before"))).toBe("before");
       await proxy.down();
       expect(await rejection(caller.call("away"))).toBeInstanceOf(ServerUnavailable);
       await proxy.up();

@@ -7,6 +7,7 @@ import { until } from "../../src/testing/index.ts";
 import { subscription } from "../contract/pubsub.ts";
 import type { Service } from "../services.ts";
 import { signalTree } from "../signal-tree.ts";
+import { answered } from "./answered.ts";
 import { isDone } from "./is-done.ts";
 
 export interface PubSubServer {
@@ -68,7 +69,7 @@ export function pubsubFaults({
       await pubsub.subscribe(subscription({ metadata }), async ({ data }) => {
         seen.add(Buffer.from(data).toString());
       });
-      await send("before");
+      await answered(() => send("before"));
       await until(() => seen.has("before"), "it is there", backMs);
       signalTree(running.server.pid, "STOP");
       const error = await send("meanwhile").catch((e) => e);

@@ -1,6 +1,7 @@
 // Components in a process of their own, made with Dapr's SDK (test/sdk/pluggable), for the contract suites.
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ComponentKind, ComponentKinds } from "../../src/component/component.ts";
@@ -22,6 +23,19 @@ export interface PluggedProcess {
   stop(): Promise<void>;
 }
 
+/** The file is there a moment earlier. */
+function isListenedTo(path: string | undefined): Promise<boolean> {
+  if (path === undefined) return Promise.resolve(false);
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once("error", () => resolve(false));
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+  });
+}
+
 export async function startPlugged(): Promise<PluggedProcess> {
   const program = await goBuild(new URL("../sdk/pluggable", import.meta.url).pathname);
   const folder = await mkdtemp(join(tmpdir(), "mecha-plugged-"));
@@ -32,7 +46,7 @@ export async function startPlugged(): Promise<PluggedProcess> {
     const env = { DAPR_COMPONENT_SOCKETS_FOLDER: folder, PATH: "" };
     child = spawn(program, [folder], { env, stdio: "ignore" });
     for (const name of ["kept", "safe"]) {
-      await eventually(`${name}.sock is there`, async () => (await findSocket(sockets, name)) !== undefined);
+      await eventually(`${name}.sock is there`, async () => isListenedTo(await findSocket(sockets, name)));
     }
   };
   const end = (signal: NodeJS.Signals): Promise<void> =>

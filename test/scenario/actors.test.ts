@@ -76,6 +76,10 @@ test("one turn at a time per actor, first come first served; other actors at onc
     return {};
   });
   const mecha = keep(await startMecha({ apps: [{ appId: "home", app }] }));
+  // So many connections are open then: a call that waits for one would come after those that were made later.
+  const others = Array.from({ length: 20 }, (_, i) => `PUT /v1.0/actors/Cat/other${i}/method/x`);
+  await Promise.all(others.map((line) => mecha.http("home", line)));
+  together = 0;
   await mecha.http("home", "PUT /v1.0/actors/Cat/tom/method/x", { body: "0" });
   await Promise.all(
     ["tom", "felix"].map(async (id) => {
@@ -157,19 +161,14 @@ test("state is kept in transactions, with a life time, and only for active actor
 test("timers fire while the actor is active, and go with it", async () => {
   const app = await cats(undefined, { actorIdleTimeout: "300ms" });
   const mecha = keep(await startMecha({ apps: [{ appId: "home", app }] }));
-  await mecha.http("home", "PUT /v1.0/actors/Cat/tom/method/wake");
-  const timer = await mecha.http("home", "POST /v1.0/actors/Cat/tom/timers/purr", {
-    body: { dueTime: "10ms", period: "R3/20ms", callback: "sound", data: { loud: true } },
-  });
-  expect(timer.status).toBe(204);
+  const body = { dueTime: "10ms", period: "R3/20ms", callback: "sound", data: { loud: true } };
+  await until(async () => {
+    await mecha.http("home", "PUT /v1.0/actors/Cat/tom/method/wake");
+    return (await mecha.http("home", "POST /v1.0/actors/Cat/tom/timers/purr", { body })).status === 204;
+  }, "a timer before the actor sleeps");
   const fired = () => app.requests.filter(({ target }) => target.endsWith("/method/timer/purr"));
   await until(() => fired().length === 3, "three fires");
-  expect(fired()[0]?.json()).toEqual({
-    callback: "sound",
-    dueTime: "10ms",
-    period: "R3/20ms",
-    data: { loud: true },
-  });
+  expect(fired()[0]?.json()).toEqual(body);
   await mecha.http("home", "POST /v1.0/actors/Cat/tom/timers/later", { body: { dueTime: "1h" } });
   await until(() => requestsOf(app).includes("DELETE /actors/Cat/tom"), "the actor to be put to sleep");
   expect(fired()).toHaveLength(3);
@@ -187,13 +186,14 @@ test("reminders wake actors, repeat, end, and survive a restart", async () => {
   const put = (name: string, body: object) =>
     mecha.http("home", `POST /v1.0/actors/Cat/tom/reminders/${name}`, { body });
   const fires = (name: string) => app.requests.filter(({ target }) => target.endsWith(`/remind/${name}`));
-  expect((await put("eat", { dueTime: "20ms", period: "R2/PT0.03S", data: ["milk", 1.5] })).status).toBe(204);
-  expect((await mecha.http("home", "GET /v1.0/actors/Cat/tom/reminders/eat")).json()).toEqual({
+  const later = { dueTime: "1h", period: "R2/PT0.03S", data: ["milk", 1.5] };
+  for (const [name, dueTime] of Object.entries({ eat: "20ms", later: "1h" }))
+    expect((await put(name, { ...later, dueTime })).status).toBe(204);
+  expect((await put("later", { ...later, overwrite: false })).status).toBe(409);
+  expect((await mecha.http("home", "GET /v1.0/actors/Cat/tom/reminders/later")).json()).toEqual({
     actorID: "tom",
     actorType: "Cat",
-    dueTime: "20ms",
-    period: "R2/PT0.03S",
-    data: ["milk", 1.5],
+    ...later,
   });
   await put("once-more", { dueTime: "1ms", period: "10ms" });
   await until(() => fires("eat").length === 2 && fires("once-more").length === 1, "the reminders to fire");
@@ -203,7 +203,6 @@ test("reminders wake actors, repeat, end, and survive a restart", async () => {
     "the reminder to be over",
   );
   await put("after", { dueTime: "300ms" });
-  expect((await put("after", { dueTime: "300ms", overwrite: false })).status).toBe(409);
   await mecha.restart();
   await until(() => fires("after").length === 1, "the reminder to fire after the restart");
   expect(fires("once-more")).toHaveLength(1);

@@ -55,6 +55,7 @@ test("mecha doctor asks the servers of components, and says what to do about tho
   const s3 = { region: "us-east-1", accessKey: "test", secretKey: "secret", forcePathStyle: "true" };
   const endpoint = moto.client.endpoint;
   const password = "secretKeyRef: { name: redis, key: redis }";
+  const nobody = component("nobody", "lock.redis", { redisHost: `127.0.0.1:${closed}` });
   const resources = join(folder.path, "resources.yaml");
   await writeFile(
     resources,
@@ -70,8 +71,7 @@ test("mecha doctor asks the servers of components, and says what to do about tho
         redisHost: `127.0.0.1:${redis.port}`,
         redisPassword: "a-wrong-password",
       }),
-      component("nobody", "lock.redis", { redisHost: `127.0.0.1:${closed}` }),
-      component("still", "state.redis", { redisHost: `127.0.0.1:${frozen.port}` }),
+      nobody,
       component("bucket", "bindings.aws.s3", { ...s3, endpoint, bucket: "there" }),
       component("no-bucket", "bindings.aws.s3", { ...s3, endpoint, bucket: "not-there" }),
       component("nothing-there", "bindings.http", { url: `http://127.0.0.1:${closed}` }),
@@ -79,15 +79,15 @@ test("mecha doctor asks the servers of components, and says what to do about tho
       component("own", "state.mecha", { actorStateStore: "true" }),
     ].join(""),
   );
-  signalTree(frozen.pid, "STOP");
-  const words = ["doctor", resources, "--timeout", "2s", "--data-dir", join(folder.path, "data")];
-  const { code, output } = await mecha([...words, "--json"]);
+  const doctor = (...words: string[]) => mecha(["doctor", ...words, "--data-dir", join(folder.path, "data")]);
+  // All of them answer: a busy machine has the time that it needs.
+  const { code, output } = await doctor(resources, "--timeout", "30s", "--json");
   const checks = (JSON.parse(output) as Check[]).filter(({ name }) => name.startsWith("component "));
   const of = (name: string) => checks.find((check) => check.name === `component ${name}`);
   expect(code).toBe(1);
   const results = Object.fromEntries(checks.map(({ name, result }) => [name.slice(10), result]));
   expect(results).toEqual({
-    ...{ file: "pass", good: "pass", "wrong-password": "fail", nobody: "fail", still: "fail" },
+    ...{ file: "pass", good: "pass", "wrong-password": "fail", nobody: "fail" },
     ...{ bucket: "pass", "no-bucket": "fail", "nothing-there": "fail", "something-there": "pass" },
   });
   expect(of("good")?.detail).toContain("state.redis is reachable");
@@ -100,13 +100,20 @@ test("mecha doctor asks the servers of components, and says what to do about tho
     expect(of(name)?.fix).toContain("start its server");
   }
   expect(of("nobody")?.detail).toMatch(/resources\.yaml:\d+:\d+/);
-  expect(of("still")?.fix).toContain("start its server");
   expect(output).not.toMatch(/the-real-password|a-wrong-password/);
-  const shown = await mecha(words);
-  expect(shown.code).toBe(1);
-  expect(shown.output).toMatch(
-    /fail +component nobody +lock\.redis: .*; start its server, or correct its address/,
+
+  const silent = join(folder.path, "silent.yaml");
+  await writeFile(
+    silent,
+    nobody + component("still", "state.redis", { redisHost: `127.0.0.1:${frozen.port}` }),
   );
+  signalTree(frozen.pid, "STOP");
+  const shown = await doctor(silent, "--timeout", "2s");
+  expect(shown.code).toBe(1);
+  for (const row of ["nobody +lock", "still +state"]) {
+    const pattern = `fail +component ${row}\\.redis: .*; start its server, or correct its address`;
+    expect(shown.output).toMatch(new RegExp(pattern));
+  }
 }, 60_000);
 
 test("mecha doctor takes no resources that can not be read, and no time that is none", async () => {

@@ -17,13 +17,13 @@ test("a job comes at its time with its data, not before, and is gone then", asyn
   const app = keep(await fakeApp({ handlers: { "POST /job/report": () => void arrivals.push(Date.now()) } }));
   const mecha = keep(await startMecha({ apps: [{ appId: "a", app }] }));
   const askedAt = Date.now();
-  const scheduled = await mecha.http("a", "POST /v1.0/jobs/report", {
-    body: { dueTime: "300ms", data: { pages: [1, "two"] } },
-  });
-  expect(scheduled.status).toBe(204);
-  expect((await mecha.http("a", "GET /v1.0-alpha1/jobs/report")).json()).toEqual({
-    name: "report",
-    dueTime: "300ms",
+  for (const [name, dueTime] of Object.entries({ report: "300ms", later: "1h" })) {
+    const body = { dueTime, data: { pages: [1, "two"] } };
+    expect((await mecha.http("a", `POST /v1.0/jobs/${name}`, { body })).status).toBe(204);
+  }
+  expect((await mecha.http("a", "GET /v1.0-alpha1/jobs/later")).json()).toEqual({
+    name: "later",
+    dueTime: "1h",
     data: { pages: [1, "two"] },
   });
   await until(() => arrivals.length === 1, "the job to come");

@@ -37,13 +37,17 @@ async function tom(status = 200) {
 test("a reminder ends with its ttl, in every form", async () => {
   const { call, fires, over } = await tom();
   const forms = {
-    go: "700ms",
-    iso: "PT0.7S",
-    instant: new Date(Date.now() + 900).toISOString(),
+    go: (ms: number) => `${ms}ms`,
+    iso: (ms: number) => `PT${ms / 1000}S`,
+    instant: (ms: number) => new Date(Date.now() + ms).toISOString(),
   };
-  for (const [name, ttl] of Object.entries(forms)) {
+  for (const [name, form] of Object.entries(forms)) {
+    const [ttl, long] = [form(900), form(7_200_000)];
     expect((await call("POST", name, { dueTime: "1ms", period: "100ms", ttl })).status).toBe(204);
-    expect((await call("GET", name)).json()).toMatchObject({ period: "100ms", ttl });
+    expect((await call("POST", `${name}-long`, { dueTime: "1h", period: "100ms", ttl: long })).status).toBe(
+      204,
+    );
+    expect((await call("GET", `${name}-long`)).json()).toMatchObject({ period: "100ms", ttl: long });
   }
   for (const name of Object.keys(forms)) {
     await over(name);

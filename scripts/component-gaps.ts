@@ -59,6 +59,8 @@ const gaps: readonly Gap[] = [
     components: v1(
       ...["bindings.azure.blobstorage", "bindings.azure.storagequeues", "bindings.graphql", "bindings.http"],
       ...["bindings.mysql", "bindings.postgresql", "bindings.redis", "bindings.sftp", "bindings.smtp"],
+      ...["conversation.anthropic", "conversation.openai", "crypto.dapr.jwks", "middleware.http.bearer"],
+      ...["middleware.http.oauth2", "middleware.http.oauth2clientcredentials"],
       ...["configuration.etcd", "configuration.postgresql", "configuration.redis"],
     ),
   },
@@ -80,14 +82,6 @@ const gaps: readonly Gap[] = [
     suites: ["crash", "network"],
     reason: "the client is that of pubsub.kafka",
     components: v1("bindings.kafka"),
-  },
-  {
-    suites: ["crash", "network"],
-    reason: "one exchange by HTTP or SMTP with a deadline; not tested",
-    components: v1(
-      ...["conversation.anthropic", "conversation.openai", "crypto.dapr.jwks"],
-      ...["middleware.http.bearer", "middleware.http.oauth2", "middleware.http.oauth2clientcredentials"],
-    ),
   },
   {
     suites: ["crash", "network"],

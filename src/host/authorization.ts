@@ -173,7 +173,8 @@ class FollowedAuthentication {
     const from = resources.policies.filter(({ kind }) => kind === "RequestAuthentication");
     if (isSameResources(this.#from, from)) return;
     this.#from = from;
-    this.#authenticator = authenticatorOf(from, principal.appId, { ask: fetchJson, clock });
+    const ask = (url: string, options: { timeoutMs: number }) => fetchJson(url, { ...options, clock });
+    this.#authenticator = authenticatorOf(from, principal.appId, { ask, clock });
   }
 
   identify(call: InboundCall): Identity | Promise<Identity> | undefined {

@@ -5,6 +5,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import type { CryptoProvider } from "../../src/component/crypto-provider.ts";
+import { ServerUnavailable } from "../../src/component/server-unavailable.ts";
 import jwksComponent from "../../src/components/crypto/dapr.jwks.ts";
 import { realEdges } from "../../src/edges/edges.ts";
 import { SimulatedClock } from "../../src/edges/simulated.ts";
@@ -123,6 +124,22 @@ describe("crypto.dapr.jwks", () => {
     expect(await has(provider, "a")).toBe(false);
   });
 
+  test("a key that nobody knows is not missing while the URL is away: nobody can say so", async () => {
+    const { state, url } = await keyServer({ a: secret() });
+    const provider = await open(url);
+    clock.advance(10_000);
+    state.isSilent = true;
+    const wrapping = provider.wrapKey(new Uint8Array(32), use("b")).catch((reason: unknown) => reason);
+    await eventually("it was asked", () => state.requests === 2);
+    clock.advance(5_000);
+    expect(await wrapping).toBeInstanceOf(ServerUnavailable);
+    expect(await has(provider, "a")).toBe(true);
+    state.isSilent = false;
+    state.body = setOf({ b: secret() });
+    clock.advance(1_000);
+    expect(await has(provider, "b")).toBe(true);
+  });
+
   test("never shows what may hold secrets", () => {
     expect(jwksComponent.metadata.jwks.isSensitive).toBe(true);
   });
@@ -130,9 +147,12 @@ describe("crypto.dapr.jwks", () => {
   test("gives up on a silent URL after its time, and says which", async () => {
     const { state, url } = await keyServer({});
     state.isSilent = true;
-    expect(await open(url, 50).catch((error: Error) => error.message)).toStartWith(
-      `${url} could not be reached`,
-    );
+    const opening = open(url, 5_000).catch((reason: unknown) => reason);
+    await eventually("it was asked", () => state.requests === 1);
+    clock.advance(5_000);
+    const error = await opening;
+    expect(error).toBeInstanceOf(ServerUnavailable);
+    expect((error as Error).message).toStartWith(`${url} could not be reached`);
   });
 
   test.each([

@@ -27,7 +27,7 @@ export async function startModelServer(
 ): Promise<ModelServer> {
   const server = createServer(async (request, response) => {
     let text = "";
-    for await (const chunk of request) text += chunk;
+    for await (const chunk of request.setEncoding("utf8")) text += chunk;
     const body = JSON.parse(text) as Json;
     state.requests.push({ path: request.url ?? "", headers: request.headers, body });
     response.once("close", () => {

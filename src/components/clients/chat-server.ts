@@ -5,8 +5,7 @@ import { duration, text } from "../../component/fields.ts";
 import { reach } from "../../component/reach.ts";
 import type { Clock } from "../../edges/clock.ts";
 import type { Edges } from "../../edges/edges.ts";
-import { createHttpClient } from "../../net/http1/client.ts";
-import type { HttpAddress, RawHeaders } from "../../net/http1/types.ts";
+import { HttpServer } from "./http-server.ts";
 
 /** Fields that all servers of language models take. */
 export const chatFields = {
@@ -23,7 +22,7 @@ export const chatFields = {
 export interface ChatFormat {
   /** Address of the one call that is made. */
   url: string;
-  headers: RawHeaders;
+  headers: Record<string, string>;
   /** Throws for what the vendor has no words for. */
   write(request: ChatRequest): Record<string, unknown>;
   read(answer: Record<string, unknown>, request: ChatRequest): ChatAnswer;
@@ -53,15 +52,18 @@ export interface ChatServerOptions {
 /** A language model behind HTTP. */
 export class ChatServer implements Conversation {
   readonly #format: ChatFormat;
-  readonly #client = createHttpClient();
-  readonly #closed = new AbortController();
+  readonly #server: HttpServer;
   readonly #answers: Answers | undefined;
   readonly #edges: Edges;
 
   constructor({ format, cacheMs, host }: ChatServerOptions) {
+    const { clock } = host.edges;
     this.#format = format;
+    this.#server = new HttpServer({
+      ...{ name: "the model's server", url: format.url, timeoutMs: answerTimeoutMs, clock },
+    });
     this.#edges = host.edges;
-    this.#answers = cacheMs > 0 ? new Answers(cacheMs, host.edges.clock) : undefined;
+    this.#answers = cacheMs > 0 ? new Answers(cacheMs, clock) : undefined;
   }
 
   async converse(request: ChatRequest, signal: AbortSignal | undefined): Promise<ChatAnswer> {
@@ -81,20 +83,16 @@ export class ChatServer implements Conversation {
   }
 
   async close(): Promise<void> {
-    this.#closed.abort(new Error("the component was closed"));
-    this.#client.close();
+    this.#server.close();
   }
 
-  async #ask(body: string, caller: AbortSignal | undefined): Promise<Record<string, unknown>> {
-    const signals = [this.#closed.signal, AbortSignal.timeout(answerTimeoutMs), ...(caller ? [caller] : [])];
-    const { url, headers } = this.#format;
-    const { address, target } = addressOf(new URL(url));
-    const response = await this.#client.request(address, {
-      ...{ method: "POST", target, body, isReplayable: false, signal: AbortSignal.any(signals) },
-      headers: ["Content-Type", "application/json", "Accept", "application/json", ...headers],
+  async #ask(body: string, signal: AbortSignal | undefined): Promise<Record<string, unknown>> {
+    const own = { "Content-Type": "application/json", Accept: "application/json" };
+    const { status, text: answer } = await this.#server.ask({
+      ...{ method: "POST", path: "", headers: { ...own, ...this.#format.headers } },
+      ...{ body: Buffer.from(body), bytesMax: answerBytesMax, isRead: false, signal },
     });
-    const answer = Buffer.from(await response.body.bytes(answerBytesMax)).toString("utf8");
-    if (response.status !== 200) throw new Error(failureOf(response.status, answer));
+    if (status !== 200) throw new Error(failureOf(status, answer));
     const value = parse(answer);
     if (value === undefined) throw new Error("the model's server answered no JSON object");
     return value;
@@ -121,16 +119,6 @@ function parse(json: string): Record<string, unknown> | undefined {
   } catch {
     return undefined;
   }
-}
-
-function addressOf({ protocol, hostname, port, pathname, search }: URL): {
-  address: HttpAddress;
-  target: string;
-} {
-  const isTls = protocol === "https:";
-  const host = hostname.replace(/^\[|\]$/g, "");
-  const tls = isTls ? { serverName: host } : undefined;
-  return { address: { host, port: Number(port) || (isTls ? 443 : 80), tls }, target: pathname + search };
 }
 
 /** `https://host/base/` and `/path` → one address. Throws for what is none. */

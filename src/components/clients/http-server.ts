@@ -16,7 +16,7 @@ interface HttpServerOptions {
   clock: Clock;
 }
 
-interface HttpQuestion {
+export interface HttpQuestion {
   method: "GET" | "POST" | "PUT";
   /** Behind the url, with its query, already encoded; empty: the url as it is. */
   path: string;
@@ -26,11 +26,14 @@ interface HttpQuestion {
   bytesMax: number;
   /** Nothing is changed by it: without an answer it is not done. */
   isRead: boolean;
+  /** Ends it early. */
+  signal?: AbortSignal | undefined;
 }
 
 export interface HttpAnswer {
   status: number;
   reason: string;
+  bytes: Buffer;
   text: string;
 }
 
@@ -61,17 +64,18 @@ export class HttpServer {
 
   async ask(question: HttpQuestion): Promise<HttpAnswer> {
     const { clock, timeoutMs } = this.#options;
-    const { method, path, headers, body, bytesMax } = question;
+    const { method, path, headers, body, bytesMax, signal: caller } = question;
     const late = new AbortController();
     const timer = clock.setTimer(timeoutMs, () => late.abort(new Error(`no answer within ${timeoutMs} ms`)));
-    const signal = AbortSignal.any([late.signal, this.#closed.signal]);
+    const signal = AbortSignal.any([late.signal, this.#closed.signal, ...(caller ? [caller] : [])]);
     try {
       const response = await this.#client.request(this.#address, {
         ...{ method, target: this.#targetOf(path), headers: Object.entries(headers).flat() },
         ...{ body, signal, isReplayable: question.isRead },
       });
-      const text = Buffer.from(await response.body.bytes(bytesMax)).toString();
-      return { status: response.status, reason: response.reason, text };
+      const bytes = Buffer.from(await response.body.bytes(bytesMax));
+      const { status, reason } = response;
+      return { status, reason, bytes, text: bytes.toString() };
     } catch (error) {
       throw this.#failure(signal.aborted ? signal.reason : error, question.isRead);
     } finally {

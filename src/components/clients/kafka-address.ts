@@ -1,4 +1,5 @@
 import type { Options } from "../../component/fields.ts";
+import type { Clock } from "../../edges/clock.ts";
 import type { kafkaFields } from "./kafka-fields.ts";
 import { kafkaTokenSource } from "./kafka-token.ts";
 
@@ -21,7 +22,7 @@ type Sasl =
 const mechanisms = { PLAINTEXT: "PLAIN", "SHA-256": "SCRAM-SHA-256", "SHA-512": "SCRAM-SHA-512" } as const;
 
 /** Where the brokers are, and how they are connected with. Throws with what does not fit. */
-export function kafkaAddress(settings: KafkaSettings): KafkaAddress {
+export function kafkaAddress(settings: KafkaSettings, clock: Clock): KafkaAddress {
   if (settings.version !== undefined && !/^\d+(\.\d+){2,3}$/.test(settings.version)) {
     throw new Error(`version is ${JSON.stringify(settings.version)}, not a version of Kafka such as 2.0.0`);
   }
@@ -33,7 +34,7 @@ export function kafkaAddress(settings: KafkaSettings): KafkaAddress {
     bootstrapBrokers,
     ...(tls && { tls }),
     ...(authType === "password" && { sasl: passwordOf(settings) }),
-    ...(authType === "oidc" && { sasl: bearerOf(settings) }),
+    ...(authType === "oidc" && { sasl: bearerOf(settings, clock) }),
   };
 }
 
@@ -55,8 +56,8 @@ function authTypeOf({
   return saslPassword ? "password" : "mtls";
 }
 
-function bearerOf(settings: KafkaSettings): Sasl {
-  const { token, extensions: oauthBearerExtensions } = kafkaTokenSource(settings);
+function bearerOf(settings: KafkaSettings, clock: Clock): Sasl {
+  const { token, extensions: oauthBearerExtensions } = kafkaTokenSource(settings, clock);
   return { mechanism: "OAUTHBEARER", token, oauthBearerExtensions };
 }
 

@@ -1,3 +1,4 @@
+import type { Clock } from "../../edges/clock.ts";
 import type { KafkaSettings } from "./kafka-address.ts";
 import { requestToken } from "./oauth2.ts";
 
@@ -12,23 +13,24 @@ export interface TokenSource {
 }
 
 /** Tokens of an identity provider by the client's secret, kept while they are good. Throws with what is missing. */
-export function kafkaTokenSource(settings: KafkaSettings): TokenSource {
+export function kafkaTokenSource(settings: KafkaSettings, clock: Clock): TokenSource {
   const { oidcTokenEndpoint: tokenUrl, oidcClientID: clientId, oidcClientSecret: clientSecret } = settings;
   if (!tokenUrl) throw new Error("oidcTokenEndpoint is missing, for authType oidc");
   if (!clientId) throw new Error("oidcClientID is missing, for authType oidc");
   if (!clientSecret) throw new Error("oidcClientSecret is missing, for authType oidc");
   const scope = settings.oidcScopes.join(" ");
-  const client = { clientId, clientSecret, tokenUrl, authStyle: "auto" as const };
+  const client = { clientId, clientSecret, tokenUrl, authStyle: "auto", clock } as const;
   let kept: { token: Promise<string>; endsAtMs: number } | undefined;
   const ask = async (): Promise<string> => {
     const form = new URLSearchParams({ grant_type: "client_credentials", ...(scope && { scope }) });
     const { header, expiresInS } = await requestToken(client, form);
-    if (kept !== undefined) kept.endsAtMs = performance.now() + (expiresInS ? expiresInS * 1000 : unknownMs);
+    if (kept !== undefined)
+      kept.endsAtMs = clock.monotonicMs() + (expiresInS ? expiresInS * 1000 : unknownMs);
     return header.slice(header.indexOf(" ") + 1);
   };
   return {
     token: () => {
-      if (kept !== undefined && performance.now() < kept.endsAtMs - spareMs) return kept.token;
+      if (kept !== undefined && clock.monotonicMs() < kept.endsAtMs - spareMs) return kept.token;
       const asked = { token: ask(), endsAtMs: Number.POSITIVE_INFINITY };
       kept = asked;
       asked.token.catch(() => {

@@ -30,7 +30,7 @@ export class KafkaLink {
     this.module = module;
     this.settings = settings;
     this.surroundings = surroundings;
-    this.#address = kafkaAddress(settings);
+    this.#address = kafkaAddress(settings, surroundings.edges.clock);
   }
 
   /** Asks a broker for its version, or rejects with the reason. */

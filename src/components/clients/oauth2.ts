@@ -1,6 +1,9 @@
+import { ServerUnavailable } from "../../component/server-unavailable.ts";
+import type { Clock } from "../../edges/clock.ts";
 import { fetchJson } from "./fetch-json.ts";
 
 export interface OAuth2Client {
+  clock: Clock;
   clientId: string;
   clientSecret: string;
   tokenUrl: string;
@@ -23,6 +26,8 @@ export async function requestToken(client: OAuth2Client, form: URLSearchParams):
   try {
     return await ask(client, form, "basic");
   } catch (error) {
+    // Nobody said no.
+    if (error instanceof ServerUnavailable) throw error;
     return ask(client, form, "form").catch(() => {
       throw error;
     });
@@ -34,7 +39,7 @@ async function ask(
   form: URLSearchParams,
   style: "form" | "basic",
 ): Promise<OAuth2Token> {
-  const { clientId, clientSecret, tokenUrl } = client;
+  const { clientId, clientSecret, tokenUrl, clock } = client;
   const body = new URLSearchParams(form);
   const headers: Record<string, string> = { "Content-Type": "application/x-www-form-urlencoded" };
   if (style === "basic") {
@@ -44,7 +49,8 @@ async function ask(
     body.set("client_id", clientId);
     body.set("client_secret", clientSecret);
   }
-  const answer = await fetchJson(tokenUrl, { method: "POST", headers, body: body.toString(), timeoutMs });
+  const question = { method: "POST", headers, body: body.toString(), timeoutMs, clock } as const;
+  const answer = await fetchJson(tokenUrl, question);
   const { access_token: token, token_type: type, expires_in: expires } = answer;
   if (typeof token !== "string" || token === "") throw new Error(`${tokenUrl} answered no access_token`);
   const shown = typeof type === "string" && !/^bearer$/i.test(type) ? type : "Bearer";

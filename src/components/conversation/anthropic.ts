@@ -30,7 +30,7 @@ export default component({
     const name = host.env.ANTHROPIC_MODEL || model || "claude-sonnet-4-20250514";
     const format: ChatFormat = {
       url: urlOf(endpoint || "https://api.anthropic.com/v1", "/messages"),
-      headers: ["x-api-key", key, "anthropic-version", "2023-06-01"],
+      headers: { "x-api-key": key, "anthropic-version": "2023-06-01" },
       write: (request) => bodyOf(request, name),
       read: (answer, request) => answerOf(answer, request, name),
     };

@@ -37,7 +37,7 @@ export default component({
     const developer = isAzure || !endpoint ? "developer" : "system";
     const format: ChatFormat = {
       url: isAzure ? urlOf(endpoint ?? "", path) : urlOf(endpoint || ownEndpoint, "/chat/completions"),
-      headers: isAzure ? ["api-key", key] : ["Authorization", `Bearer ${key}`],
+      headers: isAzure ? { "api-key": key } : { Authorization: `Bearer ${key}` },
       write: (request) => bodyOf(request, name, developer),
       read: (answer) => answerOf(answer, name),
     };

@@ -7,6 +7,7 @@ import type { Log } from "../../telemetry/telemetry.ts";
 import { keyOfJwk, type LocalKey } from "../clients/crypto-key.ts";
 import { fetchJson } from "../clients/fetch-json.ts";
 import { type KeySource, LocalCrypto } from "../clients/local-crypto.ts";
+import { Renewed } from "../clients/renewed.ts";
 
 const refreshDefaultMs = 10 * 60_000;
 
@@ -40,11 +41,7 @@ export default component({
 const keysMax = 10_000;
 
 async function sourceOf(jwks: string, files: Files, options: RemoteOptions): Promise<KeySource> {
-  if (/^https?:\/\//i.test(jwks)) {
-    const remote = new RemoteKeys(jwks, options);
-    await remote.renew();
-    return remote;
-  }
+  if (/^https?:\/\//i.test(jwks)) return remoteKeys(jwks, options);
   const inline = jwks.startsWith("{") ? jwks : fromBase64(jwks);
   if (inline !== undefined) {
     const keys = parse(inline, "jwks");
@@ -135,51 +132,17 @@ interface RemoteOptions {
   freshMs: number;
 }
 
-/** A name that is not known, or an address that failed, is asked for again at most this often. */
+/** A name that is not known is asked for again at most this often. */
 const pauseMaxMs = 10_000;
 
-/** Fetched once, renewed behind the calls; the last good keys stay when that fails. */
-class RemoteKeys implements KeySource {
-  readonly #url: string;
-  readonly #options: RemoteOptions;
-  #keys: Keys = new Map();
-  #gotMs = Number.NEGATIVE_INFINITY;
-  #askedMs = Number.NEGATIVE_INFINITY;
-  #renewing: Promise<void> | undefined;
-
-  constructor(url: string, options: RemoteOptions) {
-    this.#url = url;
-    this.#options = options;
-  }
-
-  async find(name: string): Promise<LocalKey> {
-    const { clock, freshMs } = this.#options;
-    const nowMs = clock.monotonicMs();
-    const isDue = nowMs - this.#askedMs >= Math.min(pauseMaxMs, freshMs);
-    const isKnown = this.#keys.has(name);
-    if (this.#renewing !== undefined && !isKnown) await this.#renewing.catch(() => {});
-    else if (isDue && (!isKnown || nowMs - this.#gotMs >= freshMs)) {
-      const renewing = this.renew().catch((error: Error) =>
-        this.#options.log.warn({ error }, "the set of keys could not be renewed; those of before stay"),
-      );
-      if (!isKnown) await renewing;
-    }
-    return found(this.#keys, name);
-  }
-
-  renew(): Promise<void> {
-    this.#renewing ??= this.#fetch().finally(() => {
-      this.#renewing = undefined;
-    });
-    return this.#renewing;
-  }
-
-  async close(): Promise<void> {}
-
-  async #fetch(): Promise<void> {
-    const { clock, timeoutMs } = this.#options;
-    this.#askedMs = clock.monotonicMs();
-    this.#keys = keysOf(await fetchJson(this.#url, { timeoutMs }), this.#url);
-    this.#gotMs = clock.monotonicMs();
-  }
+async function remoteKeys(url: string, options: RemoteOptions): Promise<KeySource> {
+  const { clock, log, timeoutMs, freshMs } = options;
+  const keys = await Renewed.open({
+    ...{ name: "the set of keys", clock, log, freshMs, pauseMs: Math.min(pauseMaxMs, freshMs) },
+    load: async () => keysOf(await fetchJson(url, { timeoutMs, clock }), url),
+  });
+  return {
+    find: async (name) => found(await keys.get((known) => known.has(name)), name),
+    close: async () => {},
+  };
 }

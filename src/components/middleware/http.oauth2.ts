@@ -116,7 +116,8 @@ class Login implements HttpMiddleware {
       redirect_uri: this.#callback.href,
     });
     try {
-      const client = { clientId, clientSecret, tokenUrl, authStyle: "auto" as const };
+      const { clock } = this.#host.edges;
+      const client = { clientId, clientSecret, tokenUrl, authStyle: "auto", clock } as const;
       const { header, expiresInS } = await requestToken(client, form);
       return redirect(String(back), await this.#seal({ token: header }, expiresInS ?? sessionDefaultS));
     } catch (error) {

@@ -33,12 +33,13 @@ export default component({
   },
   async open(options, { edges, log }): Promise<HttpMiddleware> {
     const { clientID: clientId, clientSecret, tokenURL: tokenUrl, headerName, authStyle } = options;
-    const client = { clientId, clientSecret, tokenUrl, authStyle: styles[authStyle] };
+    const { clock } = edges;
+    const client = { clientId, clientSecret, tokenUrl, authStyle: styles[authStyle], clock };
     const form = new URLSearchParams(options.endpointParamsQuery);
     form.set("grant_type", "client_credentials");
     form.set("scope", options.scopes.split(",").join(" "));
     const filter = options.pathFilter === undefined ? undefined : new RegExp(options.pathFilter);
-    const token = renewed(async () => requestToken(client, form), edges.clock.monotonicMs);
+    const token = renewed(async () => requestToken(client, form), clock.monotonicMs);
     const replaced = new Set([headerName.toLowerCase()]);
     return {
       async handle(request, next) {

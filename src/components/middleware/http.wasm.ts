@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { component } from "../../component/component.ts";
 import { duration, flag, text } from "../../component/fields.ts";
 import type { HttpMiddleware } from "../../component/http-middleware.ts";
+import type { Clock } from "../../edges/clock.ts";
 import { WholeBody } from "../../net/http1/body.ts";
 import { changedRequest, headerOf, plainReply, withoutHeaders } from "../../net/http1/changed-request.ts";
 import { BodyTooLarge } from "../../net/http1/errors.ts";
@@ -30,7 +31,7 @@ export default component({
     timeout: duration({ description: "one call of the guest at most", default: 5_000, min: 1, max: 600_000 }),
   },
   async open({ url, guestConfig, timeout }, { log, edges }): Promise<HttpMiddleware> {
-    const module = await compile(url);
+    const module = await compile(url, edges.clock);
     const thread = new WasmThread({
       module,
       config: guestConfig,
@@ -57,13 +58,15 @@ export default component({
   },
 });
 
-async function compile(url: string): Promise<WebAssembly.Module> {
+async function compile(url: string, clock: Clock): Promise<WebAssembly.Module> {
   const { protocol = "" } = URL.canParse(url) ? new URL(url) : {};
   const isRemote = protocol === "http:" || protocol === "https:";
   if (!isRemote && protocol !== "file:") {
     throw new Error(`metadata field url of middleware.http.wasm: ${url} is neither file:// nor http(s)://`);
   }
-  const bytes = isRemote ? await fetchBytes(url, fetchTimeoutMs) : await readFile(fileURLToPath(url));
+  const bytes = isRemote
+    ? await fetchBytes(url, { timeoutMs: fetchTimeoutMs, clock })
+    : await readFile(fileURLToPath(url));
   try {
     return await WebAssembly.compile(new Uint8Array(bytes));
   } catch (error) {

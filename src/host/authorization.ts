@@ -98,7 +98,8 @@ interface AskedCall {
 const messageBytesMax = 1 << 20;
 
 async function toolsOf(call: InboundCall): Promise<readonly string[] | undefined> {
-  if (call.bodyStart === undefined || call.isUpgrade?.() === true) return undefined;
+  // The protocol is JSON over HTTP: what a gRPC service takes for the name of a tool, nobody but it can say.
+  if (call.form === "grpc" || call.isUpgrade?.() === true) return undefined;
   const { bytes, isWhole } = await call.bodyStart(messageBytesMax);
   return isWhole ? mcpToolsOf(bytes) : undefined;
 }

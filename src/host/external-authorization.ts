@@ -1,7 +1,7 @@
 import { Code } from "../errors.ts";
 import type { HttpAddress, HttpClient, HttpReply, HttpResponse, RawHeaders } from "../net/http1/types.ts";
 import type { BodyStart, InboundCall } from "../peer/local-targets.ts";
-import { accessDenied, Refusal } from "../peer/refusal.ts";
+import { Refusal } from "../peer/refusal.ts";
 import { oneOfGlobs } from "../policy/authorization/text-match.ts";
 import type { ExternalProvider } from "../resource/authorization.ts";
 import type { Log } from "../telemetry/telemetry.ts";
@@ -54,7 +54,7 @@ export class HttpAuthorization implements ExternalAuthorization {
 
   async ask(call: InboundCall): Promise<Permission> {
     const { timeoutMs, failOpen, name } = this.#provider;
-    const start = await checkedBody(call, this.#provider, this.#log);
+    const start = await checkedBody(call, this.#provider);
     let response: HttpResponse;
     let body: Uint8Array;
     try {
@@ -110,19 +110,21 @@ export function addressOf({ uri }: ExternalProvider): HttpAddress {
 /** What a server is to get of the body. Rejects when it can not have what it needs, whatever `failOpen` says. */
 export async function checkedBody(
   call: InboundCall,
-  { requestBody, name }: ExternalProvider,
-  log: Log,
+  { requestBody }: ExternalProvider,
 ): Promise<BodyStart | undefined> {
   if (requestBody === undefined) return undefined;
-  if (call.bodyStart === undefined) {
-    log.warn({ provider: name }, "authorization: the body of a proxied gRPC call can not be checked");
-    throw accessDenied();
-  }
-  const start = await call.bodyStart(requestBody.bytesMax);
-  if (start.isWhole || requestBody.allowsPartial) return start;
-  const text = "the body is larger than may be checked";
-  const reply = { status: 413, headers: ["Content-Type", "text/plain"], body: text };
-  throw new Refusal(Code.ResourceExhausted, reply, text);
+  const { bytesMax, allowsPartial } = requestBody;
+  const start = await call.bodyStart(bytesMax, !allowsPartial);
+  if (start.isWhole || allowsPartial) return start;
+  if (start.isStream) throw bodyRefused(Code.FailedPrecondition, endless);
+  throw bodyRefused(Code.ResourceExhausted, "the body is larger than may be checked");
+}
+
+const endless =
+  "the body can not be checked: it is a stream of messages that goes on, and allowPartialMessage is not set";
+
+function bodyRefused(code: Code, body: string): Refusal {
+  return new Refusal(code, { status: 413, headers: ["Content-Type", "text/plain"], body }, body);
 }
 
 /** Envoy's own word for it. */

@@ -38,7 +38,7 @@ export class GrpcAuthorization implements ExternalAuthorization {
 
   async ask(call: InboundCall, said: { principal: string; callee: string }): Promise<Permission> {
     const { timeoutMs, failOpen, statusOnError, name } = this.#provider;
-    const start = await checkedBody(call, this.#provider, this.#log);
+    const start = await checkedBody(call, this.#provider);
     let answer: CheckResponse;
     try {
       const request = toBinary(CheckRequestSchema, checkRequest(call, said, this.#bodyFields(start)));

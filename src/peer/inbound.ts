@@ -57,7 +57,7 @@ export function inboundMethod(said: Said, call: MethodCall, address: string): In
 
 export function inboundGrpc(
   said: Said,
-  context: Pick<GrpcContext, "path" | "peer">,
+  context: Pick<GrpcContext, "path" | "peer" | "contentType" | "requestStart">,
   metadata: Metadata,
 ): InboundCall {
   return {
@@ -67,8 +67,9 @@ export function inboundGrpc(
     query: "",
     verb: "",
     header: headerOf(metadata),
-    lines: () => metadata.flat(),
+    lines: () => ["content-type", context.contentType ?? "application/grpc", ...metadata.flat()],
     address: addressOf(context.peer),
+    bodyStart: (bytesMax, needsWhole = true) => context.requestStart({ bytesMax, needsWhole }),
   };
 }
 

@@ -50,7 +50,7 @@ export interface InvokeUnaryRequest {
   contentType: string;
   verb: string;
   querystring: string;
-  context: GrpcContext;
+  context: Omit<GrpcContext, "requestStart">;
   span: Span;
 }
 

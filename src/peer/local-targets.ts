@@ -44,14 +44,19 @@ export interface InboundCall {
   address: string;
   /** It becomes a connection that nobody looks into. */
   isUpgrade?(): boolean;
-  /** What its body begins with, at most so many bytes. Absent of a gRPC call that is passed on as it comes. */
-  bodyStart?(bytesMax: number): Promise<BodyStart>;
+  /**
+   * What its body begins with, at most so many bytes: of gRPC its messages in their frames. Who can do with a start gets
+   * of a stream of messages the first one.
+   */
+  bodyStart(bytesMax: number, needsWhole?: boolean): Promise<BodyStart>;
 }
 
 export interface BodyStart {
   bytes: Uint8Array;
   /** There is no more. */
   isWhole: boolean;
+  /** Messages that go on after the first one, nobody knows how long. */
+  isStream?: boolean;
 }
 
 /** The apps of this process by name: one in sidecar mode, many in node mode. */

@@ -36,7 +36,10 @@ const goReasons: Record<number, string> = {
  * An answer as InvokeService gives it. Throws a GrpcError for an HTTP error or a gRPC status other than OK; the header
  * metadata, which the caller gets all the same, is set on `context` then.
  */
-export function unaryReply(answer: MethodAnswer, context: GrpcContext): InvokeUnaryReply {
+export function unaryReply(
+  answer: MethodAnswer,
+  context: Pick<GrpcContext, "replyHeaders">,
+): InvokeUnaryReply {
   const headers: Metadata = answer.headers.filter(([name]) => name !== "content-type");
   if (answer.isHttp) headers.push(["dapr-http-status", String(answer.code)]);
   const failure = answer.isHttp ? httpError(answer) : grpcError(answer);

@@ -2,6 +2,7 @@ import { afterEach, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createGrpcClient } from "../../src/net/grpc/client.ts";
 import { fakeApp, startMecha } from "../../src/testing/index.ts";
 import { sendRaw, statusOf } from "../security/wire.ts";
 
@@ -36,6 +37,15 @@ async function start(action: string, rules: object[]) {
     const head = "Host: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
     return statusOf(await sendRaw(port, `GET /v1.0/invoke/tools/method/mcp HTTP/1.1\r\n${head}`));
   });
+  /** A call of a gRPC service, whatever it holds. */
+  const proxied = [here.ports("near").grpc, there.ports("far").grpc].map((port) => async () => {
+    const client = createGrpcClient({ host: "127.0.0.1", port });
+    const metadata: [string, string][] = [["dapr-app-id", "tools"]];
+    const called = client.unary("/mcp.Server/Call", Buffer.from(tool("search")), { metadata });
+    const error = await called.catch((failure) => failure);
+    client.close();
+    return error.message;
+  });
   /** Whether both got through, or neither; the app has to get the body as it was. */
   const may = async (body: string | undefined, method = "POST"): Promise<boolean> => {
     const answers = [];
@@ -52,7 +62,7 @@ async function start(action: string, rules: object[]) {
     expect(answers[0]).toBe(answers[1] as boolean);
     return answers[0] as boolean;
   };
-  return Object.assign(may, { upgrades });
+  return Object.assign(may, { upgrades, proxied });
 }
 
 const message = (method: string, params: object = {}) =>
@@ -71,6 +81,7 @@ test("a DENY policy keeps out all tools but some, and leaves the protocol alone"
   expect(await may(undefined, "GET")).toBe(true);
   expect(await may("no JSON")).toBe(false);
   for (const upgrade of may.upgrades) expect(await upgrade()).toBe(403);
+  for (const call of may.proxied) expect(await call()).toBe("RBAC: access denied");
   expect(await may(tool("search", { text: "x".repeat(1 << 20) }))).toBe(false);
   expect(await may('{"method":"ping","method":"tools/call","params":{"name":"delete"}}')).toBe(false);
 });

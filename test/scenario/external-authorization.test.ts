@@ -297,7 +297,7 @@ test.each([
   expect(http?.headers["x-envoy-auth-partial-body"]).toBe("false");
 });
 
-test("a method call has its body checked; a gRPC call that is passed on has none and is refused", async () => {
+test("a method call has its body checked, and a gRPC call that is passed on its messages in their frames", async () => {
   const asked: string[] = [];
   const { mecha } = await start({
     http: { includeRequestBodyInCheck: { maxRequestBytes: 10 } },
@@ -325,9 +325,12 @@ test("a method call has its body checked; a gRPC call that is passed on has none
   );
   expect(asked).toEqual(["good"]);
   const metadata: [string, string][] = [["dapr-app-id", "orders"]];
-  const proxied = outcome(client.unary("/shop.Orders/Pay", Buffer.from("x"), { metadata }));
-  expect(await proxied).toBe("7 RBAC: access denied");
-  expect(asked).toHaveLength(1);
+  const proxied = (text: string) =>
+    outcome(client.unary("/shop.Orders/Pay", Buffer.from(text), { metadata }));
+  expect(await proxied("x")).toBe("12 the application does not speak gRPC");
+  expect(asked).toEqual(["good", "\0\0\0\0\u0001x"]);
+  expect(await proxied("much too long")).toBe("8 the body is larger than may be checked");
+  expect(asked).toHaveLength(2);
 });
 
 function outcome(call: Promise<unknown>): Promise<string> {

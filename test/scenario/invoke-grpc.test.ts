@@ -3,7 +3,7 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import grpc from "@grpc/grpc-js";
 import { createGrpcClient } from "../../src/net/grpc/client.ts";
 import { createGrpcServer } from "../../src/net/grpc/server.ts";
-import type { GrpcContext, GrpcError, Metadata } from "../../src/net/grpc/types.ts";
+import type { GrpcError, Metadata } from "../../src/net/grpc/types.ts";
 import type { InvokeUnaryReply, InvokeUnaryRequest } from "../../src/peer/invoker.ts";
 import { createTracer } from "../../src/telemetry/tracer.ts";
 import { InvokeRequestSchema, InvokeResponseSchema } from "../../src/wire/dapr/proto/common/v1/common_pb.js";
@@ -405,8 +405,8 @@ async function invokeUnary(
   sidecar: Sidecar,
   id: string,
   options: Partial<InvokeUnaryRequest> & { metadata?: Metadata },
-): Promise<{ reply?: InvokeUnaryReply; error?: GrpcError; context: GrpcContext }> {
-  const context: GrpcContext = {
+): Promise<{ reply?: InvokeUnaryReply; error?: GrpcError; context: InvokeUnaryRequest["context"] }> {
+  const context: InvokeUnaryRequest["context"] = {
     path: "/dapr.proto.runtime.v1.Dapr/InvokeService",
     metadata: options.metadata ?? [["x-mine", "1"]],
     get: () => undefined,

@@ -7,7 +7,8 @@ export interface Frame {
   payload: Uint8Array;
 }
 
-const prefixBytes = 5;
+/** A flag byte and the length. */
+export const prefixBytes = 5;
 
 /** Prefix and message in one buffer: HTTP/2 then carries them in one DATA frame. */
 export function encodeFrame(message: Uint8Array, compressed = false): Buffer {
@@ -129,7 +130,8 @@ export function messageTooLarge(length: number, maxMessageBytes: number): GrpcEr
   );
 }
 
-function frameLength(prefix: Uint8Array): number {
+/** Of the message alone. */
+export function frameLength(prefix: Uint8Array): number {
   const high = (prefix[1] as number) * 0x1000000;
   return high + (((prefix[2] as number) << 16) | ((prefix[3] as number) << 8) | (prefix[4] as number));
 }

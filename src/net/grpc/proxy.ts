@@ -1,28 +1,23 @@
 import { errorCode } from "../http2/frames.ts";
 import type { Http2Stream } from "../http2/http2-stream.ts";
+import { HeldRequest } from "./held-request.ts";
 import { addMetadata, formatGrpcTimeout, forwardedHeaders, type HeaderObject } from "./metadata.ts";
 import { asGrpcError, type ServerCall } from "./server-call.ts";
 import { Shadow } from "./shadow.ts";
 import { grpcCode } from "./status.ts";
-import type {
-  GrpcError,
-  GrpcProxyTarget,
-  Metadata,
-  ProxyPolicy,
-  ProxyRun,
-  Shadowed,
-  WholeAnswer,
-  WholeCalls,
-} from "./types.ts";
 import {
-  closeFailure,
-  codeOf,
-  exchange,
-  headFailure,
-  isOneMessage,
-  passAnswer,
-  wholeRequest,
-} from "./whole-call.ts";
+  GrpcError,
+  type GrpcProxyTarget,
+  type Metadata,
+  type ProxyPolicy,
+  type ProxyRun,
+  type RequestStart,
+  type RequestStartOptions,
+  type Shadowed,
+  type WholeAnswer,
+  type WholeCalls,
+} from "./types.ts";
+import { closeFailure, codeOf, exchange, headFailure, passAnswer, wholeRequest } from "./whole-call.ts";
 
 /**
  * Request bytes held while the connection to the other server is being chosen, and until it has begun to answer: a
@@ -50,8 +45,7 @@ class ProxiedCall {
   #open: (() => Promise<Http2Stream>) | undefined;
   #refusals = 0;
   /** What a new attempt would have to send; `undefined` when it is too much or the answer has begun. */
-  #held: Uint8Array[] | undefined = [];
-  #heldBytes = 0;
+  #held: HeldRequest | undefined = new HeldRequest();
   #isRequestEnded = false;
   #trailers: HeaderObject | undefined;
   #policy: ProxyPolicy | undefined;
@@ -70,10 +64,12 @@ class ProxiedCall {
       onData: (chunk) => this.#forwardRequest(chunk),
       onEnd: () => {
         this.#isRequestEnded = true;
+        this.#held?.end();
         for (const shadow of this.#shadows) shadow.end();
         this.#upstream?.end();
       },
       onDrain: () => this.#upstream?.resume(),
+      start: (options) => this.#requestStart(options),
     };
   }
 
@@ -92,13 +88,21 @@ class ProxiedCall {
     else await this.#within(policy);
   }
 
+  #requestStart(options: RequestStartOptions): Promise<RequestStart> {
+    const held = this.#held;
+    if (held === undefined) return Promise.reject(new GrpcError(grpcCode.CANCELLED, "context canceled"));
+    const start = held.start(options);
+    if (held.isAwaited) this.#call.stream.resume();
+    return start;
+  }
+
   /** Sends what has come of the request to the shadows too; the rest follows as it comes. */
   #shade(shadowed: readonly Shadowed[], isStreamed: boolean): void {
     this.#shadows = shadowed.map(
       ({ client, metadata, done }) => new Shadow(client.open(upstreamHeaders(this.#call, metadata)), done),
     );
     for (const shadow of isStreamed ? this.#shadows : []) {
-      for (const chunk of this.#held ?? []) shadow.write(chunk);
+      for (const chunk of this.#held?.pieces ?? []) shadow.write(chunk);
       if (this.#isRequestEnded) shadow.end();
     }
   }
@@ -115,7 +119,7 @@ class ProxiedCall {
   async #inOnePiece(whole: WholeCalls, open: () => Promise<Http2Stream>): Promise<void> {
     const call = this.#call;
     const { bytesMax } = whole;
-    const received = { chunks: this.#held ?? [], isEnded: this.#isRequestEnded };
+    const received = { chunks: this.#held?.pieces ?? [], isEnded: this.#isRequestEnded };
     this.#held = undefined;
     const request = await wholeRequest(call, received, bytesMax);
     for (const shadow of this.#shadows) {
@@ -154,7 +158,7 @@ class ProxiedCall {
    */
   get #canRepeat(): boolean {
     const held = this.#held;
-    return held !== undefined && !this.#call.isEnded && (this.#isRequestEnded || isOneMessage(held));
+    return held !== undefined && !this.#call.isEnded && (this.#isRequestEnded || held.isOneMessage);
   }
 
   #begin(): void {
@@ -218,27 +222,28 @@ class ProxiedCall {
       onAbort: ignore,
       onClose: () => isCurrent() && this.#onUpstreamClose(),
     };
-    for (const chunk of this.#held ?? []) upstream.write(chunk);
+    for (const chunk of this.#held?.pieces ?? []) upstream.write(chunk);
+    const isLong = this.#isHeldLong;
     if (this.#isRequestEnded) upstream.end();
-    else if (this.#heldBytes > heldBytesMax) stream.resume();
-    if (this.#heldBytes > heldBytesMax) this.#held = undefined;
+    else if (isLong) stream.resume();
+    if (isLong) this.#held = undefined;
   }
 
   #forwardRequest(chunk: Uint8Array): void {
     if (this.#call.isEnded) return;
     const upstream = this.#upstream;
     for (const shadow of this.#shadows) shadow.write(chunk);
-    this.#hold(chunk);
+    this.#held?.add(chunk);
     if (upstream === undefined) {
-      if (this.#heldBytes > heldBytesMax) this.#call.stream.pause();
-    } else if (!upstream.write(chunk)) this.#call.stream.pause();
+      if (this.#isHeldLong && this.#held?.isAwaited === false) this.#call.stream.pause();
+      return;
+    }
+    if (this.#isHeldLong) this.#held = undefined;
+    if (!upstream.write(chunk)) this.#call.stream.pause();
   }
 
-  #hold(chunk: Uint8Array): void {
-    if (this.#held === undefined) return;
-    this.#held.push(chunk);
-    this.#heldBytes += chunk.length;
-    if (this.#heldBytes > heldBytesMax && this.#upstream !== undefined) this.#held = undefined;
+  get #isHeldLong(): boolean {
+    return this.#held !== undefined && this.#held.bytes > heldBytesMax;
   }
 
   #forwardHeaders(lines: string[], isEnd: boolean): void {
@@ -314,6 +319,7 @@ class ProxiedCall {
 
   /** The client is gone or the deadline has passed. */
   #abandon(reason: GrpcError): void {
+    this.#held?.cancel(reason);
     for (const shadow of this.#shadows) shadow.cancel();
     if (this.#upstream !== undefined) this.#upstream.reset();
     if (this.#waiting !== undefined) this.#failAttempt(reason);

@@ -8,7 +8,13 @@ import { endWithMessage, writeMessage } from "./message-writer.ts";
 import { addMetadata, encodeBinaryMetadata, readMetadata } from "./metadata.ts";
 import { encodeGrpcMessage, grpcCode } from "./status.ts";
 import { encodeRpcStatus } from "./status-details.ts";
-import { type GrpcContext, GrpcError, type Metadata } from "./types.ts";
+import {
+  type GrpcContext,
+  GrpcError,
+  type Metadata,
+  type RequestStart,
+  type RequestStartOptions,
+} from "./types.ts";
 
 /** Who reads the request: the kind of method. */
 export interface CallReader {
@@ -16,6 +22,7 @@ export interface CallReader {
   onEnd(): void;
   /** There is room in the answer again. */
   onDrain?(): void;
+  start?(options: RequestStartOptions): Promise<RequestStart>;
 }
 
 const plainHeaders: HeaderObject = { ":status": 200, "content-type": "application/grpc" };
@@ -111,6 +118,15 @@ export class ServerCall implements GrpcContext, StreamReceiver {
 
   get authority(): string | undefined {
     return this.head.authority;
+  }
+
+  get contentType(): string | undefined {
+    return this.head.header("content-type");
+  }
+
+  requestStart(options: RequestStartOptions): Promise<RequestStart> {
+    const error = () => new GrpcError(grpcCode.INTERNAL, "the request is read elsewhere");
+    return this.reader?.start?.(options) ?? Promise.reject(error());
   }
 
   get(lowerName: string): string | undefined {

@@ -11,6 +11,8 @@ export interface GrpcContext {
   readonly metadata: Metadata;
   /** The host that was called, as the client named it. */
   readonly authority?: string | undefined;
+  /** `application/grpc`, or with the name of an encoding behind it. */
+  readonly contentType?: string | undefined;
   /** First value by lower-case name. */
   get(lowerName: string): string | undefined;
   /** Absolute, from grpc-timeout. */
@@ -18,9 +20,26 @@ export interface GrpcContext {
   /** Aborts on cancel, deadline or a lost connection. Created on first use. */
   readonly signal: AbortSignal;
   readonly peer: string;
+  /** What the request of a proxied call begins with; it goes on all the same. Others are read by their handlers. */
+  requestStart(options: RequestStartOptions): Promise<RequestStart>;
   /** Header metadata of the reply; has to be set before the first message is sent. */
   readonly replyHeaders: Metadata;
   readonly replyTrailers: Metadata;
+}
+
+export interface RequestStartOptions {
+  bytesMax: number;
+  /** A start is of no use: messages that follow the first are waited for. */
+  needsWhole: boolean;
+}
+
+/** What a request begins with, its messages in their frames. */
+export interface RequestStart {
+  bytes: Uint8Array;
+  /** There is no more. */
+  isWhole: boolean;
+  /** It goes on after its first message, or may: nobody knows until when. */
+  isStream: boolean;
 }
 
 export type UnaryHandler = (request: Uint8Array, context: GrpcContext) => Uint8Array | Promise<Uint8Array>;

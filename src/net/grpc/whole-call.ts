@@ -123,13 +123,6 @@ export function closeFailure({ resetCode, isLost }: Http2Stream): GrpcError {
   return new GrpcError(grpcCodeOfReset(resetCode), text);
 }
 
-/** At most one message. */
-export function isOneMessage(chunks: readonly Uint8Array[]): boolean {
-  let total = 0;
-  for (const { length } of chunks) total += length;
-  return total <= frameHeadBytes || total <= frameBytesOf(chunks);
-}
-
 /** Of the first message: a flag, four bytes of length, the bytes. */
 function frameBytesOf(chunks: readonly Uint8Array[]): number {
   return frameHeadBytes + Buffer.concat(chunks, frameHeadBytes).readUInt32BE(1);

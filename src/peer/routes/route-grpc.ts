@@ -81,9 +81,10 @@ function aimAt(backend: Backend): GrpcAim {
 
 /** A context's fields, which may be getters of its class. */
 function changedContext(context: GrpcContext, metadata: GrpcContext["metadata"]): GrpcContext {
-  const { path, deadlineMs, peer, replyHeaders, replyTrailers } = context;
+  const { path, contentType, deadlineMs, peer, replyHeaders, replyTrailers } = context;
   return {
-    ...{ path, metadata, deadlineMs, peer, replyHeaders, replyTrailers },
+    ...{ path, contentType, metadata, deadlineMs, peer, replyHeaders, replyTrailers },
+    requestStart: (options) => context.requestStart(options),
     get: (lowerName) => metadata.find(([name]) => name === lowerName)?.[1],
     get signal() {
       return context.signal;

@@ -1,7 +1,8 @@
 import { afterEach, expect, test } from "bun:test";
 import { fakeApp, startMecha } from "../../src/testing/index.ts";
+import { component } from "../component-text.ts";
 import { Cleanup, eventually } from "../mecha-process.ts";
-import { startService } from "../services.ts";
+import { type Service, startService } from "../services.ts";
 
 // A runtime that is ended in order and started again, many times, while messages are published and handled: none is lost,
 // and none is among the dead letters (reliability.md §4.2, P3).
@@ -10,42 +11,37 @@ const cleanup = new Cleanup();
 afterEach(() => cleanup.run(), 60_000);
 
 const publishers = 4;
+const restarts = 50;
 
-const homes = {
-  "the default pub/sub": { restarts: 50, start: async () => ({ bus: "pubsub", resources: "" }) },
-  "pubsub.redis": {
-    restarts: 20,
-    async start() {
-      const server = await startService("redis");
-      cleanup.add(() => server.stop());
-      const resources = `
-apiVersion: dapr.io/v1alpha1
-kind: Component
-metadata: { name: bus }
-spec: { type: pubsub.redis, version: v1, metadata: [{ name: redisHost, value: "127.0.0.1:${server.port}" }, { name: processingTimeout, value: 2s }, { name: redeliverInterval, value: 200ms }] }
----
-`;
-      return { bus: "bus", resources };
-    },
+const homes: Record<string, () => Promise<{ bus: string; resources: string }>> = {
+  "the default pub/sub": async () => ({ bus: "pubsub", resources: "" }),
+  "pubsub.redis": async () => {
+    const { port } = await started("redis");
+    const items = { redisHost: `127.0.0.1:${port}`, processingTimeout: "2s", redeliverInterval: "200ms" };
+    return { bus: "bus", resources: component("bus", "pubsub.redis/v1", items) };
   },
-  "pubsub.rabbitmq": {
-    restarts: 10,
-    async start() {
-      const server = await startService("rabbitmq");
-      cleanup.add(() => server.stop());
-      const resources = `
-apiVersion: dapr.io/v1alpha1
-kind: Component
-metadata: { name: bus }
-spec: { type: pubsub.rabbitmq, version: v1, metadata: [{ name: connectionString, value: "${server.details.url}" }, { name: deletedWhenUnused, value: "false" }, { name: requeueInFailure, value: "true" }] }
----
-`;
-      return { bus: "bus", resources };
-    },
+  "pubsub.rabbitmq": async () => {
+    const { details } = await started("rabbitmq");
+    const items = { deletedWhenUnused: "false", requeueInFailure: "true" };
+    return {
+      bus: "bus",
+      resources: component("bus", "pubsub.rabbitmq/v1", { connectionString: String(details.url), ...items }),
+    };
+  },
+  "pubsub.jetstream": async () => {
+    const { details } = await started("nats");
+    const items = { natsURL: String(details.url), createStreams: "true", durableName: "app", ackWait: "2s" };
+    return { bus: "bus", resources: component("bus", "pubsub.jetstream/v1", items) };
   },
 };
 
-for (const [name, { restarts, start }] of Object.entries(homes)) {
+async function started(name: string): Promise<Service> {
+  const server = await startService(name);
+  cleanup.add(() => server.stop());
+  return server;
+}
+
+for (const [name, start] of Object.entries(homes)) {
   test(`${restarts} restarts in order lose nothing and set nothing aside: ${name}`, async () => {
     const handled = new Map<string, number>();
     const dead: string[] = [];
@@ -68,7 +64,7 @@ for (const [name, { restarts, start }] of Object.entries(homes)) {
     const { bus, resources } = await start();
     const mecha = await startMecha({
       apps: [{ appId: "app", app }],
-      resources: resources + subscriptions(bus),
+      resources: `${resources}${subscriptions(bus)}`,
     });
     cleanup.add(() => mecha.stop());
     const acknowledged: string[] = [];
@@ -100,7 +96,7 @@ for (const [name, { restarts, start }] of Object.entries(homes)) {
 }
 
 function subscriptions(bus: string): string {
-  return `
+  return `---
 apiVersion: dapr.io/v2alpha1
 kind: Subscription
 metadata: { name: work }

@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from "bun:test";
 import { seededRandom } from "../../src/edges/simulated.ts";
 import { type FakeApp, fakeApp, startMecha } from "../../src/testing/index.ts";
+import { component } from "../component-text.ts";
 import { Cleanup, eventually } from "../mecha-process.ts";
 import { startService } from "../services.ts";
 
@@ -14,24 +15,11 @@ const seed = Number(process.env.MECHA_SEED ?? Date.now() % 1_000_000);
 const count = 400;
 const retries = 3;
 
-const component = (type: string, items: Record<string, string>) => `
-apiVersion: dapr.io/v1alpha1
-kind: Component
-metadata: { name: bus }
-spec:
-  type: ${type}
-  version: v1
-  metadata: [${Object.entries(items)
-    .map(([name, value]) => `{ name: ${name}, value: ${JSON.stringify(value)} }`)
-    .join(", ")}]
----
-`;
-
 const homes = {
   "the default pub/sub": async () => ({ bus: "pubsub", resources: "" }),
   "pubsub.redis": async () => {
     const { port } = await started("redis");
-    return { bus: "bus", resources: component("pubsub.redis", { redisHost: `127.0.0.1:${port}` }) };
+    return { bus: "bus", resources: component("bus", "pubsub.redis/v1", { redisHost: `127.0.0.1:${port}` }) };
   },
   "pubsub.rabbitmq": async () => {
     const { details } = await started("rabbitmq");
@@ -40,12 +28,12 @@ const homes = {
       deletedWhenUnused: "false",
       requeueInFailure: "true",
     };
-    return { bus: "bus", resources: component("pubsub.rabbitmq", items) };
+    return { bus: "bus", resources: component("bus", "pubsub.rabbitmq/v1", items) };
   },
   "pubsub.jetstream": async () => {
     const { details } = await started("nats");
     const items = { natsURL: String(details.url), createStreams: "true" };
-    return { bus: "bus", resources: component("pubsub.jetstream", items) };
+    return { bus: "bus", resources: component("bus", "pubsub.jetstream/v1", items) };
   },
 };
 
@@ -84,7 +72,10 @@ test.each(Object.keys(homes) as (keyof typeof homes)[])(
       },
     });
     cleanup.add(() => app.close());
-    const mecha = await startMecha({ apps: [{ appId: "app", app }], resources: resources + policies(bus) });
+    const mecha = await startMecha({
+      apps: [{ appId: "app", app }],
+      resources: `${resources}${policies(bus)}`,
+    });
     cleanup.add(() => mecha.stop());
     const publish = async (n: number): Promise<void> => {
       const answer = await mecha.http("app", `POST /v1.0/publish/${bus}/work`, { body: { n } });
@@ -123,7 +114,7 @@ function isPoison(n: number): boolean {
 }
 
 function policies(bus: string): string {
-  return `
+  return `---
 apiVersion: dapr.io/v2alpha1
 kind: Subscription
 metadata: { name: work }

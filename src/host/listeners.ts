@@ -5,6 +5,7 @@ import type { SocketAddress, SocketListener, Sockets } from "../edges/sockets.ts
 import { serveHttp2Request } from "../net/grpc/http2-request.ts";
 import { createGrpcServer, type GrpcLookup, type GrpcServer } from "../net/grpc/index.ts";
 import { createHttpServer, type HttpHandler, type HttpServer } from "../net/http1/index.ts";
+import { TrunkServer } from "../net/trunk/server.ts";
 import { isPortTaken } from "./ports.ts";
 
 export interface ListenerOptions {
@@ -26,6 +27,8 @@ export type SecureFront = (socket: Socket, into: FrontTargets) => void;
 export interface FrontTargets {
   http1(socket: Socket): void;
   http2(socket: Socket): void;
+  /** One that carries others: each is told to `onChannel` before anything of it is read. */
+  trunk(socket: Socket, onChannel: (channel: Socket) => void): void;
   /** Without TLS. */
   plain(socket: Socket): void;
   /** Connections without TLS end with the requests that are under way on them. */
@@ -53,12 +56,18 @@ export function createListener(options: ListenerOptions): Listener {
   const { httpServer, grpcServer, close } = createServers(options);
   // Where there is no HTTP/1.1 to be told apart, the first bytes need no second look.
   const plain = http === undefined ? grpcServer : httpServer;
+  const trunks = new TrunkServer();
   const withoutTls = new RetiringServers(options);
   const secure =
     options.front &&
     secureServer(sockets, options.front, {
       http1: (socket) => httpServer.accept(socket),
       http2: (socket) => grpcServer.handleSocket(socket),
+      trunk: (socket, onChannel) =>
+        trunks.carry(socket, (channel) => {
+          onChannel(channel);
+          httpServer.accept(channel);
+        }),
       plain: (socket) => withoutTls.accept(socket),
       retirePlain: () => withoutTls.retire(),
     });
@@ -77,7 +86,7 @@ export function createListener(options: ListenerOptions): Listener {
     },
     async close(graceMs) {
       await secure?.close();
-      await Promise.all([close(graceMs), withoutTls.close(graceMs)]);
+      await Promise.all([trunks.close(graceMs), close(graceMs), withoutTls.close(graceMs)]);
     },
   };
 }

@@ -9,6 +9,7 @@ import type { Clock, ClockTimer } from "../edges/clock.ts";
 import { Code } from "../errors.ts";
 import { GrpcError } from "../net/grpc/types.ts";
 import type { HttpAddress } from "../net/http1/types.ts";
+import { trunkProtocol } from "../net/trunk/protocol.ts";
 import type { AppName } from "../peer/identity.ts";
 import { errorReply } from "../peer/peer-link.ts";
 import type { PeerCaller, PeerPort, PeerSecurity, PeerTls } from "../peer/security.ts";
@@ -38,7 +39,7 @@ const refusalMs = 1000;
 const logEveryMs = 1000;
 const tlsFirstByte = 0x16;
 const protocol = "TLSv1.3";
-const protocols = ["h2", "http/1.1"];
+const protocols = [trunkProtocol, "h2", "http/1.1"];
 
 /** TLS 1.3 at an app's peer port and towards others, both sides with certificates; who is who is judged here alone. */
 export class SecurePort implements PeerSecurity {
@@ -127,6 +128,7 @@ export class SecurePort implements PeerSecurity {
         // Judged in `verify`, with the clocks' skew and by the whole id.
         rejectUnauthorized: false,
         serverName: "",
+        mayShare: true,
         identity: `${own} ${generation} ${expected.join(" ")}`,
         verify: (socket) => this.#checkCallee(socket, expected),
       },
@@ -201,8 +203,11 @@ export class SecurePort implements PeerSecurity {
       const verified = verifiedPeer(socket, this.#rules("client"));
       this.#accepted.set(socket, verified);
       socket.once("close", () => this.#accepted.delete(socket));
-      this.#callers.set(socket, { ...verified.id, isProven: true });
-      if (socket.alpnProtocol === "h2") into.http2(socket);
+      const caller: PeerCaller = { ...verified.id, isProven: true };
+      this.#callers.set(socket, caller);
+      if (socket.alpnProtocol === trunkProtocol)
+        into.trunk(socket, (channel) => this.#callers.set(channel, caller));
+      else if (socket.alpnProtocol === "h2") into.http2(socket);
       else into.http1(socket);
     } catch (error) {
       if (!(error instanceof PeerRefused)) throw error;

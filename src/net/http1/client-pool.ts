@@ -1,6 +1,9 @@
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { ConnectOptions, Sockets } from "../../edges/sockets.ts";
+import { Channel } from "../trunk/channel.ts";
+import { NoTrunk, Trunk } from "../trunk/client.ts";
+import { trunkProtocol } from "../trunk/protocol.ts";
 import type { ClientCall } from "./client-call.ts";
 import { ClientConnection, type ConnectionPool } from "./client-connection.ts";
 import { ConnectError } from "./errors.ts";
@@ -27,6 +30,9 @@ export class ClientPool implements ConnectionPool {
   private readonly idle: ClientConnection[] = [];
   private readonly waiting = new Set<ClientCall>();
   private readonly connecting = new Set<ClientCall>();
+  /** Carries the connections, where the peer agrees. */
+  private trunk: Trunk | undefined;
+  private isTrunkless = false;
   private isClosed = false;
 
   constructor(address: HttpAddress, settings: PoolSettings) {
@@ -77,6 +83,7 @@ export class ClientPool implements ConnectionPool {
 
   remove(connection: ClientConnection, call: ClientCall | undefined): void {
     this.connections.delete(connection);
+    if (this.connections.size === 0) this.isTrunkless = false;
     const at = this.idle.indexOf(connection);
     if (at !== -1) this.idle.splice(at, 1);
     const next = call ?? this.nextWaiting();
@@ -111,6 +118,7 @@ export class ClientPool implements ConnectionPool {
     for (const call of this.waiting) call.fail(error);
     this.waiting.clear();
     for (const connection of this.connections) connection.abandon(error);
+    this.trunk?.retire();
   }
 
   private get name(): string {
@@ -124,9 +132,8 @@ export class ClientPool implements ConnectionPool {
   }
 
   private open(call: ClientCall): void {
-    const { sockets } = this.settings;
     const connectTimeoutMs = call.limits?.connectTimeoutMs ?? this.settings.connectTimeoutMs;
-    const socket = openSocket(sockets, this.address);
+    const socket = this.connect();
     this.connecting.add(call);
     const settle = (error: Error | undefined): void => {
       clearTimeout(timer);
@@ -134,15 +141,34 @@ export class ClientPool implements ConnectionPool {
       socket.off("close", onClose);
       this.connecting.delete(call);
       const failure = error ?? judgement(socket, this.address.tls);
-      if (failure) this.refused(socket, call, failure);
+      if (failure instanceof NoTrunk) {
+        this.isTrunkless = true;
+        this.open(call);
+      } else if (failure) this.refused(socket, call, failure);
       else this.opened(socket, call);
     };
     const onError = (error: Error): void => settle(error);
     const onClose = (): void => settle(new Error("connection closed"));
-    const timer = setTimeout(() => settle(timedOut(connectTimeoutMs)), connectTimeoutMs);
+    const timer = setTimeout(() => {
+      // It may be dead: whoever comes next tries another.
+      this.trunk?.retire();
+      settle(timedOut(connectTimeoutMs));
+    }, connectTimeoutMs);
     socket.once("error", onError);
     socket.once("close", onClose);
     socket.once(this.address.tls ? "secureConnect" : "connect", () => settle(undefined));
+  }
+
+  /** A socket that is about to connect. */
+  private connect(): Socket {
+    const { address, settings, isTrunkless } = this;
+    const { tls } = address;
+    if (!tls?.mayShare || isTrunkless) return openSocket(settings.sockets, address, [http11]);
+    if (!this.trunk?.isUsable) {
+      const carrier = openSocket(settings.sockets, address, [trunkProtocol, http11]);
+      this.trunk = new Trunk(carrier, tls.verify);
+    }
+    return this.trunk.open();
   }
 
   private opened(socket: Socket, call: ClientCall): void {
@@ -159,6 +185,7 @@ export class ClientPool implements ConnectionPool {
     socket.on("error", () => {});
     socket.destroy();
     const code = (cause as NodeJS.ErrnoException).code ?? "ECONNREFUSED";
+    if (this.connections.size === 0) this.isTrunkless = false;
     call.fail(new ConnectError(`cannot connect to ${this.name}: ${cause.message}`, code, { cause }));
     const next = this.nextWaiting();
     if (next) this.open(next);
@@ -172,6 +199,8 @@ function isWornOut({ limits, requests }: ClientConnection): boolean {
 
 /** Why the peer is not the one that was meant. */
 function judgement(socket: Socket, tls: HttpTls | undefined): Error | undefined {
+  // A trunk has judged its own.
+  if (socket instanceof Channel) return undefined;
   try {
     tls?.verify?.(socket as TLSSocket);
     return undefined;
@@ -184,17 +213,21 @@ function timedOut(timeoutMs: number): Error {
   return Object.assign(new Error(`no connection within ${timeoutMs} ms`), { code: "ETIMEDOUT" });
 }
 
-function openSocket(sockets: Sockets, address: HttpAddress): Socket {
+const http11 = "http/1.1";
+
+function openSocket(sockets: Sockets, address: HttpAddress, protocols: string[]): Socket {
   const { host, port, socketPath, tls } = address;
   const where = socketPath !== undefined ? { socketPath } : { host, port };
-  return sockets.connect(where, tls ? { tls: tlsOptions(host, tls) } : { allowHalfOpen: true });
+  return sockets.connect(
+    where,
+    tls ? { tls: { ...tlsOptions(host, tls), ALPNProtocols: protocols } } : { allowHalfOpen: true },
+  );
 }
 
 function tlsOptions(host: string, tls: HttpTls): NonNullable<ConnectOptions["tls"]> {
   const { serverName, ca, cert, key, rejectUnauthorized, secureContext, minVersion } = tls;
   return {
     servername: serverName ?? (isAddress(host) ? "" : host),
-    ALPNProtocols: ["http/1.1"],
     ...(secureContext === undefined ? {} : { secureContext }),
     ...(minVersion === undefined ? {} : { minVersion }),
     ...(ca === undefined ? {} : { ca }),

@@ -113,6 +113,7 @@ class PooledClient implements HttpClient {
     for (const [key, pool] of this.pools) {
       pool.sweep(now);
       if (!pool.isEmpty) continue;
+      pool.close();
       this.pools.delete(key);
       this.recent = new WeakMap();
     }

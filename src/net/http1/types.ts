@@ -82,6 +82,8 @@ export interface HttpTls {
   minVersion?: SecureVersion;
   /** Who connects, with which certificates, to whom: connections of different ones are never shared. */
   identity?: string;
+  /** Connections may be channels of one, where the peer agrees. */
+  mayShare?: boolean;
   /** Judges the peer after the handshake, before anything is sent. Throws to refuse it. */
   verify?(socket: TLSSocket): void;
 }

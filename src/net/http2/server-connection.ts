@@ -34,6 +34,8 @@ export interface ConnectionSettings {
   concurrentStreamsMax: number;
   /** Names, values and 32 bytes for each line, as HTTP/2 counts. */
   maxHeaderListBytes: number;
+  /** Streams that the client may reset, or have us reset; ten times as many at once. Default 1,000. */
+  resetsPerSecond?: number | undefined;
   /** A connection without streams ends after this; never when absent. */
   idleMs?: number | undefined;
 }
@@ -61,7 +63,7 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
   readonly #sender: Sender;
   readonly #reader: FrameReader;
   readonly #decoder: HeaderDecoder;
-  readonly #streams = new StreamTable();
+  readonly #streams: StreamTable;
   readonly #chores = new Budget(10_000, 1000);
   readonly #window: ReceiveWindow;
   #isOver = false;
@@ -78,6 +80,7 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
     this.socket = socket;
     this.remoteAddress = socket.remoteAddress;
     this.remotePort = socket.remotePort;
+    this.#streams = new StreamTable(settings.resetsPerSecond);
     this.#window = new ReceiveWindow(settings.connectionWindowBytes);
     this.#reader = new FrameReader(this, settings.maxHeaderListBytes);
     this.#decoder = new HeaderDecoder(4096, settings.maxHeaderListBytes);

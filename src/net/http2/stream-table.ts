@@ -18,7 +18,11 @@ export class StreamTable {
   /** Whose end is remembered, the oldest of them at `#nextEnd` once it is full. */
   readonly #ended: number[] = [];
   #nextEnd = 0;
-  readonly #resets = new Budget(10_000, 1000);
+  readonly #resets: Budget;
+
+  constructor(resetsPerSecond = 1000) {
+    this.#resets = new Budget(10 * resetsPerSecond, resetsPerSecond);
+  }
 
   get size(): number {
     return this.#open.size;

@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { realEdges } from "../edges/edges.ts";
+import { SimulatedClock } from "../edges/simulated.ts";
 import type { ComponentResource, ComponentSpec, MetadataItem } from "../resource/resource.ts";
 import type { Log } from "../telemetry/telemetry.ts";
+import { until } from "../testing/index.ts";
 import { type ComponentDefinition, component } from "./component.ts";
 import { definitionsOf } from "./definitions.ts";
 import { flag, text } from "./fields.ts";
@@ -197,6 +199,32 @@ test("createComponents() gives up a component that takes too long", async () => 
     spec: { initTimeoutMs: 5 },
   });
   await expect(load([slow])).rejects.toThrow("init timeout for component slow exceeded after 5ms");
+});
+
+test("createComponents() tries a component that may fail later, when nobody answered in time", async () => {
+  const clock = new SimulatedClock();
+  let tries = 0;
+  const busy = component({
+    ...{ type: "lock.busy", version: "v1", status: "stable", summary: "", metadata: {} },
+    async open() {
+      if (++tries === 1) await new Promise(() => {});
+      return { tryLock: async () => 1, unlock: async () => "success" as const, close: async () => {} };
+    },
+  });
+  const spec = { initTimeoutMs: 5_000, ignoreErrors: true };
+  const definitions = definitionsOf([busy] as ComponentDefinition[]);
+  const loading = load([resource("late", "lock.busy", [], { spec })], {
+    definitions,
+    edges: { ...realEdges(), clock },
+  });
+  await until(() => tries === 1, "the first try");
+  clock.advance(5_000);
+  await loading;
+  expect(components?.find("lock", "late")).toBeUndefined();
+  await until(() => {
+    clock.advance(1_000);
+    return components?.find("lock", "late") !== undefined;
+  }, "the second try");
 });
 
 test("createComponents() goes on without a component that may fail, in daprd's words", async () => {

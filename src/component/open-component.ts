@@ -14,6 +14,7 @@ import { describePosition, ItemError, type ItemScope, resolveItems, usesNamespac
 import type { SecretStore } from "./secret-store.ts";
 import { logName, type WantedComponent } from "./selection.ts";
 import { isUnreachable } from "./unreachable.ts";
+import { NoAnswer } from "./within-time.ts";
 
 export interface OpenScope {
   definitions: Definitions;
@@ -172,7 +173,7 @@ function within<T extends { close(): Promise<void> }>(
       attempts.end();
       const why = attempts.last === undefined ? "" : `: ${attempts.last.message}`;
       const text = `init timeout for component ${name} exceeded after ${formatDuration(initTimeoutMs)}${why}`;
-      reject(new Error(text, { cause: attempts.last }));
+      reject(new NoAnswer(text, { cause: attempts.last }));
     });
     opening.then(
       (instance) => {

@@ -1,4 +1,4 @@
-import { ServerUnavailable } from "../../src/component/server-unavailable.ts";
+import { isUnreachable } from "../../src/component/unreachable.ts";
 
 const withinMs = 20_000;
 
@@ -12,7 +12,7 @@ export async function answered<T>(ask: () => Promise<T>): Promise<T> {
     try {
       return await ask();
     } catch (error) {
-      if (!(error instanceof ServerUnavailable) || performance.now() > endMs) throw error;
+      if (!isUnreachable(error) || performance.now() > endMs) throw error;
     }
   }
 }

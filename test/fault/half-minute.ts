@@ -7,6 +7,7 @@ import type { StateStore } from "../../src/component/state-store.ts";
 import { until } from "../../src/testing/index.ts";
 import { subscription } from "../contract/pubsub.ts";
 import { put, textAt } from "../contract/state.ts";
+import { answered } from "./answered.ts";
 import { backMs } from "./back-within.ts";
 import { openSockets } from "./open-sockets.ts";
 import { TcpProxy } from "./tcp-proxy.ts";
@@ -52,7 +53,7 @@ class Subject {
 
   static async before({ server, proxyPort, open }: CutOffServer): Promise<Subject> {
     const proxy = await TcpProxy.before(server.port, { port: proxyPort });
-    const subject = new Subject(proxy, await open(proxy.port));
+    const subject = new Subject(proxy, await answered(() => open(proxy.port)));
     await subject.#begin();
     return subject;
   }
@@ -80,7 +81,7 @@ class Subject {
       return this.#acknowledged.filter(({ writer, number }) => !this.#delivered.has(`${writer}:${number}`));
     }
     const last = new Map(this.#acknowledged.map((sent) => [sent.writer, sent]));
-    const kept = async ({ writer }: Sent) => Number((await textAt(component, writer)) ?? 0);
+    const kept = async ({ writer }: Sent) => Number((await answered(() => textAt(component, writer))) ?? 0);
     const found = await Promise.all(
       [...last.values()].map(async (sent) => ({ sent, kept: await kept(sent) })),
     );
@@ -96,9 +97,9 @@ class Subject {
     const component = this.#component;
     if ("subscribe" in component) {
       const request = subscription({ topic: "half-minute", consumerGroup: "all" });
-      await component.subscribe(request, async ({ data }) => {
-        this.#delivered.add(Buffer.from(data).toString());
-      });
+      const handler = async ({ data }: { data: Uint8Array }) =>
+        void this.#delivered.add(Buffer.from(data).toString());
+      await answered(() => component.subscribe(request, handler));
     }
     this.#running = Promise.all(Array.from({ length: writers }, (_, index) => this.#write(`w${index}`)));
   }

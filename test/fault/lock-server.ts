@@ -37,7 +37,7 @@ export function lockFaults({ name, start }: LockFaults): void {
     }, 300_000);
     beforeEach(async () => {
       proxy = await TcpProxy.before(running.server.port);
-      locks = await running.open(proxy.port);
+      locks = await answered(() => running.open(proxy.port));
     });
     afterEach(async () => {
       signalTree(running.server.pid, "CONT");
@@ -114,7 +114,7 @@ export function lockFaults({ name, start }: LockFaults): void {
     test("50 times opened, cut and closed: no socket is left", async () => {
       const before = openSockets();
       for (let cycle = 0; cycle < 50; cycle++) {
-        const opened = await running.open(proxy.port);
+        const opened = await answered(() => running.open(proxy.port));
         await opened.tryLock(fresh(), "me", 1).catch(() => {});
         if (cycle % 2 === 0) proxy.reset();
         await opened.close();

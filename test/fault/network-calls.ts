@@ -44,7 +44,7 @@ export function networkedCalls({ name, start, cycles = 50 }: NetworkedCalls): vo
     }, 240_000);
     beforeEach(async () => {
       proxy = await TcpProxy.before(running.port);
-      caller = await running.open(proxy.port);
+      caller = await answered(() => running.open(proxy.port));
     });
     afterEach(async () => {
       proxy.set({});
@@ -112,7 +112,7 @@ export function networkedCalls({ name, start, cycles = 50 }: NetworkedCalls): vo
       await back();
       const before = openSockets();
       for (let cycle = 0; cycle < cycles; cycle++) {
-        const opened = await running.open(proxy.port);
+        const opened = await answered(() => running.open(proxy.port));
         await opened.call(`cycle ${cycle}`).catch(() => {});
         if (cycle % 2 === 0) proxy.reset();
         await opened.close();

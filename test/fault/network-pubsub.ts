@@ -6,6 +6,7 @@ import { ServerUnavailable } from "../../src/component/server-unavailable.ts";
 import { until } from "../../src/testing/index.ts";
 import { subscription } from "../contract/pubsub.ts";
 import type { Service } from "../services.ts";
+import { answered } from "./answered.ts";
 import { backMs } from "./back-within.ts";
 import { isDone } from "./is-done.ts";
 import { openSockets } from "./open-sockets.ts";
@@ -43,7 +44,7 @@ export function networkedPubSub({ name, start, cycles = 200 }: NetworkedPubSub):
     beforeEach(async () => {
       const { port = running.server.port, proxyPort } = running;
       proxy = await TcpProxy.before(port, { port: proxyPort });
-      pubsub = await running.open(proxy.port);
+      pubsub = await answered(() => running.open(proxy.port));
     }, 60_000);
     afterEach(async () => {
       proxy.set({});
@@ -57,7 +58,7 @@ export function networkedPubSub({ name, start, cycles = 200 }: NetworkedPubSub):
       const topic = `topic-${++number}`;
       const seen: Buffer[] = [];
       const request = subscription({ topic, consumerGroup: `group-${number}` });
-      await pubsub.subscribe(request, async ({ data }) => void seen.push(Buffer.from(data)));
+      await answered(() => pubsub.subscribe(request, async ({ data }) => void seen.push(Buffer.from(data))));
       const has = (data: string | Uint8Array) => seen.some((one) => one.equals(Buffer.from(data)));
       const send = (data: string | Uint8Array) =>
         pubsub.publish({ topic, data: Buffer.from(data), contentType: "", metadata: {} });
@@ -170,7 +171,7 @@ export function networkedPubSub({ name, start, cycles = 200 }: NetworkedPubSub):
       await arrives("begin");
       const before = openSockets();
       for (let cycle = 0; cycle < cycles; cycle++) {
-        const opened = await running.open(proxy.port);
+        const opened = await answered(() => running.open(proxy.port));
         const message = { topic: "cycles", data: Buffer.from("x"), contentType: "", metadata: {} };
         await opened.publish(message).catch(() => {});
         if (cycle % 2 === 0) proxy.reset();

@@ -6,6 +6,7 @@ import { until } from "../../src/testing/index.ts";
 import { componentHost } from "../contract/component-host.ts";
 import { rejection } from "../contract/state.ts";
 import { startVault, type VaultServer } from "../contract/vault-server.ts";
+import { answered } from "./answered.ts";
 import { isDone } from "./is-done.ts";
 import { TcpProxy } from "./tcp-proxy.ts";
 
@@ -33,12 +34,12 @@ describe("secretstores.hashicorp.vault on a bad network", () => {
 
   test("latency and small pieces: every secret whole", async () => {
     proxy.set({ latency: { ms: 50, jitterMs: 20 }, slicer: { bytesMax: 64 } });
-    const all = await secrets.bulkGet({});
+    const all = await answered(() => secrets.bulkGet({}));
     expect(Object.values(all).map(({ v }) => v?.length)).toEqual(Array(20).fill(2_000));
   });
 
   test("a frozen server: a typed error in time, then it goes on", async () => {
-    expect(await one()).toBe(2_000);
+    expect(await answered(one)).toBe(2_000);
     proxy.set({ blackHole: true });
     const errors = await Promise.all(Array.from({ length: 50 }, () => rejection(one())));
     for (const error of errors) {
@@ -51,7 +52,7 @@ describe("secretstores.hashicorp.vault on a bad network", () => {
   });
 
   test("half-open connections, resets, a server that is away and comes back", async () => {
-    expect(await one()).toBe(2_000);
+    expect(await answered(one)).toBe(2_000);
     proxy.halfOpen();
     const halfOpen = await one().catch((error: unknown) => error);
     if (halfOpen !== 2_000) expect(halfOpen).toBeInstanceOf(ServerUnavailable);

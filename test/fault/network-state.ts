@@ -38,7 +38,7 @@ export function networkedState({ name, start, cycles = 200 }: NetworkedState): v
     }, 120_000);
     beforeEach(async () => {
       proxy = await TcpProxy.before(running.server.port);
-      store = await running.open(proxy.port);
+      store = await answered(() => running.open(proxy.port));
     });
     afterEach(async () => {
       proxy.set({});
@@ -49,7 +49,7 @@ export function networkedState({ name, start, cycles = 200 }: NetworkedState): v
 
     test("latency of 100 ms ± 50 ms: no errors, in order", async () => {
       await store.close();
-      store = await running.open(proxy.port, 20);
+      store = await answered(() => running.open(proxy.port, 20));
       proxy.set({ latency: { ms: 100, jitterMs: 50 } });
       for (let number = 0; number < 3; number++) await store.set(put("late", String(number)));
       const many = Array.from({ length: 50 }, (_, index) => store.set(put(`late-${index}`, String(index))));
@@ -60,7 +60,7 @@ export function networkedState({ name, start, cycles = 200 }: NetworkedState): v
 
     test("pieces of 1 to 8 bytes: every byte as it was", async () => {
       await store.close();
-      store = await running.open(proxy.port, 20);
+      store = await answered(() => running.open(proxy.port, 20));
       proxy.set({ slicer: { bytesMax: 8 } });
       const value = Uint8Array.from({ length: 10_000 }, (_, index) => (index * 31) % 256);
       await store.set({ key: "sliced", value: jsonBytes(value), metadata: {} });
@@ -136,7 +136,7 @@ export function networkedState({ name, start, cycles = 200 }: NetworkedState): v
     test(`${cycles} times opened, cut and closed: no socket is left`, async () => {
       const before = openSockets();
       for (let cycle = 0; cycle < cycles; cycle++) {
-        const opened = await running.open(proxy.port);
+        const opened = await answered(() => running.open(proxy.port));
         await opened.set(put("cycle", String(cycle))).catch(() => {});
         if (cycle % 2 === 0) proxy.reset();
         await opened.close();

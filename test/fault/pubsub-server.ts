@@ -53,7 +53,7 @@ export function pubsubFaults({
     let pubsub: PubSub;
     const open = async (items: Record<string, string> = {}): Promise<void> => {
       running = await start();
-      pubsub = await running.open(items);
+      pubsub = await answered(() => running.open(items));
     };
     afterEach(async () => {
       signalTree(running.server.pid, "CONT");

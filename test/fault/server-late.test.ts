@@ -1,8 +1,10 @@
 // A server that is not there when the runtime starts, and comes later (reliability.md §4.6, F8).
 import { afterEach, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { freePort } from "../../scripts/free-port.ts";
 import { startMecha } from "../../src/testing/index.ts";
-import { Cleanup, eventually } from "../mecha-process.ts";
+import { Cleanup, eventually, startSidecar } from "../mecha-process.ts";
 import { startService } from "../services.ts";
 
 const cleanup = new Cleanup();
@@ -26,17 +28,15 @@ async function startRedis(port: number): Promise<void> {
 
 test("a component waits for its server until its init timeout", async () => {
   const port = await freePort();
-  const starting = startMecha({
-    apps: [{ appId: "a" }],
-    resources: store("late", port, "initTimeout: 30s"),
-  });
-  // Not at once: the runtime has seen that nobody is there.
-  await new Promise((done) => setTimeout(done, 300));
+  const folder = cleanup.folder();
+  const resources = join(folder, "resources.yaml");
+  writeFileSync(resources, store("late", port, "initTimeout: 60s"));
+  const { process, httpPort } = await startSidecar({ appId: "a", resources, data: join(folder, "data") });
+  cleanup.process(process);
+  await process.printed("is not there; trying again for 1m0s");
   await startRedis(port);
-  const mecha = await starting;
-  cleanup.add(() => mecha.stop());
-  expect(mecha.log()).toContain("is not there; trying again for 30s");
-  expect((await mecha.http("a", "GET /v1.0/state/late/key")).status).toBe(204);
+  await process.printed("dapr initialized");
+  expect((await fetch(`http://127.0.0.1:${httpPort}/v1.0/state/late/key`)).status).toBe(204);
 }, 60_000);
 
 test("without a server the runtime says what it waited for, and for how long", async () => {

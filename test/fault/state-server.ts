@@ -54,7 +54,7 @@ export function stateFaults({ name, start, hasty, countsVersions, forgets, loses
     });
     const open = async (items: Record<string, string> = {}): Promise<void> => {
       running = await start();
-      store = await running.open(items);
+      store = await answered(() => running.open(items));
     };
 
     test("answers in time when the server is frozen, and goes on when it is back", async () => {

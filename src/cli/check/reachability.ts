@@ -2,7 +2,6 @@ import { definitionsOf } from "../../component/definitions.ts";
 import { kindOf } from "../../component/parse-options.ts";
 import { type Trial, tryComponents } from "../../component/try-components.ts";
 import { isUnreachable } from "../../component/unreachable.ts";
-import { NoAnswer } from "../../component/within-time.ts";
 import { realEdges } from "../../edges/edges.ts";
 import { engineComponents } from "../../engine/defaults/engine-components.ts";
 import type { Store } from "../../engine/store/store.ts";
@@ -59,10 +58,6 @@ function checkOf({ name, type, error, tookMs }: Trial): Reachability {
   if (error === undefined) {
     return { name: what, result: "pass", detail: `${type} is reachable (${formatDuration(tookMs)})` };
   }
-  const fix = isAway(error) ? "start its server, or correct its address" : "see its metadata";
+  const fix = isUnreachable(error) ? "start its server, or correct its address" : "see its metadata";
   return { name: what, result: "fail", detail: `${type}: ${error.message}`, fix };
-}
-
-function isAway(error: Error): boolean {
-  return isUnreachable(error) || error instanceof NoAnswer || error.message.startsWith("init timeout");
 }

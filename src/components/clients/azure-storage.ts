@@ -1,7 +1,7 @@
 import { duration, text } from "../../component/fields.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
 import { isUnreachable } from "../../component/unreachable.ts";
-import { NoAnswer, withinTime } from "../../component/within-time.ts";
+import { withinTime } from "../../component/within-time.ts";
 import type { Clock } from "../../edges/clock.ts";
 import { messageOf } from "../../kit/message-of.ts";
 
@@ -77,11 +77,5 @@ const noAnswers = ["REQUEST_SEND_ERROR", "PARSE_ERROR"];
 function isUnanswered(error: unknown): boolean {
   const { name, code } = error as { name?: string; code?: string };
   const isBusy = [500, 502, 503, 504].includes(statusOf(error) ?? 0);
-  return (
-    isBusy ||
-    error instanceof NoAnswer ||
-    name === "AbortError" ||
-    noAnswers.includes(code ?? "") ||
-    isUnreachable(error)
-  );
+  return isBusy || name === "AbortError" || noAnswers.includes(code ?? "") || isUnreachable(error);
 }

@@ -1,6 +1,7 @@
 import type { Base, BaseOptions, ConnectionPool } from "@platformatic/kafka";
 import { pause, pauseBefore } from "../../component/pause.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
+import { NoAnswer } from "../../component/within-time.ts";
 import type { Edges } from "../../edges/edges.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import { type KafkaAddress, type KafkaSettings, kafkaAddress } from "./kafka-address.ts";
@@ -86,7 +87,7 @@ export class KafkaLink {
   async inTime<T>(work: Promise<T>, ms = this.settings.readTimeout, late?: () => void): Promise<T> {
     const end = Promise.withResolvers<never>();
     const timer = this.surroundings.edges.clock.setTimer(ms, () => {
-      end.reject(new Error(`no answer within ${ms} ms`));
+      end.reject(new NoAnswer(`no answer within ${ms} ms`));
       late?.();
     });
     try {

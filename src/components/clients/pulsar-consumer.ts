@@ -1,4 +1,5 @@
 import type { IncomingMessage, MessageHandler, SubscribeRequest } from "../../component/pubsub.ts";
+import { NoAnswer } from "../../component/within-time.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import type { PulsarLink, PulsarReply, PulsarSocket } from "./pulsar.ts";
 
@@ -100,7 +101,7 @@ export class PulsarConsumer {
       await link.pause(link.timeoutMs / 3, over.signal);
       if (isOver) return;
       if (socket.silentMs > link.timeoutMs)
-        return socket.drop(`silent for ${Math.round(socket.silentMs)} ms`);
+        return socket.drop(new NoAnswer(`silent for ${Math.round(socket.silentMs)} ms`));
       socket.send({ type: "isEndOfTopic" });
     }
   }

@@ -1,4 +1,5 @@
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
+import { NoAnswer } from "../../component/within-time.ts";
 import type { PulsarLink, PulsarReply, PulsarSocket } from "./pulsar.ts";
 
 export interface PulsarMessage {
@@ -96,7 +97,9 @@ export class PulsarProducer {
     const context = String(++this.#number);
     this.#sent.set(context, { done, failed });
     const { timeoutMs, edges } = this.#link;
-    const timer = edges.clock.setTimer(timeoutMs, () => socket.drop(`no answer within ${timeoutMs} ms`));
+    const timer = edges.clock.setTimer(timeoutMs, () =>
+      socket.drop(new NoAnswer(`no answer within ${timeoutMs} ms`)),
+    );
     try {
       socket.send({ ...message, context });
       await promise;

@@ -1,4 +1,5 @@
 import { pause, pauseBefore } from "../../component/pause.ts";
+import { NoAnswer } from "../../component/within-time.ts";
 import type { Edges } from "../../edges/edges.ts";
 
 export interface PulsarSettings {
@@ -84,7 +85,9 @@ export class PulsarLink {
     const url = `${this.#address}/ws/v2/${role}/${path}?${new URLSearchParams(parameters)}`;
     const headers: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {};
     const socket = new PulsarSocket(new WebSocket(url, { headers }), this.#edges);
-    const timer = this.#edges.clock.setTimer(timeout, () => socket.drop(`no answer within ${timeout} ms`));
+    const timer = this.#edges.clock.setTimer(timeout, () =>
+      socket.drop(new NoAnswer(`no answer within ${timeout} ms`)),
+    );
     try {
       await socket.opened;
       return socket;
@@ -152,14 +155,14 @@ export class PulsarSocket {
   }
 
   /** At once, and without a word. */
-  drop(why: string): void {
-    this.#end.resolve(new Error(why));
+  drop(reason: Error): void {
+    this.#end.resolve(reason);
     this.#socket.terminate();
   }
 
   /** As the protocol has it, or after a moment without. What was sent before is heard before. */
   async close(): Promise<void> {
-    const timer = this.#edges.clock.setTimer(closeMs, () => this.drop("closed"));
+    const timer = this.#edges.clock.setTimer(closeMs, () => this.drop(new Error("closed")));
     this.#socket.close(1000);
     await this.ended;
     timer.cancel();
@@ -172,7 +175,7 @@ export class PulsarSocket {
     try {
       reply = JSON.parse(text);
     } catch {
-      this.drop("what came is no JSON");
+      this.drop(new Error("what came is no JSON"));
       return;
     }
     if (typeof reply === "object" && reply !== null) this.#told(reply as PulsarReply);

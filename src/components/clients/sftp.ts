@@ -1,7 +1,7 @@
 import type SftpClient from "ssh2-sftp-client";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
 import { isUnreachable } from "../../component/unreachable.ts";
-import { NoAnswer, withinTime } from "../../component/within-time.ts";
+import { withinTime } from "../../component/within-time.ts";
 import type { Clock } from "../../edges/clock.ts";
 import { messageOf } from "../../kit/message-of.ts";
 import type { HostKey } from "./known-hosts.ts";
@@ -170,7 +170,7 @@ function algorithmsOf(keys: HostKey[]): never[] {
 function isCut(error: unknown): boolean {
   const cut =
     /no response from server|not connected|no sftp connection|end event|close event|connection lost/i;
-  return error instanceof NoAnswer || isUnreachable(error) || cut.test(messageOf(error));
+  return isUnreachable(error) || cut.test(messageOf(error));
 }
 
 /** Trying again does not help. */

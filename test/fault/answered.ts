@@ -13,6 +13,7 @@ export async function answered<T>(ask: () => Promise<T>): Promise<T> {
       return await ask();
     } catch (error) {
       if (!isUnreachable(error) || performance.now() > endMs) throw error;
+      await Bun.sleep(20);
     }
   }
 }

@@ -115,11 +115,11 @@ describe("pubsub.jetstream", () => {
     }));
 
   test("leaves a message to a handler that takes longer than the server waits, and one that waits for it", () =>
-    withPubSub({ ackWait: "1s" }, async (pubsub) => {
+    withPubSub({ ackWait: "2s" }, async (pubsub) => {
       let calls = 0;
       await pubsub.subscribe(subscription(), async () => {
         calls++;
-        await new Promise((done) => setTimeout(done, 1_600));
+        await new Promise((done) => setTimeout(done, 2_500));
       });
       const inOrder = { ...message, metadata: { partitionKey: "k" } };
       await pubsub.publish(inOrder);

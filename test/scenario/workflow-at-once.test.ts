@@ -3,7 +3,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type Clock, realClock } from "../../src/edges/clock.ts";
 import { realEdges } from "../../src/edges/edges.ts";
+import { SimulatedClock } from "../../src/edges/simulated.ts";
 import { openStore } from "../../src/engine/store/open.ts";
 import type { Mutation } from "../../src/engine/store/store.ts";
 import { createWorkflowEngine, type WorkflowEngine } from "../../src/engine/workflow/engine.ts";
@@ -29,7 +31,11 @@ afterEach(async () => {
 type Made = (readonly Mutation[])[];
 
 /** An engine, a worker of three activities in a chain, and what is committed to the store. */
-async function start(thinkMs: number, hold?: (mutations: readonly Mutation[], made: Made) => Promise<void>) {
+async function start(
+  thinkMs: number,
+  hold?: (mutations: readonly Mutation[], made: Made) => Promise<void>,
+  clock: Clock = realClock,
+) {
   const folder = mkdtempSync(join(tmpdir(), "mecha-at-once-"));
   closers.push(() => rmSync(folder, { recursive: true }));
   const store = await openStore({ address: testStore(folder), folder });
@@ -52,7 +58,7 @@ async function start(thinkMs: number, hold?: (mutations: readonly Mutation[], ma
   const engine = createWorkflowEngine({
     app: { namespace: "default", appId: "app" },
     store: counted,
-    edges: realEdges(),
+    edges: { ...realEdges(), clock },
     telemetry: {
       log: quietLog,
       metrics: createMetrics(),
@@ -105,7 +111,8 @@ function next({ pastEvents, newEvents }: WorkflowRequest) {
 const request = { instanceId: "one", name: "chain", input: "7" };
 
 test("a chain of three activities is four commits: each result is stored with the turn it leads to", async () => {
-  const { engine, commits, runs } = await start(0);
+  // A clock that stands still: the engine's patience with a turn does not end on a busy machine.
+  const { engine, commits, runs } = await start(0, undefined, new SimulatedClock());
   const signal = AbortSignal.timeout(20_000);
   await engine.instances.start(request, signal);
   const { record } = await engine.instances.waitForEnd("one", false, signal);

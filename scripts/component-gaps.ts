@@ -71,14 +71,6 @@ const gaps: readonly Gap[] = [
     components: ["state.etcd/v2"],
   },
   {
-    suites: ["network"],
-    reason: "the client is that of state.aws.dynamodb and pubsub.aws.snssqs",
-    components: v1(
-      ...["bindings.aws.dynamodb", "bindings.aws.sns", "bindings.aws.sqs"],
-      ...["secretstores.aws.parameterstore", "secretstores.aws.secretmanager"],
-    ),
-  },
-  {
     suites: ["crash", "network"],
     reason: "the client is that of pubsub.kafka",
     components: v1("bindings.kafka"),

@@ -72,7 +72,7 @@ describe("secret stores of AWS", () => {
       signalTree(server.server.pid, "STOP");
       const error = await store.get("conftestsecret", {}).catch((e) => e);
       signalTree(server.server.pid, "CONT");
-      expect(error.cause).toBeInstanceOf(ServerUnavailable);
+      expect(error).toBeInstanceOf(ServerUnavailable);
       await store.close();
     }
     const after = await openManager();

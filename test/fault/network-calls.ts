@@ -64,7 +64,7 @@ export function networkedCalls({ name, start, cycles = 50 }: NetworkedCalls): vo
     }, 60_000);
 
     test("8 KB a second: the whole text, or a typed error", async () => {
-      expect(await caller.call("before")).toBe("before");
+      expect(await answered(() => caller.call("before"))).toBe("before");
       proxy.set({ bandwidth: { bytesPerSecond: 8_192 } });
       const text = "slow".repeat(500);
       const result = await caller.call(text).catch((reason: unknown) => reason);

@@ -1,4 +1,6 @@
+import { ServerUnavailable } from "../../component/server-unavailable.ts";
 import { mapBounded } from "../../kit/bounded.ts";
+import { messageOf } from "../../kit/message-of.ts";
 
 type Secret = Record<string, string>;
 
@@ -25,4 +27,12 @@ export async function secretsOfPages(
     token = next;
   } while (token !== undefined);
   return Object.fromEntries(await mapBounded(all, atOnce, async (name) => [name, await get(name)] as const));
+}
+
+/** The text is Dapr's. */
+export function noSecret(error: unknown): Error {
+  const why = `couldn't get secret: ${messageOf(error)}`;
+  return error instanceof ServerUnavailable
+    ? new ServerUnavailable(why, error.outcome, error)
+    : new Error(why, { cause: error });
 }

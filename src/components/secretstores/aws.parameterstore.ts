@@ -2,10 +2,9 @@ import type { SSMClient } from "@aws-sdk/client-ssm";
 import { component } from "../../component/component.ts";
 import { text } from "../../component/fields.ts";
 import type { SecretStore } from "../../component/secret-store.ts";
-import { messageOf } from "../../kit/message-of.ts";
 import { AwsLink, clientOptionsOf } from "../clients/aws.ts";
 import { awsFields } from "../clients/aws-fields.ts";
-import { secretsOfPages } from "../clients/aws-secrets.ts";
+import { noSecret, secretsOfPages } from "../clients/aws-secrets.ts";
 
 type Sdk = typeof import("@aws-sdk/client-ssm");
 type Secret = Record<string, string>;
@@ -49,8 +48,7 @@ class ParameterStore implements SecretStore {
       const value = found.Parameter?.Value;
       return value === undefined ? {} : { [key]: value };
     } catch (error) {
-      // The text is Dapr's.
-      throw new Error(`couldn't get secret: ${messageOf(error)}`, { cause: error });
+      throw noSecret(error);
     }
   }
 

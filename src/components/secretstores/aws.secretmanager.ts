@@ -2,10 +2,9 @@ import type { GetSecretValueCommandOutput, SecretsManagerClient } from "@aws-sdk
 import { component } from "../../component/component.ts";
 import { flag } from "../../component/fields.ts";
 import type { SecretStore } from "../../component/secret-store.ts";
-import { messageOf } from "../../kit/message-of.ts";
 import { AwsLink, clientOptionsOf } from "../clients/aws.ts";
 import { awsFields } from "../clients/aws-fields.ts";
-import { secretsOfPages } from "../clients/aws-secrets.ts";
+import { noSecret, secretsOfPages } from "../clients/aws-secrets.ts";
 
 type Sdk = typeof import("@aws-sdk/client-secrets-manager");
 type Secret = Record<string, string>;
@@ -57,8 +56,7 @@ class SecretManager implements SecretStore {
       });
       return this.#secretOf(found);
     } catch (error) {
-      // The text is Dapr's.
-      throw new Error(`couldn't get secret: ${messageOf(error)}`, { cause: error });
+      throw noSecret(error);
     }
   }
 

@@ -65,7 +65,7 @@ export const purgeCache = httpOnly({
     summary: "Forget stored answers by tag, or of an app or endpoint and one of its paths",
     query: {
       tag: { description: "A tag, as the policy's `tags` gives them", schema: text },
-      app: { description: "The app or HTTPEndpoint that was called", schema: text },
+      app: { description: "The app or HTTPEndpoint that was called, or `Gateway/NAME` …", schema: text },
       path: { description: "With `app`: a path, whatever its query", schema: text },
     },
     replies: {

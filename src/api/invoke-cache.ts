@@ -3,6 +3,7 @@ import { GrpcError } from "../net/grpc/types.ts";
 import type { HttpReply, HttpRequest } from "../net/http1/types.ts";
 import type { InvokeHttpRequest } from "../peer/invoker.ts";
 import { canonicalTarget } from "../peer/method-path.ts";
+import type { PlacedCall } from "../peer/routes/route-policy.ts";
 import type { HttpCaches, RequestCache } from "../policy/cache/http-caches.ts";
 import type { CacheReply, CacheRequest, Send } from "../policy/cache/reply.ts";
 
@@ -33,18 +34,22 @@ export async function staleAnswer(
   caches: HttpCaches | undefined,
   { id, target, request }: CachedInvocation,
 ): Promise<HttpReply | undefined> {
-  return caches?.lastResort(id, new CachedCall(request, canonicalTarget(target)));
+  return caches?.at(id)?.lastResort?.(new CachedCall(request, canonicalTarget(target)));
 }
 
 /** What the cache looks at; the signal, which is dear, only when it is asked for. */
-class CachedCall implements CacheRequest {
+export class CachedCall implements CacheRequest {
   readonly method: string;
   readonly target: string;
+  readonly scope: string;
+  readonly apartBy: readonly string[] | undefined;
   readonly #request: HttpRequest;
 
-  constructor(request: HttpRequest, target: string) {
+  constructor(request: HttpRequest, target: string, placed?: PlacedCall) {
     this.method = request.method;
     this.target = target;
+    this.scope = placed?.scope() ?? "";
+    this.apartBy = placed?.apartBy;
     this.#request = request;
   }
 
@@ -66,7 +71,10 @@ class CachedCall implements CacheRequest {
 }
 
 /** The request with other header lines, or for others than its own caller. */
-function changed(request: HttpRequest, { headers, signal }: NonNullable<Parameters<Send>[0]>): HttpRequest {
+export function changed(
+  request: HttpRequest,
+  { headers, signal }: NonNullable<Parameters<Send>[0]>,
+): HttpRequest {
   const { method, target, body, remoteAddress } = request;
   const rawHeaders = headers ?? request.rawHeaders;
   const header = (lowerName: string) => request.header(lowerName);

@@ -2,12 +2,15 @@ import { Fault } from "../errors.ts";
 import { signalOf } from "../kit/cancellation.ts";
 import { metadataOfLines } from "../net/grpc/types.ts";
 import type { MethodAnswer } from "../peer/on-invoke.ts";
-import type { RoutePlace, RoutePolicies } from "../peer/routes/route-policy.ts";
+import type { RoutePlace, RoutePolicies, RoutePolicy } from "../peer/routes/route-policy.ts";
+import type { RequestCache } from "../policy/cache/http-caches.ts";
+import type { Send } from "../policy/cache/reply.ts";
 import type { FailureCode } from "../policy/resilience/codes.ts";
 import type { Block, GivenAnswer } from "../policy/use/layer.ts";
 import { type PlacedLayers, runPlaced } from "../policy/use/use-policies.ts";
 import type { AppScope } from "./call.ts";
 import { codeOfError, httpShape } from "./http-shape.ts";
+import { CachedCall, changed } from "./invoke-cache.ts";
 import { proxyPolicyOf } from "./proxy-policy.ts";
 
 const blockOf: Record<RoutePlace["kind"], Block> = {
@@ -24,21 +27,9 @@ export function createRoutePolicies(app: () => AppScope): RoutePolicies {
   return {
     http(place) {
       const placed = placedAt(place);
-      if (placed === undefined) return undefined;
-      return {
-        repeats: placed.repeats,
-        run({ request, path, isRepeatable }, attempt) {
-          const header = (lowerName: string) => request.header(lowerName);
-          const use = { operation: request.method, names: [path], header };
-          const shape = { ...httpShape, codeOfError: codeOfRouteError, signal: request.signal, isRepeatable };
-          return runPlaced(
-            { placed, resilience: undefined },
-            use,
-            (ended) => attempt(signalOf(ended)),
-            shape,
-          );
-        },
-      };
+      const cache = app().policies.caches?.placed(place.kind, place.name);
+      const policy = placed && httpPolicy(placed, cache);
+      return cache === undefined ? policy : cachedPolicy(cache, policy);
     },
     method(place) {
       const placed = placedAt(place);
@@ -57,6 +48,41 @@ export function createRoutePolicies(app: () => AppScope): RoutePolicies {
       };
     },
     grpc: (place, path) => proxyPolicyOf({ placed: placedAt(place), resilience: undefined }, path),
+  };
+}
+
+/** `cache` has what a fallback may give. */
+function httpPolicy(placed: PlacedLayers, cache: RequestCache | undefined): RoutePolicy {
+  return {
+    repeats: placed.repeats,
+    run(call, attempt) {
+      const { request, target, isRepeatable } = call;
+      const header = (lowerName: string) => request.header(lowerName);
+      const use = { operation: request.method, names: [target.split("?", 1)[0] as string], header };
+      const stale = async () => cache?.lastResort?.(new CachedCall(request, target, call));
+      const shape = { ...httpShape, codeOfError: codeOfRouteError, signal: request.signal, isRepeatable };
+      return runPlaced(
+        { placed, resilience: undefined },
+        use,
+        (ended) => attempt(signalOf(ended)),
+        cache === undefined ? shape : { ...shape, stale },
+      );
+    },
+  };
+}
+
+/** What is kept of its answers stands before what is done round them. */
+function cachedPolicy(cache: RequestCache, inner: RoutePolicy | undefined): RoutePolicy {
+  return {
+    repeats: inner?.repeats ?? false,
+    async run(call, attempt) {
+      const send: Send = ({ signal, headers } = {}) => {
+        if (inner === undefined) return attempt(signal, headers);
+        const asked = signal === undefined ? call : { ...call, request: changed(call.request, { signal }) };
+        return inner.run(asked, (ended = signal) => attempt(ended, headers));
+      };
+      return cache.handle(new CachedCall(call.request, call.target, call), send);
+    },
   };
 }
 

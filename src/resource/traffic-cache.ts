@@ -16,8 +16,14 @@ const storeTimeoutMaxMs = 10_000;
 const listMax = 64;
 const expressionLengthMax = 4096;
 
-/** Targets whose answers are HTTP and come by an id. */
-const cachedKinds: readonly TrafficTarget["kind"][] = ["App", "HTTPEndpoint"];
+/** Targets whose answers are HTTP. */
+const cachedKinds: readonly TrafficTarget["kind"][] = [
+  "App",
+  "HTTPEndpoint",
+  "HTTPRoute",
+  "AppVersion",
+  "Gateway",
+];
 
 /** Answers kept for later callers (docs/guide/cache.md). */
 export function readCache(spec: FieldReader, targets: readonly TrafficTarget[]): CacheSpec | undefined {
@@ -82,7 +88,10 @@ async function whyNoExpression(expression: string): Promise<string | undefined> 
 function checkTargets(spec: FieldReader, block: string, targets: readonly TrafficTarget[]): void {
   const other = targets.find(({ kind }) => !cachedKinds.includes(kind));
   if (other === undefined) return;
-  spec.fail(`${block} is for targets of kind ${cachedKinds.join(" and ")}, not ${other.kind}`, block);
+  const all = `${cachedKinds.slice(0, -1).join(", ")} and ${cachedKinds.at(-1)}`;
+  const why =
+    other.kind === "GRPCRoute" ? ": gRPC calls are POSTs, and no header says what of them may be kept" : "";
+  spec.fail(`${block} is for targets of kind ${all}, not ${other.kind}${why}`, block);
 }
 
 function readMethods(cache: FieldReader): string[] {

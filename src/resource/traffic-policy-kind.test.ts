@@ -81,6 +81,10 @@ test.each([
   ["  cache: { key: { query: { include: [a], exclude: [b] } } }\n", "include or exclude, not both"],
   ["  cache: { tags: 'request.' }\n", "tags must be a CEL expression"],
   ["  cache: { etags: true }\n", "unknown field spec.cache.etags"],
+  [
+    "  cache: {}\n  targetRefs: [ { group: gateway.networking.k8s.io, kind: GRPCRoute, name: a } ]\n",
+    "AppVersion and Gateway, not GRPCRoute: gRPC calls are POSTs, and no header says what of them may be kept",
+  ],
   ["  cache: {}\n  targetRefs: [ { kind: Component, name: a } ]\n", "cache is for targets of kind App"],
   ["  collapse: { batch: {} }\n", "spec.collapse.batch is not implemented"],
   ["  fallback: { to: topic://a/b }\n", "app://id/path"],

@@ -37,15 +37,10 @@ const event = "an event is handed over once at a time";
 const written = "what is done with a workflow is one commit of mecha's own; its steps have their policies";
 
 /** Answers to HTTP calls alone have the headers that say how long, and for whom, they hold. */
-const keptNowhereElse = {
-  ...reasonFor(["invoke HTTP"], "only answers to HTTP calls can be kept and shared"),
-  ...Object.fromEntries(
-    (["HTTPRoute", "AppVersion", "Gateway"] as const).map((name) => [
-      name,
-      "a cache is for all calls of an id",
-    ]),
-  ),
-};
+const keptNowhereElse = reasonFor(
+  ["invoke HTTP", "HTTPRoute", "AppVersion", "Gateway"],
+  "only answers to HTTP calls can be kept and shared",
+);
 
 const chosenNowhereElse = reasonFor(
   ["invoke HTTP", "invoke gRPC", "gRPC proxied", "AppVersion"],

@@ -1,5 +1,5 @@
 import { freePort } from "../mecha-process.ts";
-import { overGrpc, overHttp, proxied } from "./call-benches.ts";
+import { overHttp, proxied } from "./call-benches.ts";
 import type { Bench, Opened, Plan } from "./rig.ts";
 
 // What policies can be attached to on the way of a call: the same calls as in call-benches.ts, by a route or a Gateway.
@@ -36,7 +36,7 @@ const appVersion: Bench = {
   target: "{ kind: AppVersion, name: orders-v2 }",
   operation: "GET",
   async open(plan) {
-    const opened = await routed(overGrpc, "HTTPRoute", version)(plan);
+    const opened = await routed(overHttp, "HTTPRoute", version)(plan);
     const labels = { version: "v2" };
     const apps = opened.apps.map((one) => (one.appId === "shop" ? one : { ...one, options: { labels } }));
     return { ...opened, apps };

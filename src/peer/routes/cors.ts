@@ -28,7 +28,7 @@ export function preflightReply(cors: CorsFilter, request: Asking): HttpReply {
 /** The lines of an answer to a page of another origin; what the app said of it itself gives way. */
 export function withCors(cors: CorsFilter, request: Asking, headers: RawHeaders): RawHeaders {
   const origin = allowedOrigin(cors, request.header("origin"));
-  if (origin === undefined) return headers;
+  if (origin === undefined) return [...headers, "Vary", "Origin"];
   const kept = withoutHeaders(headers, ownLines);
   kept.push(...originLines(cors, origin));
   const exposed = listed(cors.exposeHeaders, undefined, cors.allowCredentials);

@@ -40,6 +40,8 @@ const regexCharsMax = 4096;
 export class HttpTable {
   readonly #byHost = new Map<string, PathTable>();
   readonly #hasHosts: boolean;
+  /** Which its rules ask for, lower case. */
+  readonly headerNames: readonly string[];
 
   /** Entries of one route come in the order of its rules and matches. */
   constructor(entries: readonly HttpEntry[], keepsSlash: boolean) {
@@ -47,6 +49,8 @@ export class HttpTable {
       const of = entries.filter((entry) => entry.hostname === hostname);
       this.#byHost.set(hostname, new PathTable(of, keepsSlash));
     }
+    const names = entries.flatMap(({ match }) => match.headers.map(({ name }) => name.toLowerCase()));
+    this.headerNames = [...new Set(names)];
     this.#hasHosts = entries.some(({ hostname }) => hostname !== "");
   }
 

@@ -14,7 +14,13 @@ import { changeHeaders } from "./header-change.ts";
 import type { HttpFacts, HttpFound, HttpTable } from "./http-table.ts";
 import { drawn, type Mirrors, mirrorBodyBytesMax } from "./mirrors.ts";
 import { changePath, hostParts, locationOf, type Origin } from "./path-change.ts";
-import { placeOf, type RoutePlace, type RoutePolicies, type RoutePolicy } from "./route-policy.ts";
+import {
+  type PlacedCall,
+  placeOf,
+  type RoutePlace,
+  type RoutePolicies,
+  type RoutePolicy,
+} from "./route-policy.ts";
 import type { CompiledRule } from "./rule.ts";
 import { type Session, sessionLine, sessionOf } from "./session.ts";
 
@@ -50,12 +56,20 @@ export async function routeHttp(routed: RoutedHttp, routing: HttpRouting): Promi
   if (policy === undefined) return routeByRule(routed, routing);
   const { request, body, target } = call;
   const kept = policy.repeats ? await keptBytes(body, routing.bodyBytesMax) : undefined;
-  const path = target.split("?", 1)[0] as string;
   const isRepeatable = kept !== undefined || body.size === 0;
-  return policy.run({ request, path, isRepeatable }, (signal) => {
-    const sent = callOf(call, request.rawHeaders, kept === undefined ? body : bodyOf(kept), signal);
+  const scope = (): string => scopeOf(routed, call) + (routed.path?.endsWith("/") === true ? "/" : "");
+  // By what its rules ask for, which no answer says that it varies by.
+  const apartBy = routed.table.headerNames;
+  const placed = { request, target, isRepeatable, scope, apartBy };
+  return policy.run(placed, (signal, headers = request.rawHeaders) => {
+    const sent = callOf(call, headers, kept === undefined ? body : bodyOf(kept), signal);
     return routeByRule({ ...routed, call: sent }, routing);
   });
+}
+
+/** The origin of a call that names one; calls of an app by its id have none. */
+function scopeOf({ scheme }: RoutedHttp, { host }: OutgoingCall): string {
+  return host === undefined ? "" : `${scheme}://${host.toLowerCase()}`;
 }
 
 async function routeByRule(routed: RoutedHttp, routing: HttpRouting): Promise<HttpReply> {
@@ -137,19 +151,23 @@ class Visit {
     const inner = this.#policyOf(chosen.backend);
     const repeats = (policy?.repeats ?? false) || (inner?.repeats ?? false);
     const kept = await this.#keep(call.body, targets.length > 0, repeats);
-    const headers = changeHeaders(request.rawHeaders, rule.requestHeaders);
     for (const target of targets) {
       if (kept === undefined || kept.length > mirrorBodyBytesMax) break;
+      const headers = changeHeaders(request.rawHeaders, rule.requestHeaders);
       mirrors.send((signal) => this.#mirror(target, callOf(call, headers, bodyOf(kept), signal)));
     }
-    const parts = { chosen, inner, headers, kept, session };
-    if (policy === undefined) return this.#changed(await this.#send(call, parts), chosen);
-    const path = call.target.split("?", 1)[0] as string;
-    const isRepeatable = kept !== undefined || call.body.size === 0;
-    const reply = await policy.run({ request, path, isRepeatable }, (signal) =>
-      this.#send(callOf(call, request.rawHeaders, call.body, signal), parts),
+    const parts = { chosen, inner, kept, session };
+    if (policy === undefined) return this.#changed(await this.#send(call, parts));
+    const reply = await policy.run(this.#placed(call, kept), (signal, headers = request.rawHeaders) =>
+      this.#send(callOf(call, headers, call.body, signal), parts),
     );
-    return this.#changed(reply, chosen);
+    return this.#changed(reply);
+  }
+
+  #placed(call: OutgoingCall, kept: Uint8Array | undefined): PlacedCall {
+    const isRepeatable = kept !== undefined || call.body.size === 0;
+    const scope = () => scopeOf(this.#routed, call);
+    return { request: call.request, target: call.target, isRepeatable, scope };
   }
 
   async #send(call: OutgoingCall, parts: SendParts): Promise<HttpReply> {
@@ -157,7 +175,8 @@ class Visit {
     const rule = this.#rule;
     const { clock, send } = this.#routing;
     const { backend } = chosen;
-    const lines = changeHeaders(parts.headers, chosen.requestHeaders);
+    const shared = changeHeaders(call.request.rawHeaders, rule.requestHeaders);
+    const lines = changeHeaders(shared, chosen.requestHeaders);
     let instanceId = "";
     const stick: Stick | undefined = rule.session && {
       instanceId: session?.instanceId ?? "",
@@ -167,24 +186,23 @@ class Visit {
     };
     const aim = backend.kind === "app" ? { subset: backend.subset, stick } : undefined;
     const attempt = (signal: AbortSignal | undefined): Promise<HttpReply> => {
-      const one = (ended: AbortSignal | undefined): Promise<HttpReply> => {
+      const one = (ended: AbortSignal | undefined, headers = lines): Promise<HttpReply> => {
         const body = kept === undefined ? call.body : bodyOf(kept);
-        return send(backend, { ...callOf(call, lines, body, ended), aim }).catch((error) => {
+        return send(backend, { ...callOf(call, headers, body, ended), aim }).catch((error) => {
           throw asRouteFailure(error, backend.id);
         });
       };
       if (inner === undefined) return one(signal);
-      const isRepeatable = kept !== undefined || call.body.size === 0;
-      const { request } = callOf(call, lines, call.body, signal);
-      const path = call.target.split("?", 1)[0] as string;
-      return inner.run({ request, path, isRepeatable }, (ended = signal) => one(ended));
+      const placed = this.#placed(callOf(call, lines, call.body, signal), kept);
+      return inner.run(placed, (ended = signal, headers = lines) => one(ended, headers));
     };
-    const reply = await runAttempts(rule, attempt, shapeOf(call.request, kept !== undefined), clock);
+    const answer = await runAttempts(rule, attempt, shapeOf(call.request, kept !== undefined), clock);
+    const reply = withLines(answer, changeHeaders(answer.headers, chosen.responseHeaders));
     if (rule.session === undefined) return reply;
     const isKept = session?.backend === backend.id && session.instanceId === instanceId;
     if (isKept) return reply;
     const now: Session = { backend: backend.id, instanceId, sinceMs: session?.sinceMs ?? clock.now() };
-    return { ...reply, headers: [...reply.headers, ...sessionLine(rule.session, now)] };
+    return withLines(reply, [...reply.headers, ...sessionLine(rule.session, now)]);
   }
 
   #policyOf(backend: Backend): RoutePolicy | undefined {
@@ -208,14 +226,16 @@ class Visit {
     return isRetried || isMirrored ? keptBytes(body, bytesMax) : undefined;
   }
 
-  #changed(reply: HttpReply, chosen: WeightedBackend): HttpReply {
+  #changed(reply: HttpReply): HttpReply {
     const { responseHeaders, cors } = this.#rule;
-    if (responseHeaders === undefined && chosen.responseHeaders === undefined && cors === undefined)
-      return reply;
-    const headers = changeHeaders(changeHeaders(reply.headers, chosen.responseHeaders), responseHeaders);
+    const headers = changeHeaders(reply.headers, responseHeaders);
     const { request } = this.#routed.call;
-    return { ...reply, headers: cors === undefined ? headers : withCors(cors, request, headers) };
+    return withLines(reply, cors === undefined ? headers : withCors(cors, request, headers));
   }
+}
+
+function withLines(reply: HttpReply, headers: RawHeaders): HttpReply {
+  return headers === reply.headers ? reply : { ...reply, headers, isRepeated: false };
 }
 
 async function keptBytes(body: Body, bytesMax: number): Promise<Uint8Array | undefined> {
@@ -226,7 +246,6 @@ interface SendParts {
   chosen: WeightedBackend;
   /** Of the backend. */
   inner: RoutePolicy | undefined;
-  headers: RawHeaders;
   kept: Uint8Array | undefined;
   session: Session | undefined;
 }

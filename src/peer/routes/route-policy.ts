@@ -1,5 +1,5 @@
 import type { ProxyPolicy } from "../../net/grpc/types.ts";
-import type { HttpReply, HttpRequest } from "../../net/http1/types.ts";
+import type { HttpReply, HttpRequest, RawHeaders } from "../../net/http1/types.ts";
 import type { MethodAnswer } from "../on-invoke.ts";
 import type { Backend } from "./backend.ts";
 
@@ -22,12 +22,26 @@ export interface RoutePolicies {
 export interface RoutePolicy {
   /** Whether a request has to be kept to be sent again. */
   readonly repeats: boolean;
-  /** `path` is the canonical one; `attempt` ends with the signal when it is given one. */
-  run(
-    call: { request: HttpRequest; path: string; isRepeatable: boolean },
-    attempt: (signal: AbortSignal | undefined) => Promise<HttpReply>,
-  ): Promise<HttpReply>;
+  /** `attempt` ends with the signal when it is given one. */
+  run(call: PlacedCall, attempt: RouteAttempt): Promise<HttpReply>;
 }
+
+export interface PlacedCall {
+  request: HttpRequest;
+  /** Canonical, with its query. */
+  target: string;
+  isRepeatable: boolean;
+  /** Besides its target, what tells answers apart without their saying so. Asked when answers are kept. */
+  scope(): string;
+  /** Names of headers that do so too. */
+  apartBy?: readonly string[];
+}
+
+/** With other header lines than the request's, when there are any. */
+export type RouteAttempt = (
+  signal: AbortSignal | undefined,
+  headers?: RawHeaders | undefined,
+) => Promise<HttpReply>;
 
 export interface MethodPolicy {
   run(

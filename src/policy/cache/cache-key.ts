@@ -5,10 +5,11 @@ export type KeyRules = Pick<CacheSpec["key"], "queryInclude" | "queryExclude">;
 /** Of the parts of a key: no id, target or header value can hold it. */
 const separator = "\n";
 
-/** What an answer is kept under: whom it was asked of, and the target with what counts of its query. */
-export function answerKey(id: string, target: string, rules: KeyRules): string {
+/** What an answer is kept under: whom it was asked of, and the target with what counts of its query, within a scope. */
+export function answerKey(id: string, target: string, rules: KeyRules, scope = ""): string {
   const hasRules = rules.queryInclude.length > 0 || rules.queryExclude.length > 0;
-  return id + separator + (hasRules ? keyedTarget(target, rules) : target);
+  const key = id + separator + (hasRules ? keyedTarget(target, rules) : target);
+  return scope === "" ? key : key + separator + scope;
 }
 
 export function variantKey(key: string, variant: string, values: readonly string[]): string {

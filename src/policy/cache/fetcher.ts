@@ -8,7 +8,7 @@ import { variantKey } from "./cache-key.ts";
 import { Changes } from "./changes.ts";
 import { conditionNames, isAbout, mergedLines, validatorLines } from "./conditional.ts";
 import { withoutLines } from "./header-lines.ts";
-import { type CacheReply, type CacheRequest, dispose, gather, isStandIn, type Send } from "./reply.ts";
+import { type CacheReply, type CacheRequest, dispose, gather, type Send } from "./reply.ts";
 import { judge } from "./storable.ts";
 import { ageMs, hasValidator, type StoredAnswer } from "./stored.ts";
 import { compileTags, type TagsOf } from "./tags.ts";
@@ -101,7 +101,7 @@ export class Fetcher {
   }
 
   async #keep(asked: Asked, reply: CacheReply, times: Times): Promise<Fetched> {
-    if (isStandIn(reply)) return { kind: "passed", reply, why: "not from the target" };
+    if (reply.isStandIn) return { kind: "passed", reply, why: "not from the target" };
     const { spec, store } = this.#options;
     const { request, key, stored } = asked;
     const { status, reason, headers } = reply;
@@ -161,7 +161,8 @@ interface Times {
 }
 
 function exchangeOf({ request, asked }: Asked) {
-  return { method: request.method, header: (name: string) => request.header(name), asked };
+  const { method, apartBy } = request;
+  return { method, apartBy, header: (name: string) => request.header(name), asked };
 }
 
 function retention(answer: StoredAnswer, nowMs: number): number {

@@ -69,14 +69,14 @@ export class HttpCache {
   }
 
   handle(request: CacheRequest, send: Send): Reply {
-    const { method, target } = request;
-    const { spec, id, store } = this.#options;
+    const { method } = request;
+    const { spec, store } = this.#options;
     if (method !== "GET" && method !== "HEAD") return this.#write(request, send);
     const signs = signsOf(request.rawHeaders);
     if (this.#passesBy(request, signs)) return this.#pass(send);
     const isTold = (signs & hasControl) !== 0 && !spec.ignoreRequestCacheControl;
     const asked = isTold ? parseCacheControl(request.header("cache-control")) : noDirectives;
-    const look: Look = { request, send, key: answerKey(id, target, spec.key), asked, signs };
+    const look: Look = { request, send, key: this.#keyOf(request), asked, signs };
     const found = store.get(look.key);
     return found instanceof Promise
       ? found.then((later) => this.#found(look, later))
@@ -85,11 +85,11 @@ export class HttpCache {
 
   /** What is kept, however old, for a caller who would get an error otherwise. */
   async lastResort(request: CacheRequest): Promise<CacheReply | undefined> {
-    const { spec, id, store, clock, meter } = this.#options;
+    const { store, clock, meter } = this.#options;
     const signs = signsOf(request.rawHeaders);
     const isRead = request.method === "GET" || request.method === "HEAD";
     if (!isRead || this.#passesBy(request, signs)) return undefined;
-    const key = answerKey(id, request.target, spec.key);
+    const key = this.#keyOf(request);
     const found = await store.get(key);
     const stored = found && isVariants(found) ? await this.#variant(key, found, request) : found;
     if (stored === undefined || isVariants(stored) || stored.mustRevalidate) return undefined;
@@ -127,18 +127,23 @@ export class HttpCache {
     const reply = await send();
     if (method === "OPTIONS" || method === "TRACE") return reply;
     if (reply.status < 200 || reply.status >= 400) return withStatus(reply, "fwd=method");
-    this.#changed(target);
+    this.#changed(request, target);
     for (const name of ["location", "content-location"]) {
       const reference = lineOf(reply.headers, name);
       const other = reference && alsoChanged(target, request.header("host"), reference);
-      if (other) this.#changed(other);
+      if (other) this.#changed(request, other);
     }
     return withStatus(reply, "fwd=method");
   }
 
-  #changed(target: string): void {
-    const { id, spec, store } = this.#options;
-    const key = answerKey(id, target, spec.key);
+  #keyOf({ target, scope }: CacheRequest, other = target): string {
+    const { id, spec } = this.#options;
+    return answerKey(id, other, spec.key, scope);
+  }
+
+  #changed(request: CacheRequest, target: string): void {
+    const { store } = this.#options;
+    const key = this.#keyOf(request, target);
     this.#fetcher.changes.note(key);
     this.#flights.forgetAll();
     store.delete(key);
@@ -215,7 +220,8 @@ export class HttpCache {
 
   /** Answers for one person are not waited for by others. */
   #flightKey({ key, request, variants, stored }: Look): string {
-    const names = variants?.names ?? stored?.varyNames ?? this.#options.spec.key.headers;
+    const apartBy = [...this.#options.spec.key.headers, ...(request.apartBy ?? [])];
+    const names = variants?.names ?? stored?.varyNames ?? apartBy;
     const who = request.header("authorization") ?? "";
     return variantKey(key, who, valuesOf(names, request));
   }

@@ -1,7 +1,7 @@
 import type { Clock } from "../../edges/clock.ts";
 import type { Random } from "../../edges/random.ts";
 import type { Resource } from "../../resource/resource.ts";
-import type { CacheSpec, TrafficPolicyResource } from "../../resource/traffic.ts";
+import type { CacheSpec, TrafficPolicyResource, TrafficTarget } from "../../resource/traffic.ts";
 import type { Telemetry } from "../../telemetry/telemetry.ts";
 import type { AnswerStore, Purge } from "./answer-store.ts";
 import { CacheMeter, type CacheResult } from "./cache-meter.ts";
@@ -24,6 +24,8 @@ export interface HttpCachesContext {
 /** What stands before the calls of one target. */
 export interface RequestCache {
   handle(request: CacheRequest, send: Send): CacheReply | Promise<CacheReply>;
+  /** What is kept, however old, for an answer that would be an error. Absent: nothing is kept. */
+  lastResort?(request: CacheRequest): Promise<CacheReply | undefined>;
 }
 
 export interface CacheState {
@@ -63,12 +65,14 @@ export class HttpCaches {
       const { from, targets } = policy.spec;
       if (from.length > 0 && !from.includes(principal.appId)) continue;
       const store = lazyStore(() => this.#openStore(policy.spec.cache as CacheSpec));
-      for (const { kind, name } of targets) {
-        if (byId.has(name)) continue;
-        const print = JSON.stringify([policy.name, name, policy.spec.cache, policy.spec.collapse]);
-        const one = before.get(print) ?? this.#open(policy, { id: name, print, store });
+      for (const target of targets) {
+        const { kind, name } = target;
+        const id = idOf(target);
+        if (byId.has(id)) continue;
+        const print = JSON.stringify([policy.name, id, policy.spec.cache, policy.spec.collapse]);
+        const one = before.get(print) ?? this.#open(policy, { id, print, store });
         opened.push(one);
-        byId.set(name, one);
+        byId.set(id, one);
         if (kind === "App" && !name.includes(".")) byId.set(`${name}.${principal.namespace}`, one);
       }
     }
@@ -81,9 +85,10 @@ export class HttpCaches {
     return this.#byId.size === 0 ? undefined : this.#byId.get(id)?.handler;
   }
 
-  /** What is kept, however old, for an answer that would be an error. */
-  async lastResort(id: string, request: CacheRequest): Promise<CacheReply | undefined> {
-    return this.#byId.get(id)?.cache?.lastResort(request);
+  /** Of what a Gateway, a route or a version answers; what is said of a part of it goes first. */
+  placed(kind: string, name: string): RequestCache | undefined {
+    const id = `${kind}/${name}`;
+    return this.at(id) ?? (name.includes("/") ? this.at(id.slice(0, id.lastIndexOf("/"))) : undefined);
   }
 
   /** How many answers went, as far as that is known. */
@@ -131,6 +136,12 @@ export class HttpCaches {
       failed: () => telemetry.metrics.counter("http/cache/store_failures", { store: spec.store }).add(),
     });
   }
+}
+
+/** Apps and endpoints are called by their names alone. */
+function idOf({ kind, name, sectionName }: TrafficTarget): string {
+  if (kind === "App" || kind === "HTTPEndpoint") return name;
+  return sectionName === "" ? `${kind}/${name}` : `${kind}/${name}/${sectionName}`;
 }
 
 function isCaching(resource: Resource): resource is TrafficPolicyResource {

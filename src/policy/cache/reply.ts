@@ -9,6 +9,10 @@ export interface CacheRequest {
   /** Raw, with its query. */
   target: string;
   rawHeaders: readonly string[];
+  /** What tells answers of one target apart without their saying so, such as a host. */
+  scope?: string | undefined;
+  /** Names of headers that do so too. */
+  apartBy?: readonly string[] | undefined;
   header(lowerName: string): string | undefined;
   hasBody: boolean;
   /** May be made when it is first looked at. */
@@ -23,6 +27,8 @@ export interface CacheReply {
   body?: Uint8Array | string | AsyncIterable<Uint8Array> | undefined;
   /** The same object is sent many times. */
   isRepeated?: boolean | undefined;
+  /** It did not come from the target itself: it is given to this caller, and not kept. */
+  isStandIn?: boolean | undefined;
 }
 
 /** Sends the request on, as it is or changed. */
@@ -77,16 +83,10 @@ export function withStatus(reply: CacheReply, status: string): CacheReply {
   return { ...reply, headers: [...reply.headers, "Cache-Status", `mecha; ${status}`] };
 }
 
-const standIns = new WeakSet<CacheReply>();
-
-/** Of a reply that did not come from the target itself: it is given to this caller, and not kept. */
+/** Copies with other lines are no more to be kept than the reply itself. */
 export function notToKeep<R extends CacheReply>(reply: R): R {
-  standIns.add(reply);
+  reply.isStandIn = true;
   return reply;
-}
-
-export function isStandIn(reply: CacheReply): boolean {
-  return standIns.has(reply);
 }
 
 /** Ends a body that nobody will read, so that its connection is free again. */

@@ -15,6 +15,8 @@ export type StoreRules = Pick<
 export interface Exchange {
   method: string;
   header(lowerName: string): string | undefined;
+  /** Names of headers that tell answers apart, whatever they say. */
+  apartBy?: readonly string[] | undefined;
   /** Of the request; none when they are not looked at. */
   asked: CacheControl;
   status: number;
@@ -54,7 +56,12 @@ export function judge(exchange: Exchange, rules: StoreRules): Judged {
   if (names === undefined) return { why: "varies by anything" };
   const foreign = rules.vary.length === 0 ? undefined : names.find((name) => !rules.vary.includes(name));
   if (foreign !== undefined) return { why: `varies by ${foreign}` };
-  const answer = assemble(exchange, said, rules, [...new Set([...rules.key.headers, ...names])].sort());
+  const answer = assemble(
+    exchange,
+    said,
+    rules,
+    [...new Set([...rules.key.headers, ...(exchange.apartBy ?? []), ...names])].sort(),
+  );
   const isOfUse =
     answer.lifetimeMs > answer.initialAgeMs ||
     answer.etag !== undefined ||

@@ -1,9 +1,11 @@
-import { errors, Fault } from "../errors.ts";
+import { Code, errors, Fault } from "../errors.ts";
 import type { GrpcProxyTarget } from "../net/grpc/types.ts";
 import { changedRequest, withoutHeaders } from "../net/http1/changed-request.ts";
 import type { HttpReply, HttpRequest } from "../net/http1/types.ts";
 import type { Invoker } from "../peer/invoker.ts";
 import { type GatewayTables, Routes } from "../peer/routes/routes.ts";
+import { BreakerOpen } from "../policy/resilience/breaker.ts";
+import { AttemptTimeout } from "../policy/resilience/policy.ts";
 import type { RefNotPermitted } from "../resource/reference-grant.ts";
 import type { GatewayListener, GatewayResource } from "../resource/route.ts";
 import { extractContext } from "../telemetry/propagation.ts";
@@ -240,12 +242,21 @@ class GatewayPort {
       span.end(reply.status >= 500 ? { code: 2, message: `Code(${reply.status})` } : undefined);
       return reply;
     } catch (error) {
-      const fault = error instanceof Fault ? error : errors.INVOKE(this.#plan.gateway.name, String(error));
+      const fault = faultOf(error, this.#plan.gateway.name);
       span.end({ code: fault.grpc, message: fault.message });
       const body = JSON.stringify({ errorCode: fault.code, message: fault.message });
       return { status: fault.http, headers: ["Content-Type", "application/json"], body };
     }
   }
+}
+
+/** Dapr's 500 is for its API: who comes from outside learns by the status that a policy of the Gateway has ended it. */
+function faultOf(error: unknown, name: string): Fault {
+  if (!(error instanceof Fault)) return errors.INVOKE(name, String(error));
+  const { cause } = error;
+  if (cause instanceof BreakerOpen) return errors.ROUTE(cause.message, { cause });
+  if (!(cause instanceof AttemptTimeout)) return error;
+  return errors.ROUTE(cause.message, { http: 504, grpc: Code.DeadlineExceeded, cause });
 }
 
 /** Whoever comes from outside may say anything of its way: it is said anew. */

@@ -66,10 +66,12 @@ const self = {
   httpPort: 1,
   appPort: 1,
 };
-const type = "orders.default._mecha._tcp.local";
+const type = "_mecha._tcp.local";
+const subtype = `_orders._sub.${type}`;
 const records = (instance: string, host: string, { ttl = 10, port = 7 } = {}): Answer[] => [
   { type: "PTR", name: type, ttl, data: `${instance}.${type}` },
   { type: "SRV", name: `${instance}.${type}`, ttl, data: { port, target: `${instance}.local` } },
+  { type: "TXT", name: `${instance}.${type}`, ttl, data: ["app=orders", "ns=default"] },
   { type: "A", name: `${instance}.local`, ttl, data: host },
 ];
 
@@ -78,10 +80,13 @@ test("an announcement has the records of a service, and is taken back with a lif
   const other = await stranger(port);
   const resolver = await openWith(at(port));
   const announcement = await resolver.announce?.(self);
-  await eventually("it is heard", () => other.answers().length >= 4);
-  const [ptr, srv, txt, a] = other.answers();
+  await eventually("it is heard", () => other.answers().length >= 6);
+  const [ptr, sub, srv, txt, a, types] = other.answers();
   const instance = String((ptr as { data?: unknown }).data);
   expect(ptr).toMatchObject({ type: "PTR", name: type, ttl: 1 });
+  expect(instance).toMatch(/^orders-[0-9a-f]{16}\._mecha\._tcp\.local$/);
+  expect(sub).toMatchObject({ type: "PTR", name: subtype, data: instance });
+  expect(types).toMatchObject({ name: "_services._dns-sd._udp.local", data: type });
   expect(srv).toMatchObject({ type: "SRV", name: instance, data: { port: 7001 } });
   expect((txt as { data: Buffer[] }).data.map(String)).toEqual(["app=orders", "ns=default"]);
   expect(a).toMatchObject({ type: "A", data: "127.0.0.1" });
@@ -97,14 +102,14 @@ test("a question is answered to the group, and many of them once", async () => {
   const other = await stranger(port);
   const resolver = await open({ ...at(port), ttl: "60s" });
   await resolver.announce?.(self);
-  await eventually("the announcements are over", () => other.answers().length >= 8);
+  await eventually("the announcements are over", () => other.answers().length >= 12);
   other.packets.length = 0;
   for (let times = 0; times < 50; times++)
-    other.send({ type: "query", questions: [{ type: "PTR", name: type }] });
+    other.send({ type: "query", questions: [{ type: "PTR", name: subtype.toUpperCase() }] });
   await eventually("it is answered", () => other.answers().length > 0);
-  expect(other.answers().length).toBeLessThan(4 * 50);
+  expect(other.answers().length).toBeLessThan(6 * 50);
   other.packets.length = 0;
-  other.send({ type: "query", questions: [{ type: "PTR", name: "shop.default._mecha._tcp.local" }] });
+  other.send({ type: "query", questions: [{ type: "PTR", name: "_shop._sub._mecha._tcp.local" }] });
   other.send({ type: "query", questions: [{ type: "A", name: type }] });
   await eventually("they are heard", () => other.packets.length >= 2);
   expect(other.answers()).toEqual([]);
@@ -120,9 +125,9 @@ test("a question of plain DNS is answered to whoever asked", async () => {
   const answer = new Promise<Packet>((done) =>
     socket.once("message", (bytes) => done(decode(Buffer.from(bytes)))),
   );
-  const questions: Packet["questions"] = [{ type: "PTR", name: type }];
+  const questions: Packet["questions"] = [{ type: "PTR", name: subtype }];
   socket.send(encode({ type: "query", id: 4711, questions }), port, "127.0.0.1");
-  expect(await answer).toMatchObject({ id: 4711, questions: [{ name: type }] });
+  expect(await answer).toMatchObject({ id: 4711, questions: [{ name: subtype }] });
 });
 
 test("what others announce is found, and forgotten as they say", async () => {
@@ -162,6 +167,7 @@ test("bytes that are no packet, and packets that make no sense, change nothing",
   other.send(new Uint8Array(2000));
   other.send({ type: "response", answers: records("b", "10.0.0.2", { port: 0 }) });
   other.send({ type: "response", answers: records("c", "10.0.0.3").slice(0, 2) });
+  other.send({ type: "response", answers: records("e", "10.0.0.5").filter(({ type }) => type !== "TXT") });
   await eventually("the good one", async () => {
     other.send({ type: "response", answers: records("d", "10.0.0.4") });
     return (await addressesOf(resolver, wanted("orders"))).includes("10.0.0.4:7");

@@ -1,6 +1,6 @@
 import dgram from "node:dgram";
 import net from "node:net";
-import type { Answer, Packet } from "dns-packet";
+import type { Answer, Packet, Question } from "dns-packet";
 
 /** Multicast DNS (RFC 6762): packets out of, and into, some interfaces of this machine. */
 export interface MdnsOptions {
@@ -136,44 +136,58 @@ export interface MdnsService {
   instance: string;
   host: string;
   port: number;
+  /** `key=value` each. */
+  texts: readonly string[];
   /** 0: it is taken back. */
   ttlMs: number;
 }
 
-/** The records of one instance: of its type (PTR), where it is (SRV), what it is (TXT), and the address. */
-export function recordsOf(type: string, service: MdnsService, texts: readonly string[]): Answer[] {
-  const { instance, host, port, ttlMs } = service;
+/** Browsers ask it for the types that there are (RFC 6763 §9). */
+const typesName = "_services._dns-sd._udp.local";
+
+/** What one instance is asked for by, and told by: of its types (PTR), where it is (SRV), what it is (TXT), its address. */
+export function recordsOf(type: string, subtype: string, service: MdnsService): Answer[] {
+  const { instance, host, port, texts, ttlMs } = service;
   const ttl = Math.ceil(ttlMs / 1000);
   const target = `${instance.slice(0, instance.indexOf("."))}.local`;
   return [
     { type: "PTR", name: type, ttl, data: instance },
+    { type: "PTR", name: subtype, ttl, data: instance },
     { type: "SRV", name: instance, ttl, flush: true, data: { port, target, priority: 0, weight: 0 } },
     { type: "TXT", name: instance, ttl, flush: true, data: [...texts] },
     { type: net.isIPv6(host) ? "AAAA" : "A", name: target, ttl, flush: true, data: host },
+    { type: "PTR", name: typesName, ttl, data: type },
   ];
 }
 
-/** The instances of types with this ending that a packet tells of by their types. Ids of apps have case. */
-export function servicesIn(
-  { answers = [], additionals = [] }: Packet,
-  ending: string,
-): [string, MdnsService][] {
+/** Names are without case. */
+export function isAskedFor({ name, type }: Question, records: readonly Answer[]): boolean {
+  const isAny = (type as string) === "ANY";
+  return records.some((record) => isSame(record.name, name) && (isAny || record.type === type));
+}
+
+/** The instances of a type that a packet tells all of. */
+export function servicesIn({ answers = [], additionals = [] }: Packet, type: string): MdnsService[] {
   const records = [...answers, ...additionals];
-  const found: [string, MdnsService][] = [];
-  for (const record of records) {
-    if (record.type !== "SRV") continue;
-    const instance = record.name;
-    const type = instance.slice(instance.indexOf(".") + 1);
+  const dataOf = (kinds: readonly string[], name: string): unknown =>
+    (
+      records.find((one) => kinds.includes(one.type) && isSame(one.name, name)) as
+        | { data?: unknown }
+        | undefined
+    )?.data;
+  return records.flatMap((record): MdnsService[] => {
+    if (record.type !== "SRV" || !record.name.toLowerCase().endsWith(`.${type}`)) return [];
     const { target, port } = record.data;
-    const address = records.find(
-      ({ type: kind, name }) =>
-        (kind === "A" || kind === "AAAA") && name.toLowerCase() === target.toLowerCase(),
-    );
-    const host = (address as { data?: unknown } | undefined)?.data;
-    if (!type.endsWith(ending) || typeof host !== "string" || !net.isIP(host) || port < 1) continue;
-    found.push([type, { instance, host: plain(host), port, ttlMs: (record.ttl ?? 0) * 1000 }]);
-  }
-  return found;
+    const host = dataOf(["A", "AAAA"], target);
+    const texts = dataOf(["TXT"], record.name);
+    if (typeof host !== "string" || !net.isIP(host) || port < 1 || !Array.isArray(texts)) return [];
+    const ttlMs = (record.ttl ?? 0) * 1000;
+    return [{ instance: record.name, host: plain(host), port, texts: texts.map(String), ttlMs }];
+  });
+}
+
+function isSame(one: string, other: string): boolean {
+  return one.toLowerCase() === other.toLowerCase();
 }
 
 /** IPv6 in its shortest form: packets have it in a longer one. */

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import os from "node:os";
-import type { Packet, Question } from "dns-packet";
+import type { Answer, Packet, Question } from "dns-packet";
 import { component } from "../../component/component.ts";
 import { duration, list, number } from "../../component/fields.ts";
 import {
@@ -14,6 +14,7 @@ import {
 import type { Clock, ClockTimer } from "../../edges/clock.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import {
+  isAskedFor,
   isLoopback,
   MdnsLink,
   type MdnsService,
@@ -52,9 +53,13 @@ export default component({
   },
 });
 
-/** Apps are `APP.NAMESPACE` in it. daprds, which can not be called, ask for `APP.local`: neither finds the other. */
-const ending = "._mecha._tcp.local";
-const labelCharsMax = 63;
+/**
+ * Runtimes are services of this type, and of a subtype for their app (RFC 6763 §7.1). daprds, which can not be called,
+ * ask for `APP.local`: neither finds the other.
+ */
+const serviceType = "_mecha._tcp.local";
+/** Of a label without the subtype's underline. */
+const idCharsMax = 62;
 const freshMs = 1000;
 /** Answers of a local network come in some milliseconds. */
 const askMs = 250;
@@ -74,7 +79,7 @@ class MdnsNames implements NameResolver {
   readonly freshMs = freshMs;
   readonly reach = "network";
   readonly #parts: { clock: Clock; log: Log; ttlMs: number };
-  /** By type and instance. */
+  /** By app and instance. */
   readonly #heard = new Map<string, Map<string, Heard>>();
   readonly #waiting = new Map<string, Set<() => void>>();
   readonly #own = new Set<OwnService>();
@@ -93,21 +98,19 @@ class MdnsNames implements NameResolver {
   }
 
   async find({ appId, namespace }: WantedApp): Promise<readonly FoundAddress[]> {
-    const type = typeOf(appId, namespace);
-    if (type === undefined) return [];
-    const known = this.#living(type);
+    if (!mayBeName(appId)) return [];
+    const app = keyOf(appId, namespace);
+    const known = this.#living(app);
     if (known.length > 0) return known;
-    await this.#ask(type);
-    return this.#living(type);
+    await this.#ask(app, subtypeOf(appId));
+    return this.#living(app);
   }
 
   async announce(self: AnnouncedRuntime): Promise<Announcement> {
-    const type = typeOf(self.appId, self.namespace);
-    if (type === undefined)
-      throw new Error(
-        `${self.appId} in ${self.namespace} can not be a name: letters, digits, - and _, at most 63 each`,
-      );
-    const service = new OwnService(type, self, { ...this.#parts, link: this.#link });
+    if (!mayBeName(self.appId)) {
+      throw new Error(`${self.appId} can not be a name: letters, digits, - and _, at most ${idCharsMax}`);
+    }
+    const service = new OwnService(self, { ...this.#parts, link: this.#link });
     this.#own.add(service);
     service.open();
     return {
@@ -124,10 +127,10 @@ class MdnsNames implements NameResolver {
     await this.#link.close();
   }
 
-  #living(type: string): FoundAddress[] {
+  #living(app: string): FoundAddress[] {
     const nowMs = this.#parts.clock.now();
     const byAddress = new Map<string, FoundAddress>();
-    for (const { host, port, expiresAtMs } of this.#heard.get(type)?.values() ?? []) {
+    for (const { host, port, expiresAtMs } of this.#heard.get(app)?.values() ?? []) {
       const known = byAddress.get(`${host} ${port}`)?.expiresAtMs ?? 0;
       if (expiresAtMs > nowMs && expiresAtMs > known)
         byAddress.set(`${host} ${port}`, { host, port, expiresAtMs });
@@ -136,15 +139,15 @@ class MdnsNames implements NameResolver {
   }
 
   /** Asks the network, and waits for the first who answers. */
-  #ask(type: string): Promise<void> {
-    this.#link.send({ type: "query", questions: [{ type: "PTR", name: type }] });
+  #ask(app: string, subtype: string): Promise<void> {
+    this.#link.send({ type: "query", questions: [{ type: "PTR", name: subtype }] });
     return new Promise((resolve) => {
-      const waiting = this.#waiting.get(type) ?? new Set();
-      this.#waiting.set(type, waiting);
+      const waiting = this.#waiting.get(app) ?? new Set();
+      this.#waiting.set(app, waiting);
       const wake = (): void => {
         timer.cancel();
         waiting.delete(wake);
-        if (waiting.size === 0) this.#waiting.delete(type);
+        if (waiting.size === 0) this.#waiting.delete(app);
         resolve();
       };
       const timer = this.#parts.clock.setTimer(askMs, wake);
@@ -157,37 +160,40 @@ class MdnsNames implements NameResolver {
       for (const question of packet.questions ?? []) this.#answer(question, packet, from);
       return;
     }
-    for (const [type, service] of servicesIn(packet, ending)) this.#remember(type, service);
+    for (const service of servicesIn(packet, serviceType)) {
+      const { app, ns } = Object.fromEntries(service.texts.map((text) => text.split(/=(.*)/s)));
+      if (app !== undefined && mayBeName(app) && ns !== undefined) this.#remember(keyOf(app, ns), service);
+    }
   }
 
   #answer(question: Question, { id }: Packet, from: PacketSource): void {
     for (const service of this.#own) {
-      if (question.type !== "PTR" || question.name !== service.type) continue;
+      if (!service.isAskedFor(question)) continue;
       if (from.port === this.#link.port) service.answerSoon();
       else service.answerTo(from, { id, question });
     }
   }
 
-  #remember(type: string, { instance, host, port, ttlMs }: MdnsService): void {
-    const instances = this.#heard.get(type) ?? new Map<string, Heard>();
+  #remember(app: string, { instance, host, port, ttlMs }: MdnsService): void {
+    const instances = this.#heard.get(app) ?? new Map<string, Heard>();
     if (instances.delete(instance)) this.#count--;
     if (ttlMs > 0 && this.#count < instancesMax) {
       this.#count++;
       const lifeMs = Math.min(ttlMs, ttlMaxMs);
       instances.set(instance, { host, port, expiresAtMs: this.#parts.clock.now() + lifeMs });
-      this.#heard.set(type, instances);
+      this.#heard.set(app, instances);
     } else if (this.#count >= instancesMax) this.#forgetDead();
-    if (instances.size === 0) this.#heard.delete(type);
-    for (const wake of this.#waiting.get(type) ?? []) wake();
+    if (instances.size === 0) this.#heard.delete(app);
+    for (const wake of this.#waiting.get(app) ?? []) wake();
   }
 
   #forgetDead(): void {
     const nowMs = this.#parts.clock.now();
-    for (const [type, instances] of this.#heard) {
+    for (const [app, instances] of this.#heard) {
       for (const [instance, { expiresAtMs }] of instances) {
         if (expiresAtMs <= nowMs && instances.delete(instance)) this.#count--;
       }
-      if (instances.size === 0) this.#heard.delete(type);
+      if (instances.size === 0) this.#heard.delete(app);
     }
   }
 
@@ -205,29 +211,34 @@ const ttlMaxMs = 3_600_000;
 
 /** This runtime, told of again and again, and whenever somebody asks. */
 class OwnService {
-  readonly type: string;
   readonly #parts: { clock: Clock; ttlMs: number; link: MdnsLink };
   readonly #service: MdnsService;
-  readonly #texts: string[];
+  readonly #subtype: string;
+  readonly #records: Answer[];
   #timer: ClockTimer | undefined;
   #answer: ClockTimer | undefined;
 
   constructor(
-    type: string,
     { host, port, appId, namespace }: AnnouncedRuntime,
     parts: { clock: Clock; ttlMs: number; link: MdnsLink },
   ) {
-    this.type = type;
     this.#parts = parts;
-    this.#texts = [`app=${appId}`, `ns=${namespace}`];
-    const instance = `${randomBytes(8).toString("hex")}.${type}`;
-    this.#service = { instance, host, port, ttlMs: parts.ttlMs };
+    this.#subtype = subtypeOf(appId);
+    const unique = randomBytes(8).toString("hex");
+    const instance = `${appId.slice(0, idCharsMax - unique.length)}-${unique}.${serviceType}`;
+    const texts = [`app=${appId}`, `ns=${namespace}`];
+    this.#service = { instance, host, port, texts, ttlMs: parts.ttlMs };
+    this.#records = recordsOf(serviceType, this.#subtype, this.#service);
+  }
+
+  isAskedFor(question: Question): boolean {
+    return isAskedFor(question, this.#records);
   }
 
   open(): void {
-    this.#send(this.#parts.ttlMs);
+    this.#send(this.#records);
     const again = (): void => {
-      this.#send(this.#parts.ttlMs);
+      this.#send(this.#records);
       this.#timer = clock.setTimer(pauseMs, again, { background: true });
     };
     const { clock, ttlMs } = this.#parts;
@@ -239,19 +250,19 @@ class OwnService {
   close(): void {
     this.#timer?.cancel();
     this.#answer?.cancel();
-    this.#send(0);
+    this.#send(recordsOf(serviceType, this.#subtype, { ...this.#service, ttlMs: 0 }));
   }
 
   answerSoon(): void {
     this.#answer ??= this.#parts.clock.setTimer(gatherMs, () => {
       this.#answer = undefined;
-      this.#send(this.#parts.ttlMs);
+      this.#send(this.#records);
     });
   }
 
   /** A resolver that speaks plain DNS wants its question and number back (RFC 6762 §6.7). */
   answerTo(from: PacketSource, { id = 0, question }: { id: number | undefined; question: Question }): void {
-    const answers = recordsOf(this.type, this.#service, this.#texts);
+    const answers = this.#records;
     this.#parts.link.sendTo(from, {
       type: "response",
       id,
@@ -261,8 +272,7 @@ class OwnService {
     });
   }
 
-  #send(ttlMs: number): void {
-    const answers = recordsOf(this.type, { ...this.#service, ttlMs }, this.#texts);
+  #send(answers: Answer[]): void {
     const isLocal = isLoopback(this.#service.host);
     this.#parts.link.send({ type: "response", flags: authoritative, answers }, { isLocal });
   }
@@ -270,11 +280,16 @@ class OwnService {
 
 const authoritative = 1 << 10;
 
-/** `undefined`: there can be no such name. */
-function typeOf(appId: string, namespace: string): string | undefined {
-  const labels = [appId, namespace];
-  if (labels.some((label) => !isNamePart(label) || label.length > labelCharsMax)) return undefined;
-  return `${appId}.${namespace}${ending}`;
+function mayBeName(appId: string): boolean {
+  return isNamePart(appId) && appId.length <= idCharsMax;
+}
+
+function subtypeOf(appId: string): string {
+  return `_${appId}._sub.${serviceType}`;
+}
+
+function keyOf(appId: string, namespace: string): string {
+  return `${appId}.${namespace}`;
 }
 
 function ownAddresses(): string[] {

@@ -24,7 +24,8 @@ import type { Launch, Recipe } from "./services.d/recipe.ts";
 
 const recipeFolder = join(import.meta.dirname, "services.d");
 const runFolder = join(tools, "services");
-const readyTimeoutMs = 60_000;
+/** A JVM that shares its cores with many takes a minute for what it does in six seconds alone. */
+const readyTimeoutMs = 120_000;
 const stopTimeoutMs = 10_000;
 
 export interface Service {

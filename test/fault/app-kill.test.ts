@@ -37,7 +37,7 @@ ${ids
     (id) => `  - appID: ${id}
     appDirPath: .
     command: ["sh", "app.sh"]
-    env: { NOTES: ${JSON.stringify(notes(id))}, DAPR_GRACEFUL_SHUTDOWN_SECONDS: "1" }
+    env: { NOTES: ${JSON.stringify(notes(id))}, DAPR_GRACEFUL_SHUTDOWN_SECONDS: "3" }
 ${id === "second" ? second : ""}`,
   )
   .join("")}`,

@@ -19,6 +19,7 @@ afterAll(() => server.stop(), 60_000);
 interface Machine {
   process: MechaProcess;
   url(path: string): string;
+  isReady(): Promise<unknown>;
 }
 
 /** A runtime with a data folder of its own, as on a machine of its own. */
@@ -28,7 +29,14 @@ async function machine(appId: string, words: string[], env: Record<string, strin
   const data = ["--data-dir", join(cleanup.folder(), "data")];
   const all = ["run", "--app-id", appId, ...ports, ...data, ...words, "--", "sleep", "600"];
   const process = cleanup.process(startMecha(all, { env: { PATH: "/usr/bin:/bin", ...env } }));
-  return { process, url: (path) => `http://127.0.0.1:${http}${path}` };
+  const url = (path: string) => `http://127.0.0.1:${http}${path}`;
+  const isReady = () =>
+    eventually(() =>
+      answer(url("/v1.0/healthz")).catch((error) => {
+        throw new Error(`${error}; it printed:\n${process.output()}`);
+      }),
+    );
+  return { process, url, isReady };
 }
 
 async function answer(url: string, init: RequestInit = {}): Promise<string> {
@@ -50,10 +58,10 @@ test("machines that name one PostgreSQL share state, find each other, and print 
   const two = await machine("orders", [], env);
   const port = await appPort();
   const called = await machine("callee", ["--app-port", String(port)], env);
-  await eventually(() => answer(one.url("/v1.0/healthz")));
+  await one.isReady();
   const body = JSON.stringify([{ key: "colour", value: "red" }]);
   await answer(one.url("/v1.0/state/statestore"), { method: "POST", body });
-  await eventually(() => answer(two.url("/v1.0/healthz")));
+  await two.isReady();
   expect(await answer(two.url("/v1.0/state/statestore/colour"))).toBe('"red"');
   expect(await eventually(() => answer(one.url("/v1.0/invoke/callee/method/hello")))).toBe(
     "from the other machine",
@@ -92,8 +100,8 @@ test("a copy is refused while a runtime uses either store, and made once it has 
   const copy = (from: string, to: string) => mecha(["store", "copy", "--from", from, "--to", to], { env });
   const one = await machine("orders", ["--data-dir", used], { MECHA_STORE: "" });
   const two = await machine("orders", ["--store", schema], { DAPR_HOST_IP: "127.0.0.1" });
-  for (const { url } of [one, two]) {
-    await eventually(() => answer(url("/v1.0/healthz")));
+  for (const { url, isReady } of [one, two]) {
+    await isReady();
     await answer(url("/v1.0/state/statestore"), { method: "POST", body: '[{"key":"colour","value":"red"}]' });
   }
   for (const from of [used, schema]) {

@@ -17,4 +17,5 @@ networkedPubSub({
     return { server: moto.server, open, stop: moto.stop };
   },
   cycles: 40,
+  atOnce: 5,
 });

@@ -100,7 +100,7 @@ test("a server may ping for each request that it reads, when it has pinged too o
   const clock = spyOn(performance, "now").mockReturnValue(performance.now());
   closers.push(() => clock.mockRestore());
   const ping = frame(frameType.ping, 0, 0, Buffer.alloc(8));
-  const block = new HeaderEncoder().encode({ ...grpcHead, "grpc-status": "5" });
+  const block = Buffer.from(new HeaderEncoder().encode({ ...grpcHead, "grpc-status": "5" }));
   const sockets: Socket[] = [];
   const server = createServer((socket) => {
     sockets.push(socket);

@@ -53,17 +53,10 @@ export class ConnectionError extends Error {
   }
 }
 
-/** A frame whose payload follows in buffers of its own. */
-export function frameHead(length: number, type: number, flags: number, streamId: number): Buffer {
-  const frame = Buffer.allocUnsafe(frameHeadBytes);
-  writeFrameHead(frame, length, type, flags, streamId);
-  return frame;
-}
-
 /** A frame around a payload. */
 export function frame(type: number, flags: number, streamId: number, payload: Uint8Array): Buffer {
   const whole = Buffer.allocUnsafe(frameHeadBytes + payload.length);
-  writeFrameHead(whole, payload.length, type, flags, streamId);
+  writeFrameHead(whole, 0, { length: payload.length, type, flags, streamId });
   whole.set(payload, frameHeadBytes);
   return whole;
 }
@@ -71,7 +64,7 @@ export function frame(type: number, flags: number, streamId: number, payload: Ui
 /** A frame around one number of 32 bits. */
 export function numberFrame(type: number, streamId: number, value: number): Buffer {
   const whole = Buffer.allocUnsafe(frameHeadBytes + 4);
-  writeFrameHead(whole, 4, type, 0, streamId);
+  writeFrameHead(whole, 0, { length: 4, type, flags: 0, streamId });
   whole.writeUInt32BE(value, frameHeadBytes);
   return whole;
 }
@@ -92,16 +85,24 @@ export function goawayFrame(lastStreamId: number, code: number): Buffer {
   return frame(frameType.goaway, 0, 0, payload);
 }
 
-function writeFrameHead(out: Buffer, length: number, type: number, flags: number, streamId: number): void {
-  out[0] = length >>> 16;
-  out[1] = length >>> 8;
-  out[2] = length;
-  out[3] = type;
-  out[4] = flags;
-  out[5] = streamId >>> 24;
-  out[6] = streamId >>> 16;
-  out[7] = streamId >>> 8;
-  out[8] = streamId;
+export interface FrameHead {
+  /** Of the payload. */
+  length: number;
+  type: number;
+  flags: number;
+  streamId: number;
+}
+
+export function writeFrameHead(out: Buffer, at: number, { length, type, flags, streamId }: FrameHead): void {
+  out[at] = length >>> 16;
+  out[at + 1] = length >>> 8;
+  out[at + 2] = length;
+  out[at + 3] = type;
+  out[at + 4] = flags;
+  out[at + 5] = streamId >>> 24;
+  out[at + 6] = streamId >>> 16;
+  out[at + 7] = streamId >>> 8;
+  out[at + 8] = streamId;
 }
 
 export function expectStream(streamId: number): void {

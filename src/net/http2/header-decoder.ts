@@ -12,6 +12,7 @@ export interface HeaderList {
 }
 
 const integerMax = 2 ** 28;
+const nothing = Buffer.alloc(0);
 
 /** Reads the header blocks of one connection, in order: each changes the table that the next is read with. */
 export class HeaderDecoder {
@@ -21,7 +22,7 @@ export class HeaderDecoder {
   #entries: [name: string, value: string][] = [];
   #tableBytes = 0;
   #tableLimit: number;
-  #bytes: Uint8Array = new Uint8Array(0);
+  #bytes: Buffer = nothing;
   #at = 0;
 
   constructor(tableBytesMax: number, listBytesMax: number) {
@@ -31,7 +32,7 @@ export class HeaderDecoder {
   }
 
   /** Throws `InvalidHeaderBlock`. */
-  decode(block: Uint8Array): HeaderList {
+  decode(block: Buffer): HeaderList {
     this.#bytes = block;
     this.#at = 0;
     const lines: string[] = [];
@@ -45,20 +46,21 @@ export class HeaderDecoder {
         continue;
       }
       isFirst = false;
-      const [name, value] = byte >= 0x80 ? this.#entry(this.#integer(7)) : this.#literal(byte);
+      let name: string;
+      let value: string;
+      if (byte >= 0x80) [name, value] = this.#entry(this.#integer(7));
+      else {
+        const isIndexed = byte >= 0x40;
+        const index = this.#integer(isIndexed ? 6 : 4);
+        name = index === 0 ? this.#string() : this.#entry(index)[0];
+        value = this.#string();
+        if (isIndexed) this.#add([name, value]);
+      }
       left -= name.length + value.length + entryOverheadBytes;
       if (left >= 0) lines.push(name, value);
     }
+    this.#bytes = nothing;
     return { lines, isTooLarge: left < 0 };
-  }
-
-  #literal(byte: number): readonly [string, string] {
-    const isIndexed = byte >= 0x40;
-    const index = this.#integer(isIndexed ? 6 : 4);
-    const name = index === 0 ? this.#string() : this.#entry(index)[0];
-    const entry: [string, string] = [name, this.#string()];
-    if (isIndexed) this.#add(entry);
-    return entry;
   }
 
   #entry(index: number): readonly [string, string] {
@@ -109,7 +111,7 @@ export class HeaderDecoder {
     const to = from + length;
     if (to > this.#bytes.length) throw new InvalidHeaderBlock("a text is longer than its block");
     this.#at = to;
-    if (!isCoded) return latin1(this.#bytes, from, to);
+    if (!isCoded) return this.#bytes.toString("latin1", from, to);
     const text = decodeHuffman(this.#bytes, from, to);
     if (text === undefined) throw new InvalidHeaderBlock("a text is not coded as HPACK has it");
     return text;
@@ -124,8 +126,4 @@ export class HeaderDecoder {
 
 function sizeOf([name, value]: readonly [string, string]): number {
   return name.length + value.length + entryOverheadBytes;
-}
-
-function latin1(bytes: Uint8Array, from: number, to: number): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString("latin1");
 }

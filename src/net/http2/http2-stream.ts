@@ -125,6 +125,12 @@ export class Http2Stream {
     return !this.awaitsDrain;
   }
 
+  /** Copies what could not be sent yet of the last piece: the caller uses its buffer again. */
+  keepPending(): void {
+    const last = this.pending.pop();
+    if (last !== undefined) this.pending.push(Buffer.from(last));
+  }
+
   /** Ends the answer, with `trailers` where there are some. */
   end(chunk?: Uint8Array): void {
     if (!this.isWritable) return;

@@ -38,3 +38,38 @@ test("a batch behind which more is expected leaves with what the turn of the eve
   await nextTurn();
   expect(writes).toEqual(["answer next item"]);
 });
+
+test("what a socket does not take at once stays as it is while more is sent", async () => {
+  const taken: Uint8Array[] = [];
+  let written = (): void => {};
+  const socket = {
+    ...{ writableLength: 0, writableCorked: 0, writableNeedDrain: false, destroyed: false },
+    _write(data: Uint8Array, _encoding: string, done: () => void) {
+      taken.push(data);
+      written = done;
+    },
+    write(data: Uint8Array) {
+      taken.push(data);
+      return true;
+    },
+  };
+  const sender = new Sender(socket as unknown as Socket, () => undefined);
+  const other = open();
+  sender.push(text("first"));
+  await nextTurn();
+  expect(sender.isBlocked).toBe(true);
+  sender.push(text("second"));
+  for (let n = 0; n < 20; n++) other.sender.push(text("other"));
+  await nextTurn();
+  written();
+  await nextTurn();
+  expect(Buffer.concat(taken).toString()).toBe("firstsecond");
+});
+
+test("many frames of one turn leave in their order, whatever their size", async () => {
+  const { sender, writes } = open();
+  const pieces = Array.from({ length: 100 }, (_, n) => `${n}`.repeat(n * 7));
+  for (const piece of pieces) sender.push(text(piece));
+  await nextTurn();
+  expect(writes.join("")).toBe(pieces.join(""));
+});

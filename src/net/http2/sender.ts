@@ -3,25 +3,33 @@ import { Outlet } from "../http1/outlet.ts";
 import {
   ConnectionError,
   errorCode,
+  type FrameHead,
   flag,
-  frame,
   frameBytesMax,
-  frameHead,
+  frameHeadBytes,
   frameType,
   numberFrame,
   setting,
   windowBytesMax,
   windowDefaultBytes,
+  writeFrameHead,
 } from "./frames.ts";
 import { HeaderEncoder, type HeaderObject } from "./header-encoder.ts";
 import type { Http2Stream } from "./http2-stream.ts";
 
-/** Beyond this a turn's frames go out at once. */
-const batchBytesMax = 64 * 1024;
 /** What one stream may send before others that wait have their turn. */
 const turnBytesMax = 64 * 1024;
 /** Frames that wait because the peer does not read: beyond this it is given up. */
 const heldBytesMax = 4 * 1024 * 1024;
+
+/**
+ * Where frames are put together. A sender has one from the first frame of a turn until they leave, so that a connection
+ * without anything to send holds none, and no frame is a buffer of its own.
+ */
+const desks: Buffer[] = [];
+const deskBytes = 64 * 1024;
+const desksMax = 8;
+const nothing = new Uint8Array(0);
 
 /** The way out of a connection: frames of a turn leave in one write, DATA as the windows and the socket let it. */
 export class Sender {
@@ -30,8 +38,11 @@ export class Sender {
   readonly #encoder: HeaderEncoder;
   readonly #outlet: Outlet;
   #window = windowDefaultBytes;
-  #batch: Uint8Array[] = [];
-  #batchBytes = 0;
+  #desk: Buffer | undefined;
+  #deskUsed = 0;
+  /** Full desks of a peer that does not read. */
+  #held: Buffer[] = [];
+  #heldBytes = 0;
   #isScheduled = false;
   #isBatching = false;
   #isBlocked = false;
@@ -67,28 +78,66 @@ export class Sender {
 
   push(bytes: Uint8Array): void {
     if (this.#isOver) return;
-    this.#batch.push(bytes);
-    this.#batchBytes += bytes.length;
+    const at = this.#reserve(bytes.length);
+    this.#desk?.set(bytes, at);
+    this.#pushed();
+  }
+
+  #frame(head: FrameHead, payload: Uint8Array): void {
+    if (this.#isOver) return;
+    const at = this.#reserve(frameHeadBytes + head.length);
+    const desk = this.#desk as Buffer;
+    writeFrameHead(desk, at, head);
+    if (head.length > 0) desk.set(payload, at + frameHeadBytes);
+    this.#pushed();
+  }
+
+  /** Room for so many bytes on the desk; answers where they begin. */
+  #reserve(bytes: number): number {
+    if (this.#deskUsed + bytes > deskBytes) {
+      if (this.#isBlocked) this.#hold();
+      else this.flush();
+    }
+    this.#desk ??= desks.pop() ?? Buffer.allocUnsafeSlow(deskBytes);
+    const at = this.#deskUsed;
+    this.#deskUsed += bytes;
+    return at;
+  }
+
+  #pushed(): void {
     if (this.#isBlocked) {
-      if (this.#batchBytes > heldBytesMax)
+      if (this.#heldBytes + this.#deskUsed > heldBytesMax)
         throw new ConnectionError(errorCode.enhanceYourCalm, "the peer does not read its answers");
-    } else if (this.#batchBytes >= batchBytesMax) this.flush();
-    else if (!this.#isBatching) this.#flushLater();
+    } else if (!this.#isBatching) this.#flushLater();
+  }
+
+  #hold(): void {
+    if (this.#desk === undefined) return;
+    this.#held.push(Buffer.from(this.#desk.subarray(0, this.#deskUsed)));
+    this.#heldBytes += this.#deskUsed;
+    this.#deskUsed = 0;
   }
 
   #flushLater(): void {
-    if (this.#isScheduled || (this.#batch.length === 0 && this.#waiting.size === 0)) return;
+    if (this.#isScheduled || (this.#deskUsed === 0 && this.#waiting.size === 0)) return;
     this.#isScheduled = true;
     setImmediate(flushLater, this);
   }
 
   flush(): void {
-    if (this.#isBlocked || this.#batch.length === 0) return;
-    const batch = this.#batch;
-    this.#batch = [];
-    this.#batchBytes = 0;
-    const bytes = batch.length === 1 ? (batch[0] as Uint8Array) : Buffer.concat(batch);
+    const desk = this.#desk;
+    if (this.#isBlocked || desk === undefined) return;
+    const own = desk.subarray(0, this.#deskUsed);
+    // What TLS keeps of a buffer, and for how long, is not ours to know.
+    const isLent = this.#held.length === 0 && !this.#outlet.encrypted;
+    const bytes = isLent ? own : Buffer.concat([...this.#held, own]);
+    this.#desk = undefined;
+    this.#deskUsed = 0;
+    this.#held = [];
+    this.#heldBytes = 0;
     this.#isBlocked = !this.#outlet.write(bytes);
+    const isFree = !isLent || this.#outlet.writableLength === 0;
+    if (isFree && desks.length < desksMax) desks.push(desk);
   }
 
   /** Called by the timer of `push`. */
@@ -119,15 +168,17 @@ export class Sender {
   headers(stream: Http2Stream, headers: HeaderObject, isEnd: boolean): void {
     const block = this.#encoder.encode(headers);
     const end = isEnd ? flag.endStream : 0;
+    const streamId = stream.id;
     if (block.length <= frameBytesMax) {
-      this.push(frame(frameType.headers, flag.endHeaders | end, stream.id, block));
+      const head = { length: block.length, type: frameType.headers, flags: flag.endHeaders | end, streamId };
+      this.#frame(head, block);
       return;
     }
     for (let from = 0; from < block.length; from += frameBytesMax) {
       const part = block.subarray(from, from + frameBytesMax);
       const last = from + part.length === block.length ? flag.endHeaders : 0;
       const [type, flags] = from === 0 ? [frameType.headers, last | end] : [frameType.continuation, last];
-      this.push(frame(type, flags, stream.id, part));
+      this.#frame({ length: part.length, type, flags, streamId }, part);
     }
   }
 
@@ -217,14 +268,20 @@ export class Sender {
     this.#window -= sent;
     this.#hasSentData = true;
     const isLast = stream.isEnding && stream.trailers === undefined && stream.pending.length === 0;
-    this.push(frameHead(sent, frameType.data, isLast ? flag.endStream : 0, stream.id));
-    this.push(isWhole ? piece : piece.subarray(0, sent));
+    const head = {
+      length: sent,
+      type: frameType.data,
+      flags: isLast ? flag.endStream : 0,
+      streamId: stream.id,
+    };
+    this.#frame(head, isWhole ? piece : piece.subarray(0, sent));
     if (isLast) stream.localEnd();
   }
 
   #end(stream: Http2Stream): void {
     if (stream.trailers !== undefined) this.headers(stream, stream.trailers, true);
-    else this.push(frameHead(0, frameType.data, flag.endStream, stream.id));
+    else
+      this.#frame({ length: 0, type: frameType.data, flags: flag.endStream, streamId: stream.id }, nothing);
     stream.localEnd();
   }
 }

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import { readOn, type SocketOwner, tapSocket } from "../http1/socket-tap.ts";
 import { Budget } from "./budget.ts";
 import { type Draining, drain } from "./drain.ts";
+import { failureCode } from "./failure-code.ts";
 import { expectOther, FrameReader, type FrameReceiver, unpadded } from "./frame-reader.ts";
 import {
   ConnectionError,
@@ -20,7 +21,7 @@ import {
   windowBytesMax,
   windowDefaultBytes,
 } from "./frames.ts";
-import { HeaderDecoder, InvalidHeaderBlock } from "./header-decoder.ts";
+import { HeaderDecoder } from "./header-decoder.ts";
 import type { HeaderObject } from "./header-encoder.ts";
 import { Http2Stream, type StreamOwner } from "./http2-stream.ts";
 import { ReceiveWindow } from "./receive-window.ts";
@@ -129,11 +130,21 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
   // ---- from the streams
 
   sendHeaders(stream: Http2Stream, headers: HeaderObject, isEnd: boolean): void {
-    this.#guarded(() => this.#sender.headers(stream, headers, isEnd));
+    if (this.#isOver) return;
+    try {
+      this.#sender.headers(stream, headers, isEnd);
+    } catch (error) {
+      this.#failed(error);
+    }
   }
 
   pump(stream: Http2Stream): void {
-    this.#guarded(() => this.#sender.pump(stream));
+    if (this.#isOver) return;
+    try {
+      this.#sender.pump(stream);
+    } catch (error) {
+      this.#failed(error);
+    }
   }
 
   consumed(stream: Http2Stream, bytes: number): void {
@@ -237,12 +248,7 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
 
   #fail(error: unknown): void {
     if (this.#isOver) return;
-    const code =
-      error instanceof ConnectionError
-        ? error.code
-        : error instanceof InvalidHeaderBlock
-          ? errorCode.compressionError
-          : errorCode.internalError;
+    const code = failureCode(error);
     try {
       this.#sender.push(goawayFrame(this.#streams.lastId, code));
     } catch {
@@ -257,9 +263,13 @@ export class ServerConnection implements SocketOwner, StreamOwner, FrameReceiver
     try {
       send();
     } catch (error) {
-      if (!(error instanceof ConnectionError)) throw error;
-      this.#fail(error);
+      this.#failed(error);
     }
+  }
+
+  #failed(error: unknown): void {
+    if (!(error instanceof ConnectionError)) throw error;
+    this.#fail(error);
   }
 
   #readAgain(): void {

@@ -6,7 +6,7 @@ import type { Http2Stream } from "./http2-stream.ts";
 export type StreamEnd = "ended" | "peer reset" | "own reset";
 
 /** Streams whose end is remembered, to tell late frames from wrong ones. */
-const endsMax = 1000;
+const endsMax = 1024;
 
 /** The streams of one connection: those that are open, and how the latest others ended. */
 export class StreamTable {
@@ -14,10 +14,12 @@ export class StreamTable {
   /** Called when no stream is left. */
   onEmpty: (() => void) | undefined;
   readonly #open = new Map<number, Http2Stream>();
-  readonly #ends = new Map<number, StreamEnd>();
-  /** Whose end is remembered, the oldest of them at `#nextEnd` once it is full. */
-  readonly #ended: number[] = [];
-  #nextEnd = 0;
+  /** Of those that ended as they should: each at the place that its id gives it, until another needs that. */
+  readonly #ended = new Int32Array(endsMax);
+  readonly #cut = new Map<number, StreamEnd>();
+  /** Who is in `#cut`, the oldest of them at `#nextCut` once it is full. */
+  readonly #cutIds: number[] = [];
+  #nextCut = 0;
   readonly #resets: Budget;
 
   constructor(resetsPerSecond = 1000) {
@@ -42,13 +44,22 @@ export class StreamTable {
 
   end(stream: Http2Stream, end: StreamEnd): void {
     this.#open.delete(stream.id);
-    this.#ends.set(stream.id, end);
-    const oldest = this.#ended[this.#nextEnd];
-    if (oldest !== undefined) this.#ends.delete(oldest);
-    this.#ended[this.#nextEnd] = stream.id;
-    this.#nextEnd = (this.#nextEnd + 1) % endsMax;
+    if (end === "ended") this.#ended[placeOf(stream.id)] = stream.id;
+    else this.#noteCut(stream.id, end);
     stream.close(end !== "ended");
     if (this.#open.size === 0) this.onEmpty?.();
+  }
+
+  #noteCut(id: number, end: StreamEnd): void {
+    this.#cut.set(id, end);
+    const oldest = this.#cutIds[this.#nextCut];
+    if (oldest !== undefined) this.#cut.delete(oldest);
+    this.#cutIds[this.#nextCut] = id;
+    this.#nextCut = (this.#nextCut + 1) % endsMax;
+  }
+
+  #endOf(id: number): StreamEnd | undefined {
+    return this.#cut.get(id) ?? (this.#ended[placeOf(id)] === id ? "ended" : undefined);
   }
 
   /** The connection is gone. */
@@ -67,7 +78,7 @@ export class StreamTable {
    */
   isResetDue(id: number, unknown: number): boolean {
     this.expectUsed(id);
-    const end = this.#ends.get(id);
+    const end = this.#endOf(id);
     if (end === "own reset") return false;
     if (end !== "peer reset") {
       const code = end === "ended" ? errorCode.streamClosed : unknown;
@@ -79,9 +90,10 @@ export class StreamTable {
 
   /** A reset of a stream that is over: the first may have crossed its end, and further ones say nothing. */
   isFirstReset(id: number): boolean {
-    const end = this.#ends.get(id);
+    const end = this.#endOf(id);
     if (end === undefined || end === "peer reset") return false;
-    this.#ends.set(id, "peer reset");
+    if (end === "ended") this.#noteCut(id, "peer reset");
+    else this.#cut.set(id, "peer reset");
     return true;
   }
 
@@ -95,4 +107,9 @@ export class StreamTable {
     if (!this.#resets.spend())
       throw new ConnectionError(errorCode.enhanceYourCalm, "too many streams are reset");
   }
+}
+
+/** Streams of one connection have odd ids. */
+function placeOf(id: number): number {
+  return (id >> 1) % endsMax;
 }

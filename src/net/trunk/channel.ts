@@ -39,9 +39,14 @@ export class Channel extends Duplex implements StreamReceiver {
 
   override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
     const stream = this.#stream;
+    if (!stream?.isWritable) {
+      done(new Error("the connection is closed"));
+      return;
+    }
+    const hasRoom = stream.write(chunk);
     // Writers use their buffer again as soon as they are told that it is written.
-    if (!stream?.isWritable) done(new Error("the connection is closed"));
-    else if (stream.write(Buffer.from(chunk))) done();
+    stream.keepPending();
+    if (hasRoom) done();
     else this.#written = done;
   }
 

@@ -1,5 +1,6 @@
 import { errors, Fault } from "../errors.ts";
 import { AttemptEnd, signalOf } from "../kit/cancellation.ts";
+import { TryOwner } from "../kit/try-owner.ts";
 import { GrpcError, metadataOfLines } from "../net/grpc/types.ts";
 import type { Body, HttpReply, HttpRequest } from "../net/http1/types.ts";
 import type { InvokeHttpRequest, InvokeUnaryReply, InvokeUnaryRequest } from "../peer/invoker.ts";
@@ -34,10 +35,11 @@ export function invokeUnary(app: AppScope, request: InvokeUnaryRequest): Promise
   const policies = policiesOf(app, request.id, request.method);
   if (policies === undefined) return app.invoker.invokeUnary(request);
   const { context } = request;
+  const tries = new TryOwner();
   const work: Work<InvokeUnaryReply> = (ended = context.signal) =>
-    app.invoker.invokeUnary({ ...request, context: { ...pick(context), signal: signalOf(ended) } });
+    app.invoker.invokeUnary({ ...request, tries, context: { ...pick(context), signal: signalOf(ended) } });
   const header = (lowerName: string) => context.get(lowerName);
-  const use = { operation: request.verb || "POST", names: [canonical(request.method)], header };
+  const use = { operation: request.verb || "POST", names: [canonical(request.method)], header, tries };
   const elsewhere = (id: string, path: string, signal = context.signal) =>
     app.invoker.invokeUnary({
       ...request,
@@ -92,8 +94,9 @@ async function attemptHttp(
   const body = kept instanceof Promise ? await kept : kept;
   // A retry goes to an instance that the call has not had yet, where a policy chooses among them.
   const avoid = new Set<string>();
+  const tries = placed && new TryOwner();
   const work: Work<HttpReply> = (ended) =>
-    app.invoker.invokeHttp({ ...invocation, avoid, request: new Attempt(request, ended, body?.()) });
+    app.invoker.invokeHttp({ ...invocation, avoid, tries, request: new Attempt(request, ended, body?.()) });
   const elsewhere = (other: string, path: string, signal: AbortSignal | undefined) => {
     const target = path === "" ? invocation.target : path;
     const sent = new Attempt(request, signal, body?.());
@@ -113,6 +116,7 @@ async function attemptHttp(
   const use = {
     ...{ operation: request.method, names: [pathOf(invocation.target)], header },
     previousHosts: avoid,
+    tries,
   };
   return named(id, runPlaced(policies, use, work, options));
 }

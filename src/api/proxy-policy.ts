@@ -18,10 +18,10 @@ export function proxyPolicyOf(
     hasRetries: (resilience?.hasRetries || placed?.repeats) ?? false,
     run<T>(
       attempt: (signal: AbortSignal | undefined) => Promise<T>,
-      { signal, get = noHeader, ...run }: ProxyRun<T>,
+      { signal, get = noHeader, tries, ...run }: ProxyRun<T>,
     ) {
       const shape = { ...shapeOf(run), signal };
-      const use = { operation: "POST", names: [path], header: get };
+      const use = { operation: "POST", names: [path], header: get, tries };
       const work = runPlaced(
         { resilience, placed },
         use,

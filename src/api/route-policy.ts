@@ -35,8 +35,8 @@ export function createRoutePolicies(app: () => AppScope): RoutePolicies {
       const placed = placedAt(place);
       if (placed === undefined) return undefined;
       return {
-        run({ verb, path, header, signal }, attempt) {
-          const use = { operation: verb, names: [path], header };
+        run({ verb, path, header, signal, tries }, attempt) {
+          const use = { operation: verb, names: [path], header, tries };
           const shape = { ...methodShape, signal };
           return runPlaced(
             { placed, resilience: undefined },
@@ -56,9 +56,9 @@ function httpPolicy(placed: PlacedLayers, cache: RequestCache | undefined): Rout
   return {
     repeats: placed.repeats,
     run(call, attempt) {
-      const { request, target, isRepeatable } = call;
+      const { request, target, isRepeatable, tries } = call;
       const header = (lowerName: string) => request.header(lowerName);
-      const use = { operation: request.method, names: [target.split("?", 1)[0] as string], header };
+      const use = { operation: request.method, names: [target.split("?", 1)[0] as string], header, tries };
       const stale = async () => cache?.lastResort?.(new CachedCall(request, target, call));
       const shape = { ...httpShape, codeOfError: codeOfRouteError, signal: request.signal, isRepeatable };
       return runPlaced(

@@ -140,13 +140,13 @@ class AppInvoker implements Invoker {
     this.#proxy = createGrpcProxy(this.#proxyOptions);
   }
 
-  invokeHttp({ id, target, request, span, avoid }: InvokeHttpRequest): Promise<HttpReply> {
+  invokeHttp({ id, target, request, span, avoid, tries }: InvokeHttpRequest): Promise<HttpReply> {
     const fail = (error: unknown): never => {
       throw asFault(id, error);
     };
     try {
       const body = limitBody(request.body, this.#options.settings.maxBodyBytes);
-      const call = { request, body, target: canonicalPath(target), trace: span.context, avoid };
+      const call = { request, body, target: canonicalPath(target), trace: span.context, avoid, tries };
       return this.#callHttp(id, call).then(undefined, fail);
     } catch (error) {
       return Promise.reject(asFault(id, error));
@@ -231,8 +231,9 @@ class AppInvoker implements Invoker {
   }
 
   async #callMethod(request: InvokeUnaryRequest): Promise<MethodAnswer> {
-    const { id, context, span } = request;
+    const { id, context, span, tries } = request;
     const call: SignalledCall = {
+      tries,
       method: canonicalName(request.method),
       data: request.data,
       contentType: request.contentType,

@@ -1,6 +1,7 @@
 import type { AppChannel } from "../app/channel.ts";
 import type { Clock } from "../edges/clock.ts";
 import { Code } from "../errors.ts";
+import type { TryOwner } from "../kit/try-owner.ts";
 import { GrpcError, type ProxyPolicy } from "../net/grpc/types.ts";
 import { readyBytes } from "../net/http1/body.ts";
 import type {
@@ -48,6 +49,8 @@ export interface OutgoingCall {
   aim?: Aim | undefined;
   /** Ids of instances that attempts before this one had; it adds its own. */
   avoid?: Set<string> | undefined;
+  /** Which of the policies on its way tries it again. */
+  tries?: TryOwner | undefined;
 }
 
 export interface ForwardOptions {

@@ -1,6 +1,7 @@
 import type { AppChannel } from "../app/channel.ts";
 import type { Random } from "../edges/random.ts";
 import { Code } from "../errors.ts";
+import { TryOwner } from "../kit/try-owner.ts";
 import type { HeaderObject } from "../net/grpc/metadata.ts";
 import { grpcCodeGoName } from "../net/grpc/status.ts";
 import {
@@ -148,13 +149,13 @@ function governed(
   if (!isTruthy(context.get("dapr-stream"))) {
     const told: ProxyPolicy = {
       hasRetries: policy.hasRetries,
-      run: (attempt, options) => policy.run(attempt, { ...options, get }),
+      run: (attempt, options) => policy.run(attempt, { ...options, get, tries: new TryOwner() }),
     };
     return { ...connection, policy: told };
   }
   const { client } = connection;
   const { signal } = context;
-  const run = { signal, isRepeatable: () => true, codeOf: () => Code.Ok, get };
+  const run = { signal, isRepeatable: () => true, codeOf: () => Code.Ok, get, tries: new TryOwner() };
   const open: GrpcClient["open"] = (headers) => policy.run((ended) => client.open(headers, ended), run);
   const { unary, stream, close } = client;
   return { ...connection, client: { unary: unary.bind(client), stream: stream.bind(client), open, close } };

@@ -1,3 +1,4 @@
+import type { TryOwner } from "../kit/try-owner.ts";
 import type { GrpcContext, GrpcProxyTarget } from "../net/grpc/types.ts";
 import type { HttpReply, HttpRequest } from "../net/http1/types.ts";
 import type { RefNotPermitted } from "../resource/reference-grant.ts";
@@ -32,6 +33,7 @@ export interface InvokeHttpRequest {
   span: Span;
   /** Ids of instances that attempts before this one had, which are chosen last; it adds its own. */
   avoid?: Set<string> | undefined;
+  tries?: TryOwner | undefined;
 }
 
 export interface RouteHttpRequest {
@@ -52,6 +54,7 @@ export interface InvokeUnaryRequest {
   querystring: string;
   context: Omit<GrpcContext, "requestStart">;
   span: Span;
+  tries?: TryOwner | undefined;
 }
 
 export interface InvokeUnaryReply {

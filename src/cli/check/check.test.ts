@@ -155,6 +155,55 @@ test("retries without an end, and too many of them, are reported", async () => {
   expect((await check(many + idempotency))[0]).toContain("one call of app orders can become 41");
 });
 
+const gatewayApi = "gateway.networking.k8s.io";
+
+function traffic(name: string, target: string, retries: string): string {
+  return `apiVersion: mecha.run/v1alpha1
+kind: TrafficPolicy
+metadata: {name: ${name}}
+spec: {targetRefs: [${target}], retries: ${retries}}
+`;
+}
+
+test("of the policies on the way of a call the nearest one's tries are multiplied, the worst way counts", async () => {
+  const outer = resiliency(
+    "{retries: {r: {maxRetries: 3}}, timeouts: {t: 1s}}",
+    "{apps: {orders: {retry: r, timeout: t}}}",
+  );
+  const ofApp = traffic("of-app", "{kind: App, name: orders}", "{attempts: 3, perTryTimeout: 400ms}");
+  const ofVersion = traffic(
+    "of-v1",
+    "{kind: AppVersion, name: orders-v1}",
+    "{attempts: 4, perTryTimeout: 1ms}",
+  );
+  const ofRoute = traffic("of-route", `{group: ${gatewayApi}, kind: HTTPRoute, name: way}`, "{attempts: 0}");
+  const version = (name: string): string => `{group: mecha.run, kind: AppVersion, name: orders-${name}}`;
+  const route = (rule: string): string => `apiVersion: ${gatewayApi}/v1
+kind: HTTPRoute
+metadata: {name: way}
+spec:
+  parentRefs: [{group: mecha.run, kind: App, name: orders}]
+  rules: [{${rule} backendRefs: [${version("v1")}, ${version("v2")}]}]
+`;
+  const found = async (...texts: string[]): Promise<string[]> => {
+    const problems = await check([outer, idempotency, ...texts].join("---\n"));
+    return problems.map((problem) => /can become.*|ends before.*/.exec(problem)?.[0] ?? problem);
+  };
+  const late = "ends before the tries of of-app do (4 x 400 ms)";
+  expect(await found(ofApp)).toEqual(["can become 16 (4 tries of rules x 4 of of-app)", late]);
+  // Calls of v2 have the app's.
+  expect(await found(ofApp, ofVersion, route(""))).toEqual([
+    "can become 20 (4 tries of rules x 5 of of-v1)",
+    late,
+  ]);
+  expect(await found(ofApp, ofVersion, ofRoute, route(""))).toEqual([]);
+  const retry = "retry: {attempts: 2}, timeouts: {request: 2s},";
+  expect(await found(ofApp, ofVersion, ofRoute, route(retry))).toEqual([
+    "can become 12 (4 tries of rules x 3 of route way)",
+    "ends before the tries of route way do (2000 ms)",
+  ]);
+});
+
 test("repeated writes need something that makes them count once", async () => {
   const text = resiliency("{retries: {r: {maxRetries: 3}}}", "{apps: {orders: {retry: r}}}");
   expect((await check(text))[0]).toContain("add an Idempotency");

@@ -1,6 +1,7 @@
 import { parseDuration } from "../../kit/duration.ts";
 import type { Problem } from "../../resource/problem.ts";
 import type { ResiliencyResource, Resource } from "../../resource/resource.ts";
+import { type CallWay, waysTo } from "./call-ways.ts";
 import { trafficPolicies } from "./reference-rules.ts";
 import { type CheckedResources, type Rule, warning } from "./rule.ts";
 
@@ -19,7 +20,7 @@ interface ResilientApp {
   path: string[];
 }
 
-/** Tries of policies that stand round each other multiply. */
+/** Tries of a Resiliency multiply with those of the nearest policy within it. */
 export const retryAmplification: Rule = ({ set }) =>
   resilientApps(set).flatMap(({ resource, name, retry, path }): Problem[] => {
     if (retry === undefined) return [];
@@ -28,11 +29,11 @@ export const retryAmplification: Rule = ({ set }) =>
       const message = `the retries for app ${name} have no end while the caller waits; set maxRetries`;
       return [warning(resource, path, message)];
     }
-    const inner = trafficOf(set, name);
-    const tries = (retries + 1) * (1 + (inner?.attempts ?? 0));
+    const [worst] = waysTo(set, name).sort((one, other) => other.attempts - one.attempts);
+    const tries = (retries + 1) * (1 + (worst?.attempts ?? 0));
     if (tries <= triesMax) return [];
-    const product = inner
-      ? `${retries + 1} tries of ${resource.name} x ${1 + inner.attempts} of ${inner.name}`
+    const product = worst
+      ? `${retries + 1} tries of ${resource.name} x ${1 + worst.attempts} of ${worst.by}`
       : `${tries} tries`;
     return [warning(resource, path, `one call of app ${name} can become ${tries} (${product})`)];
   });
@@ -40,13 +41,19 @@ export const retryAmplification: Rule = ({ set }) =>
 /** A caller that gives up before its callee has had its tries. */
 export const timeoutBudgets: Rule = ({ set }) =>
   resilientApps(set).flatMap(({ resource, name, timeoutMs, path }): Problem[] => {
-    const inner = trafficOf(set, name);
-    if (timeoutMs <= 0 || inner === undefined || inner.perTryTimeoutMs <= 0) return [];
-    const worstMs = inner.perTryTimeoutMs * (inner.attempts + 1);
-    if (worstMs <= timeoutMs) return [];
-    const message = `the timeout of ${timeoutMs} ms for app ${name} ends before the tries of ${inner.name} do (${inner.attempts + 1} x ${inner.perTryTimeoutMs} ms)`;
+    if (timeoutMs <= 0) return [];
+    const [worst] = waysTo(set, name).sort((one, other) => timeOf(other) - timeOf(one));
+    if (worst === undefined || timeOf(worst) <= timeoutMs) return [];
+    const { by, attempts, tryMs, wholeMs } = worst;
+    const sum = wholeMs > 0 ? `${wholeMs} ms` : `${attempts + 1} x ${tryMs} ms`;
+    const message = `the timeout of ${timeoutMs} ms for app ${name} ends before the tries of ${by} do (${sum})`;
     return [warning(resource, path, message)];
   });
+
+/** What is known of how long all tries may take; 0: nothing. */
+function timeOf({ attempts, tryMs, wholeMs }: CallWay): number {
+  return wholeMs > 0 ? wholeMs : tryMs * (attempts + 1);
+}
 
 /** A repeated POST is a second order, unless somebody counts. */
 export const repeatedWrites: Rule = ({ set }) => {
@@ -140,18 +147,6 @@ function resilientApps(set: CheckedResources["set"]): ResilientApp[] {
       };
     });
   });
-}
-
-function trafficOf(
-  set: CheckedResources["set"],
-  app: string,
-): { name: string; attempts: number; perTryTimeoutMs: number } | undefined {
-  const policy = trafficPolicies(set).find(
-    ({ spec }) => spec.retries && spec.targets.some(({ kind, name }) => kind === "App" && name === app),
-  );
-  const retries = policy?.spec.retries;
-  if (policy === undefined || retries === undefined) return undefined;
-  return { name: policy.name, attempts: retries.attempts, perTryTimeoutMs: retries.perTryTimeoutMs };
 }
 
 function objectOf(value: unknown): Plain {

@@ -1,3 +1,4 @@
+import type { TryOwner } from "../../kit/try-owner.ts";
 import type { HeaderObject } from "../http2/header-encoder.ts";
 import type { Http2Stream } from "../http2/http2-stream.ts";
 
@@ -113,6 +114,8 @@ export interface ProxyRun<T> {
   isRepeatable(): boolean;
   /** Metadata of the caller. */
   get?(lowerName: string): string | undefined;
+  /** Which of several policies round each other tries again. */
+  tries?: TryOwner;
   /** The status an attempt ended with. */
   codeOf(result: T): number;
 }

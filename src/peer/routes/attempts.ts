@@ -1,5 +1,6 @@
 import { type Clock, sleep } from "../../edges/clock.ts";
 import { Code, Fault } from "../../errors.ts";
+import type { TryOwner } from "../../kit/try-owner.ts";
 import { GrpcError } from "../../net/grpc/types.ts";
 import { Deadline } from "./deadline.ts";
 import type { CompiledRule } from "./rule.ts";
@@ -20,6 +21,16 @@ type Limits = Pick<CompiledRule, "requestTimeoutMs" | "backendRequestTimeoutMs" 
 
 /** A pause grows no further than this many times the first one. */
 const backoffGrowthMax = 10;
+
+/** Nothing is nearer to a call than what its rule says. */
+const ruleRank = 4;
+
+/** What a rule says of tries stands in the place of what policies farther out do. */
+export function claimTries(tries: TryOwner, limits: Limits): void {
+  if (limits.retry !== undefined) tries.claim("retries", ruleRank);
+  const isTimed = limits.requestTimeoutMs > 0 || limits.backendRequestTimeoutMs > 0;
+  if (isTimed) tries.claim("timeouts", ruleRank);
+}
 
 /** Calls a backend within the timeouts and retries of a rule; at once where it has none. */
 export function runAttempts<T>(

@@ -1,12 +1,13 @@
 import type { Clock } from "../../edges/clock.ts";
 import type { Random } from "../../edges/random.ts";
+import { TryOwner } from "../../kit/try-owner.ts";
 import { noBody, WholeBody } from "../../net/http1/body.ts";
 import { headerOf } from "../../net/http1/changed-request.ts";
 import type { Body, HttpReply, HttpRequest, RawHeaders } from "../../net/http1/types.ts";
 import type { OutgoingCall } from "../forward-http.ts";
 import { canonicalTarget } from "../method-path.ts";
 import type { Stick } from "../subset.ts";
-import { type AttemptShape, runAttempts } from "./attempts.ts";
+import { type AttemptShape, claimTries, runAttempts } from "./attempts.ts";
 import type { Backend, WeightedBackend } from "./backend.ts";
 import { asRouteFailure, checkBackend, chooseBackend, noRule } from "./choice.ts";
 import { askedMethod, preflightReply, withCors } from "./cors.ts";
@@ -60,10 +61,11 @@ export async function routeHttp(routed: RoutedHttp, routing: HttpRouting): Promi
   const scope = (): string => scopeOf(routed, call) + (routed.path?.endsWith("/") === true ? "/" : "");
   // By what its rules ask for, which no answer says that it varies by.
   const apartBy = routed.table.headerNames;
-  const placed = { request, target, isRepeatable, scope, apartBy };
+  const tries = new TryOwner();
+  const placed = { request, target, isRepeatable, scope, apartBy, tries };
   return policy.run(placed, (signal, headers = request.rawHeaders) => {
     const sent = callOf(call, headers, kept === undefined ? body : bodyOf(kept), signal);
-    return routeByRule({ ...routed, call: sent }, routing);
+    return routeByRule({ ...routed, call: { ...sent, tries } }, routing);
   });
 }
 
@@ -140,8 +142,11 @@ class Visit {
     this.#routed = routed;
   }
 
-  async run(call: OutgoingCall): Promise<HttpReply> {
+  async run(arrived: OutgoingCall): Promise<HttpReply> {
     const rule = this.#rule;
+    const tries = arrived.tries ?? new TryOwner();
+    claimTries(tries, rule);
+    const call = { ...arrived, tries };
     const { random, clock, mirrors } = this.#routing;
     const { request } = call;
     const session = rule.session && sessionOf(rule.session, (name) => request.header(name), clock.now());
@@ -164,13 +169,14 @@ class Visit {
     return this.#changed(reply);
   }
 
-  #placed(call: OutgoingCall, kept: Uint8Array | undefined): PlacedCall {
+  #placed(call: OwnedCall, kept: Uint8Array | undefined): PlacedCall {
     const isRepeatable = kept !== undefined || call.body.size === 0;
     const scope = () => scopeOf(this.#routed, call);
-    return { request: call.request, target: call.target, isRepeatable, scope };
+    const { request, target, tries } = call;
+    return { request, target, isRepeatable, scope, tries };
   }
 
-  async #send(call: OutgoingCall, parts: SendParts): Promise<HttpReply> {
+  async #send(call: OwnedCall, parts: SendParts): Promise<HttpReply> {
     const { chosen, inner, kept, session } = parts;
     const rule = this.#rule;
     const { clock, send } = this.#routing;
@@ -242,6 +248,8 @@ async function keptBytes(body: Body, bytesMax: number): Promise<Uint8Array | und
   return body.size === undefined || body.size > bytesMax ? undefined : body.bytes(bytesMax);
 }
 
+type OwnedCall = OutgoingCall & { tries: TryOwner };
+
 interface SendParts {
   chosen: WeightedBackend;
   /** Of the backend. */
@@ -255,12 +263,12 @@ function bodyOf(bytes: Uint8Array): Body {
 }
 
 /** The call with other header lines; with a signal of its own it is cut off by that alone. */
-function callOf(
-  call: OutgoingCall,
+function callOf<C extends OutgoingCall>(
+  call: C,
   rawHeaders: RawHeaders,
   body: Body,
   signal: AbortSignal | undefined,
-): OutgoingCall {
+): C {
   const { request } = call;
   if (signal === undefined && rawHeaders === request.rawHeaders && body === call.body) return call;
   return { ...call, body, request: new RouteRequest(request, rawHeaders, body, signal) };

@@ -1,10 +1,11 @@
 import { Code, errors, httpStatusOf } from "../../errors.ts";
+import { TryOwner } from "../../kit/try-owner.ts";
 import type { Metadata } from "../../net/grpc/types.ts";
 import { headerOf } from "../metadata-header.ts";
 import { methodTarget } from "../method-path.ts";
 import type { MethodAnswer, MethodCall } from "../on-invoke.ts";
 import type { Aim } from "../subset.ts";
-import { type AttemptShape, runAttempts } from "./attempts.ts";
+import { type AttemptShape, claimTries, runAttempts } from "./attempts.ts";
 import type { Backend } from "./backend.ts";
 import { asRouteFailure, checkBackend, chooseBackend, noRule } from "./choice.ts";
 import { changeMetadata } from "./header-change.ts";
@@ -15,7 +16,11 @@ import type { HttpRouting } from "./route-http.ts";
 import { placeOf, type RoutePlace } from "./route-policy.ts";
 import type { CompiledRule } from "./rule.ts";
 
-export type SignalledCall = MethodCall & { signal: AbortSignal };
+export type SignalledCall = MethodCall & {
+  signal: AbortSignal;
+  /** Which of the policies on its way tries it again. */
+  tries?: TryOwner | undefined;
+};
 
 export interface MethodRouting extends Omit<HttpRouting, "send"> {
   send(backend: Backend, call: SignalledCall, aim: Aim | undefined): Promise<MethodAnswer>;
@@ -44,7 +49,9 @@ export async function routeMethod(
   }
   const { random, clock, mirrors } = routing;
   const chosen = chooseBackend(rule, () => random.next());
-  const sent = { ...call, method: methodAfter(call.method, path, rule, prefix) };
+  const tries = call.tries ?? new TryOwner();
+  claimTries(tries, rule);
+  const sent = { ...call, tries, method: methodAfter(call.method, path, rule, prefix) };
   const metadata = changeMetadata(call.metadata, rule.requestHeaders);
   if (call.data.value.length <= mirrorBodyBytesMax) {
     for (const backend of drawn(rule.mirrors, () => random.next())) {
@@ -68,14 +75,15 @@ export async function routeMethod(
 /** Inside the policies of a place, if there are any. */
 function governed(
   place: RoutePlace | undefined,
-  { verb, method, metadata, signal }: SignalledCall,
+  { verb, method, metadata, signal, tries }: SignalledCall & { tries: TryOwner },
   { policies }: MethodRouting,
   work: (signal: AbortSignal | undefined) => Promise<MethodAnswer>,
 ): Promise<MethodAnswer> {
   const policy = place && policies?.method(place);
   if (policy === undefined) return work(signal);
   const path = methodTarget(method, "");
-  return policy.run({ verb: verb === "" ? "POST" : verb, path, header: headerOf(metadata), signal }, work);
+  const header = headerOf(metadata);
+  return policy.run({ verb: verb === "" ? "POST" : verb, path, header, signal, tries }, work);
 }
 
 function shapeOf(signal: AbortSignal): AttemptShape<MethodAnswer> {

@@ -1,3 +1,4 @@
+import type { TryOwner } from "../../kit/try-owner.ts";
 import type { ProxyPolicy } from "../../net/grpc/types.ts";
 import type { HttpReply, HttpRequest, RawHeaders } from "../../net/http1/types.ts";
 import type { MethodAnswer } from "../on-invoke.ts";
@@ -35,6 +36,7 @@ export interface PlacedCall {
   scope(): string;
   /** Names of headers that do so too. */
   apartBy?: readonly string[];
+  tries: TryOwner;
 }
 
 /** With other header lines than the request's, when there are any. */
@@ -45,9 +47,17 @@ export type RouteAttempt = (
 
 export interface MethodPolicy {
   run(
-    call: { verb: string; path: string; header(lowerName: string): string | undefined; signal: AbortSignal },
+    call: PlacedMethod,
     attempt: (signal: AbortSignal | undefined) => Promise<MethodAnswer>,
   ): Promise<MethodAnswer>;
+}
+
+export interface PlacedMethod {
+  verb: string;
+  path: string;
+  header(lowerName: string): string | undefined;
+  signal: AbortSignal;
+  tries: TryOwner;
 }
 
 /** Where the policies of a backend stand; `undefined`: it is no version of an app. */

@@ -1,4 +1,4 @@
-import { type Clock, sleep } from "../../edges/clock.ts";
+import { type Clock, type ClockTimer, sleep } from "../../edges/clock.ts";
 import { AttemptEnd, type Waiting } from "../../kit/cancellation.ts";
 import { type Breaker, BreakerOpen, type Passage } from "./breaker.ts";
 import type { FailureCode } from "./codes.ts";
@@ -24,6 +24,8 @@ export interface RunOptions<T> extends Waiting {
   isPermanent?(error: unknown): boolean;
   /** Lets go of a result that is not given back. */
   dispose?(result: T): void;
+  /** Told of the timer of an attempt, which may be cancelled. */
+  timing?(timer: ClockTimer): void;
 }
 
 /** One try. It is told how it ends; `undefined`: when the caller leaves. */
@@ -141,6 +143,7 @@ export class ResiliencePolicy {
         reject(timeout);
         ended.end(timeout);
       });
+      options.timing?.(timer);
       const done = (result: T): void => {
         timer.cancel();
         // What arrives after all belongs to nobody.

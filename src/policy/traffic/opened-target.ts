@@ -28,6 +28,7 @@ export class OpenedTarget {
     this.budget = openBudget(found, context, before?.budget);
     const site: Site = {
       context,
+      rank: rankOf(target),
       budget: this.budget?.count,
       meterOf: (block) =>
         createBlockMeter(context, { policy: policies[block as BlockName] ?? "", target, block }),
@@ -42,6 +43,18 @@ export class OpenedTarget {
     const layers = [...this.blocks.values()].map(({ layer }) => layer);
     this.layer = answering(layers.reduce(within));
   }
+}
+
+/** As `Precedence` has it: a route's before a version's, that before the app's. A Gateway is farthest out. */
+const rankByKind: Readonly<Record<string, number>> = {
+  HTTPRoute: 3,
+  GRPCRoute: 3,
+  AppVersion: 2,
+  Gateway: 0,
+};
+
+function rankOf(target: string): number {
+  return rankByKind[target.slice(0, target.indexOf(" "))] ?? 1;
 }
 
 function openBudget(

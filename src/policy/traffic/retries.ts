@@ -1,4 +1,5 @@
 import { type Clock, sleep } from "../../edges/clock.ts";
+import type { TryOwner } from "../../kit/try-owner.ts";
 import type { RetriesSpec } from "../../resource/traffic.ts";
 import { BreakerOpen } from "../resilience/breaker.ts";
 import { ResiliencePolicy } from "../resilience/policy.ts";
@@ -8,20 +9,23 @@ import { Refused } from "./refused.ts";
 import type { Site } from "./site.ts";
 
 /** Other tries of what failed for a reason of the list, as far as the budget goes; else the failure is given back. */
-export function openRetries(spec: RetriesSpec, { context, meterOf, budget }: Site): UseLayer {
+export function openRetries(spec: RetriesSpec, { context, meterOf, budget, rank }: Site): UseLayer {
   const { clock, random } = context;
   const meter = meterOf("retries");
-  const timed = timedTry(spec, clock, () => meter.did("per-try-timeout"));
+  const timed = timedTry(spec, rank, { clock, activated: () => meter.did("per-try-timeout") });
   const wanted = wantedBy(spec);
   return {
     repeats: spec.attempts > 0,
     async run<T>(use: Use, work: Work<T>, shape: Shape<T>) {
+      const { tries } = use;
+      if (tries?.claim("retries", rank) === false) return work(shape.signal);
       let release: (() => void) | undefined;
       try {
         for (let attempt = 1; ; attempt++) {
-          const outcome = await outcomeOf(() => timed(work, shape), shape);
+          const outcome = await outcomeOf(() => timed(work, shape, tries), shape);
           release?.();
-          if (attempt > spec.attempts || !wanted(outcome, shape)) return givenBack(outcome);
+          const isNearest = tries?.owns("retries", rank) !== false;
+          if (!isNearest || attempt > spec.attempts || !wanted(outcome, shape)) return givenBack(outcome);
           release = budget === undefined ? () => {} : budget.take("retry");
           if (release === undefined) {
             meter.did("over-budget");
@@ -41,13 +45,21 @@ export function openRetries(spec: RetriesSpec, { context, meterOf, budget }: Sit
   };
 }
 
-type Try = <T>(work: Work<T>, shape: Shape<T>) => Promise<T>;
+type Try = <T>(work: Work<T>, shape: Shape<T>, tries: TryOwner | undefined) => Promise<T>;
 
-function timedTry({ perTryTimeoutMs }: RetriesSpec, clock: Clock, activated: () => void): Try {
+function timedTry(
+  { perTryTimeoutMs }: RetriesSpec,
+  rank: number,
+  told: { clock: Clock; activated(): void },
+): Try {
   if (perTryTimeoutMs <= 0) return (work, { signal }) => work(signal);
-  const parts = { clock, timeoutMs: perTryTimeoutMs, retry: undefined, breaker: undefined, activated };
+  const parts = { ...told, timeoutMs: perTryTimeoutMs, retry: undefined, breaker: undefined };
   const timeout = new ResiliencePolicy(parts);
-  return (work, shape) => timeout.run(work, shape);
+  return (work, shape, tries) => {
+    if (tries === undefined) return timeout.run(work, shape);
+    if (!tries.claim("timeouts", rank)) return work(shape.signal);
+    return timeout.run(work, { ...shape, timing: (timer) => tries.whenLost(rank, () => timer.cancel()) });
+  };
 }
 
 type Wanted = <T>(outcome: Outcome<T>, shape: Shape<T>) => boolean;

@@ -6,6 +6,8 @@ import type { RetryBudget } from "./retry-budget.ts";
 export interface Site {
   context: UseContext;
   meterOf(block: string): BlockMeter;
+  /** Of what the nearest policy says: the higher, the nearer to where the call ends up. */
+  rank: number;
   /** Absent: repeats have no common bound. */
   budget: RetryBudget | undefined;
 }

@@ -2,6 +2,7 @@ import type { Clock } from "../../edges/clock.ts";
 import type { Random } from "../../edges/random.ts";
 import type { Fault } from "../../errors.ts";
 import type { AttemptEnd } from "../../kit/cancellation.ts";
+import type { TryOwner } from "../../kit/try-owner.ts";
 import type { Resource } from "../../resource/resource.ts";
 import type { Telemetry } from "../../telemetry/telemetry.ts";
 import type { RunOptions } from "../resilience/policy.ts";
@@ -59,6 +60,8 @@ export interface Use {
   header(lowerName: string): string | undefined;
   /** Of a call: ids of the instances that tries before had. A policy that chooses prefers others. */
   previousHosts?: Set<string>;
+  /** Of a call: which of the policies on its way tries again. */
+  tries?: TryOwner | undefined;
   /** Events of a bulk; absent: 1. */
   count?: number;
 }

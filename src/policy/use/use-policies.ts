@@ -77,7 +77,16 @@ export function runPlaced<T>(
   const tried: Work<T> =
     inner === undefined ? work : (ended) => inner.run(use, work, endingWith(shape, ended));
   const resilient: Work<T> =
-    resilience === undefined ? tried : (ended) => resilience.run(tried, endingWith(shape, ended));
+    resilience === undefined
+      ? tried
+      : (ended) =>
+          resilience.run(
+            (attemptEnded) => {
+              use.tries?.begin();
+              return tried(attemptEnded);
+            },
+            endingWith(shape, ended),
+          );
   return outer === undefined ? resilient(undefined) : outer.run(use, resilient, shape);
 }
 

@@ -91,7 +91,7 @@ describe("middleware.http.wasm", () => {
   });
 
   test("has an instance for each request at once", async () => {
-    const { mecha } = await start();
+    const { mecha } = await start({ timeout: "50s" });
     const answers = await Promise.all(
       Array.from({ length: 100 }, (_, index) => call(mecha, "POST /change", { body: `number ${index}` })),
     );

@@ -56,8 +56,10 @@ export function networkedCalls({ name, start, cycles = 50 }: NetworkedCalls): vo
 
     test("latency, then pieces of 1 to 64 bytes: every byte as it was", async () => {
       proxy.set({ latency: { ms: 30, jitterMs: 15 } });
-      const texts = Array.from({ length: 20 }, (_, index) => `text ${index}`);
-      expect(await Promise.all(texts.map((text) => answered(() => caller.call(text))))).toEqual(texts);
+      for (let round = 0; round < 4; round++) {
+        const texts = Array.from({ length: 5 }, (_, index) => `text ${round}.${index}`);
+        expect(await Promise.all(texts.map((text) => answered(() => caller.call(text))))).toEqual(texts);
+      }
       proxy.set({ slicer: { bytesMax: 64 } });
       const large = "ü!".repeat(2_000);
       expect((await answered(() => caller.call(large))) === large).toBe(true);

@@ -61,6 +61,7 @@ const gaps: readonly Gap[] = [
       ...["bindings.mysql", "bindings.postgresql", "bindings.redis", "bindings.sftp", "bindings.smtp"],
       ...["conversation.anthropic", "conversation.openai", "crypto.dapr.jwks", "middleware.http.bearer"],
       ...["middleware.http.oauth2", "middleware.http.oauth2clientcredentials"],
+      ...["nameresolution.kubernetes", "nameresolution.mdns"],
       ...["configuration.etcd", "configuration.postgresql", "configuration.redis"],
     ),
   },
@@ -71,7 +72,7 @@ const gaps: readonly Gap[] = [
     components: ["state.etcd/v2"],
   },
   {
-    suites: ["crash", "network"],
+    suites: ["crash"],
     reason: "the client is that of pubsub.kafka",
     components: v1("bindings.kafka"),
   },
@@ -79,11 +80,6 @@ const gaps: readonly Gap[] = [
     suites: ["crash", "network"],
     reason: "its contract has an agent that is away",
     components: v1("nameresolution.consul"),
-  },
-  {
-    suites: ["crash", "network"],
-    reason: "datagrams with a deadline; not tested",
-    components: v1("nameresolution.kubernetes", "nameresolution.mdns"),
   },
 ];
 

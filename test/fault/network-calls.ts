@@ -21,6 +21,8 @@ export interface NetworkedCalls {
   name: string;
   start(): Promise<{
     port: number;
+    /** Where the proxy has to stand, when the server tells its clients. */
+    proxyPort?: number;
     /** A component that reaches the server by this port, with timeouts of about a second. */
     open(port: number): Promise<Caller>;
     stop(): Promise<void>;
@@ -43,7 +45,7 @@ export function networkedCalls({ name, start, cycles = 50 }: NetworkedCalls): vo
       running = await start();
     }, 240_000);
     beforeEach(async () => {
-      proxy = await TcpProxy.before(running.port);
+      proxy = await TcpProxy.before(running.port, { port: running.proxyPort });
       caller = await answered(() => running.open(proxy.port));
     });
     afterEach(async () => {

@@ -9,11 +9,16 @@ import {
   parseAddress,
   type WantedApp,
 } from "../../component/name-resolver.ts";
+import { ServerUnavailable } from "../../component/server-unavailable.ts";
+import { withinTime } from "../../component/within-time.ts";
+import type { Clock } from "../../edges/clock.ts";
 
 /** How long the DNS of a cluster itself keeps an answer. */
 const freshMs = 5_000;
 const tryMs = 1_000;
 const tries = 2;
+/** For an answer, whoever is asked: the system may try for longer. */
+const answerMs = 5_000;
 
 export default component({
   type: "nameresolution.kubernetes",
@@ -28,7 +33,7 @@ export default component({
     }),
     dnsServer: text({ description: "host:port of the DNS server to ask instead of the system's; mecha's" }),
   },
-  async open({ clusterDomain, template, dnsServer }): Promise<NameResolver> {
+  async open({ clusterDomain, template, dnsServer }, { edges }): Promise<NameResolver> {
     const domain = clusterDomain || "cluster.local";
     const pattern = template || `{{.ID}}-dapr.{{.Namespace}}.svc.${domain}:{{.Port}}`;
     // What can not be an address is told at once.
@@ -40,7 +45,7 @@ export default component({
       async find(app) {
         if (!isNamePart(app.appId) || !isNamePart(app.namespace)) return [];
         const { host, port } = filled(pattern, app);
-        const addresses = net.isIP(host) ? [host] : await lookUp(host);
+        const addresses = net.isIP(host) ? [host] : await answerOf(host, edges.clock, lookUp(host));
         return [...addresses].sort().map((address): FoundAddress => ({ host: address, port }));
       },
       close: async () => {},
@@ -64,8 +69,22 @@ function filled(pattern: string, { appId, namespace, port }: WantedApp): FoundAd
 
 type LookUp = (name: string) => Promise<readonly string[]>;
 
+/** That there is no such name is an answer; that nobody answers is none. */
+async function answerOf(
+  name: string,
+  clock: Clock,
+  looking: Promise<readonly string[]>,
+): Promise<readonly string[]> {
+  try {
+    return await withinTime(clock, answerMs, looking);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new ServerUnavailable(`no answer of DNS for ${name}: ${code ?? message}`, "undone", error);
+  }
+}
+
 const lookUpBySystem: LookUp = async (name) => {
-  const found = await dns.promises.lookup(name, { all: true }).catch(noneOrThrow(name));
+  const found = await dns.promises.lookup(name, { all: true }).catch(noneOrThrow);
   return [...new Set(found.map(({ address }) => address))];
 };
 
@@ -76,17 +95,14 @@ function lookUpAt(server: string): LookUp {
   resolver.setServers([net.isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`]);
   return async (name) => {
     const [ipv4, ipv6] = await Promise.all([
-      resolver.resolve4(name).catch(noneOrThrow(name)),
-      resolver.resolve6(name).catch(noneOrThrow(name)),
+      resolver.resolve4(name).catch(noneOrThrow),
+      resolver.resolve6(name).catch(noneOrThrow),
     ]);
     return [...ipv4, ...ipv6];
   };
 }
 
-/** That there is no such name is an answer; that nobody answers is none. */
-function noneOrThrow(name: string): (error: NodeJS.ErrnoException) => never[] {
-  return (error) => {
-    if (error.code === "ENOTFOUND" || error.code === "ENODATA") return [];
-    throw new Error(`no answer of DNS for ${name}: ${error.code ?? error.message}`, { cause: error });
-  };
+function noneOrThrow(error: NodeJS.ErrnoException): never[] {
+  if (error.code === "ENOTFOUND" || error.code === "ENODATA") return [];
+  throw error;
 }

@@ -63,6 +63,8 @@ const idCharsMax = 62;
 const freshMs = 1000;
 /** Answers of a local network come in some milliseconds. */
 const askMs = 250;
+/** When a question that nobody has answered is asked again. */
+const againMs = [60, 140];
 /** Answers that others have asked for too are sent once; so long they wait for each other. */
 const gatherMs = 10;
 const announcementsPerTtl = 3;
@@ -138,19 +140,21 @@ class MdnsNames implements NameResolver {
     return [...byAddress.keys()].sort().map((key) => byAddress.get(key) as FoundAddress);
   }
 
-  /** Asks the network, and waits for the first who answers. */
+  /** Asks the network, more than once as datagrams may be lost, and waits for the first who answers. */
   #ask(app: string, subtype: string): Promise<void> {
-    this.#link.send({ type: "query", questions: [{ type: "PTR", name: subtype }] });
+    const { clock } = this.#parts;
+    const say = (): void => this.#link.send({ type: "query", questions: [{ type: "PTR", name: subtype }] });
+    say();
     return new Promise((resolve) => {
       const waiting = this.#waiting.get(app) ?? new Set();
       this.#waiting.set(app, waiting);
       const wake = (): void => {
-        timer.cancel();
+        for (const timer of timers) timer.cancel();
         waiting.delete(wake);
         if (waiting.size === 0) this.#waiting.delete(app);
         resolve();
       };
-      const timer = this.#parts.clock.setTimer(askMs, wake);
+      const timers = [...againMs.map((ms) => clock.setTimer(ms, say)), clock.setTimer(askMs, wake)];
       waiting.add(wake);
     });
   }

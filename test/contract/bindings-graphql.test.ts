@@ -68,6 +68,12 @@ test("errors of the server are errors, in Dapr's words; nothing is done twice", 
   expect(server.orders.length).toBe(before);
 });
 
+test("is asked for the name of a type, which every schema has", async () => {
+  expect(await (await open()).ping?.()).toBeUndefined();
+  const other = await open({}, server.url.replace("/graphql/", "/other"));
+  expect(String(await rejection(other.ping?.() as Promise<unknown>))).toContain("status code: 404");
+});
+
 test("what is no GraphQL server, and metadata that can not be", async () => {
   const other = await open({}, server.url.replace("/graphql/", "/other"));
   const query = "query { exact }";

@@ -24,6 +24,7 @@ const handle: http.RequestListener = async (request, response) => {
   seen = { method: request.method, url: request.url, headers: request.headers, text };
   if (request.url === "/base/never") return;
   if (request.url === "/base/large") return void response.end(Buffer.alloc(5_000));
+  if (request.url === "/base/private") return void response.writeHead(401).end();
   if (request.url === "/base/missing") return void response.writeHead(404).end("not here");
   response.writeHead(201, { "x-one": ["a", "b"], "content-type": "text/plain" }).end(`got ${text}`);
 };
@@ -96,6 +97,18 @@ test("an answer other than 2xx is an error, unless it is wanted", async () => {
   expect([wanted.text, wanted.metadata.statusCode]).toEqual(["not here", "404"]);
   const lenient = await open({ errorIfNot2XX: "false" });
   expect((await ask(lenient, "get", { path: "missing" })).metadata.statusCode).toBe("404");
+});
+
+test("is asked by HEAD: any answer is one, but that who asks is not known", async () => {
+  const url = urlOf(plain, "http");
+  for (const path of ["", "missing"]) {
+    expect(await (await open({ url: url + path })).ping?.()).toBeUndefined();
+    expect(seen).toMatchObject({ method: "HEAD", url: `/base/${path}` });
+  }
+  const refused = await open({ url: `${url}private` });
+  expect(String(await rejection(refused.ping?.() as Promise<unknown>))).toContain("it answered 401");
+  const silent = await open({ url: `${url}never`, responseTimeout: "100ms" });
+  expect(await rejection(silent.ping?.() as Promise<unknown>)).toBeInstanceOf(Error);
 });
 
 test("answers that are late or large are refused", async () => {

@@ -232,6 +232,17 @@ describe.each([
     expect(await waiting).not.toBe("none");
   });
 
+  test("is asked for its models, and does without a list; a wrong key is told", async () => {
+    expect(await (await open()).ping?.()).toBeUndefined();
+    expect(await (await open({ endpoint: `${server.url}/other` })).ping?.()).toBeUndefined();
+    const wrong = await open({ key: "another-key" });
+    expect(await failure(wrong.ping?.() as Promise<unknown>)).toBe(
+      "the model's server answered 401: an unknown key",
+    );
+    const nobody = await open({ endpoint: "http://127.0.0.1:1/v1" });
+    expect(await failure(nobody.ping?.() as Promise<unknown>)).toContain("could not be reached");
+  });
+
   test("refuses an endpoint that is none, by its name, and tells when nobody is there", async () => {
     expect(await failure(open({ endpoint: "api.example.com" }))).toStartWith("endpoint ");
     const nobody = await open({ endpoint: "http://127.0.0.1:1/v1" });

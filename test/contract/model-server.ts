@@ -1,5 +1,5 @@
 // Stand-ins for the servers of language models, which refuse what the real ones refuse.
-import { createServer, type IncomingHttpHeaders } from "node:http";
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
 type Json = Record<string, unknown>;
@@ -28,6 +28,7 @@ export async function startModelServer(
   const server = createServer(async (request, response) => {
     let text = "";
     for await (const chunk of request.setEncoding("utf8")) text += chunk;
+    if (request.method === "GET") return void listModels(request, response);
     const body = JSON.parse(text) as Json;
     state.requests.push({ path: request.url ?? "", headers: request.headers, body });
     response.once("close", () => {
@@ -50,6 +51,13 @@ export async function startModelServer(
     },
   };
   return state;
+}
+
+function listModels({ url, headers }: IncomingMessage, response: ServerResponse): void {
+  const isKnown = headers.authorization === "Bearer secret-key" || headers["x-api-key"] === "secret-key";
+  const status = !isKnown ? 401 : url === "/v1/models" ? 200 : 404;
+  response.writeHead(status, { "content-type": "application/json" });
+  response.end(JSON.stringify(isKnown ? { data: [] } : { error: { message: "an unknown key" } }));
 }
 
 function answerOf(serve: () => Json): { status?: number; text: string } {

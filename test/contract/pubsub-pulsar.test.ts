@@ -131,8 +131,16 @@ describe("pubsub.pulsar", () => {
       await withPubSub({ token, timeout: "1s" }, async (pubsub, topic) => {
         const denied = await pubsub.publish({ ...message, topic }).catch((e: Error) => e.message);
         expect(denied).toContain(`pulsar at 127.0.0.1:${server.server.port}`);
+        const asked = await pubsub.ping?.().catch((e: Error) => e.message);
+        expect(asked).toContain("answered 401");
       });
     }
+  });
+
+  test("is asked for its clusters", async () => {
+    const pubsub = await open();
+    expect(await pubsub.ping?.()).toBeUndefined();
+    await pubsub.close();
   });
 
   test("tells a broker nothing whose certificate nobody known has signed", async () => {

@@ -123,6 +123,17 @@ test("a sealed server is one that is not there", async () => {
   expect(await secrets.get("conftestsecret", {})).toEqual({ conftestsecret: "abcd" });
 });
 
+test("is asked for its health, which needs no token", async () => {
+  const secrets = await open({ vaultToken: "another" });
+  expect(await secrets.ping?.()).toBeUndefined();
+  expect(vault.asked).toEqual(["/v1/sys/health"]);
+  vault.isSealed = true;
+  expect(String(await rejection(secrets.ping?.() as Promise<unknown>))).toContain("it is sealed");
+  vault.isSealed = false;
+  const other = await open({ vaultAddr: `${vault.url}/other` });
+  expect(String(await rejection(other.ping?.() as Promise<unknown>))).toContain("403");
+});
+
 test("says what is wrong with its metadata", async () => {
   const cases: [Record<string, string>, string][] = [
     [{ vaultToken: "" }, "token mount path and token not set"],

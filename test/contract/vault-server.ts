@@ -72,6 +72,7 @@ const errors = (status: number, ...texts: string[]): Reply => ({
 });
 
 function replyTo(vault: VaultServer, secrets: Map<string, Versions>, asked: Asked): Reply {
+  if (asked.path === "/v1/sys/health") return { status: vault.isSealed ? 503 : 200, json: "{}" };
   if (vault.isSealed) return errors(503, "Vault is sealed");
   if (asked.headers["x-vault-token"] !== vault.token) return errors(403, "permission denied");
   if (asked.headers["x-vault-request"] !== "true") return errors(400, "missing X-Vault-Request");

@@ -1,7 +1,6 @@
 import type { Binding, BindingReply, BindingRequest } from "../../component/binding.ts";
 import { component } from "../../component/component.ts";
 import { duration, text } from "../../component/fields.ts";
-import { reach } from "../../component/reach.ts";
 import type { Clock } from "../../edges/clock.ts";
 import { JsonCursor } from "../../kit/json-cursor.ts";
 import { checkHttpUrl, type HttpAnswer, HttpServer } from "../clients/http-server.ts";
@@ -27,8 +26,7 @@ export default component({
       ...{ name: "graphql", url: endpoint, timeoutMs },
       clock: edges.clock,
     });
-    const ping = () => reach(endpoint, { ...edges, timeoutMs });
-    return Object.assign(new GraphqlBinding(server, headers, edges.clock), { ping });
+    return new GraphqlBinding(server, headers, edges.clock);
   },
 });
 
@@ -55,12 +53,8 @@ class GraphqlBinding implements Binding {
     }
     const startMs = this.#clock.now();
     const body = { query: documentOf(operation, metadata), variables: variablesOf(metadata, data) };
-    const answer = await this.#server.ask({
-      ...{ method: "POST", path: "", bytesMax: answerBytesMax, isRead: operation === "query" },
-      headers: { ...this.#headers, ...named(metadata, "header:"), "Content-Type": json, Accept: json },
-      body: Buffer.from(JSON.stringify(body)),
-    });
-    const found = dataOf(answer);
+    const headers = named(metadata, "header:");
+    const found = await this.#ask(body, { headers, isRead: operation === "query" });
     const endMs = this.#clock.now();
     return {
       data: Buffer.from(found),
@@ -73,8 +67,25 @@ class GraphqlBinding implements Binding {
     };
   }
 
+  /** What every schema has an answer to. */
+  async ping(): Promise<void> {
+    await this.#ask({ query: "query { __typename }" }, { headers: {}, isRead: true });
+  }
+
   async close(): Promise<void> {
     this.#server.close();
+  }
+
+  async #ask(
+    body: object,
+    { headers, isRead }: { headers: Record<string, string>; isRead: boolean },
+  ): Promise<string> {
+    const answer = await this.#server.ask({
+      ...{ method: "POST", path: "", bytesMax: answerBytesMax, isRead },
+      headers: { ...this.#headers, ...headers, "Content-Type": json, Accept: json },
+      body: Buffer.from(JSON.stringify(body)),
+    });
+    return dataOf(answer);
   }
 }
 

@@ -2,9 +2,8 @@ import { readFileSync } from "node:fs";
 import type { Binding, BindingReply, BindingRequest } from "../../component/binding.ts";
 import { component } from "../../component/component.ts";
 import { duration, flag, parseFlag, quantity, text } from "../../component/fields.ts";
-import { reach } from "../../component/reach.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
-import { NoAnswer } from "../../component/within-time.ts";
+import { NoAnswer, withinTime } from "../../component/within-time.ts";
 import type { Clock } from "../../edges/clock.ts";
 import { messageOf } from "../../kit/message-of.ts";
 import { createHttpClient } from "../../net/http1/client.ts";
@@ -45,18 +44,16 @@ export default component({
       ...(MTLSClientCert && { cert: pem("MTLSClientCert", MTLSClientCert) }),
       ...(MTLSClientKey && { key: pem("MTLSClientKey", MTLSClientKey) }),
     };
-    const binding = new HttpBinding({
+    return new HttpBinding({
       ...{ url, tls, clock: edges.clock, errorIfNot2XX: options.errorIfNot2XX },
       token: securityToken && securityTokenHeader ? [securityTokenHeader, securityToken] : undefined,
       timeoutMs: options.responseTimeout,
       bodyBytesMax: options.maxResponseBodySize,
     });
-    const ping = () => reach(url, { ...edges, timeoutMs: options.responseTimeout ?? connectTimeoutMs });
-    return Object.assign(binding, { ping });
   },
 });
 
-const connectTimeoutMs = 10_000;
+const pingTimeoutMs = 10_000;
 
 /** The text itself, or what the file of that name holds. */
 function pem(field: string, value: string): string {
@@ -128,6 +125,15 @@ class HttpBinding implements Binding {
     } finally {
       late.end();
     }
+  }
+
+  /** HEAD changes nothing (RFC 9110 §9.2.1): any answer is one, but that who asks is not known. */
+  async ping(): Promise<void> {
+    const { clock, timeoutMs = pingTimeoutMs } = this.#settings;
+    const question = { operation: "head", data: new Uint8Array(), metadata: { errorIfNot2XX: "false" } };
+    const { metadata } = await withinTime(clock, timeoutMs, this.invoke(question));
+    const { statusCode, status } = metadata ?? {};
+    if (statusCode === "401" || statusCode === "407") throw new Error(`it answered ${status}`);
   }
 
   async close(): Promise<void> {

@@ -2,9 +2,8 @@ import { createHash } from "node:crypto";
 import type { ComponentHost } from "../../component/component.ts";
 import type { ChatAnswer, ChatRequest, ChatUsage, Conversation } from "../../component/conversation.ts";
 import { duration, text } from "../../component/fields.ts";
-import { reach } from "../../component/reach.ts";
 import type { Clock } from "../../edges/clock.ts";
-import type { Edges } from "../../edges/edges.ts";
+import { askOnce } from "./ask-once.ts";
 import { HttpServer } from "./http-server.ts";
 
 /** Fields that all servers of language models take. */
@@ -22,6 +21,8 @@ export const chatFields = {
 export interface ChatFormat {
   /** Address of the one call that is made. */
   url: string;
+  /** Where the vendor lists its models; servers of others may have none. */
+  modelsUrl: string;
   headers: Record<string, string>;
   /** Throws for what the vendor has no words for. */
   write(request: ChatRequest): Record<string, unknown>;
@@ -39,7 +40,9 @@ export const noDetails = {
 
 /** Models think for minutes; a Resiliency policy sets a shorter time. */
 const answerTimeoutMs = 10 * 60_000;
-const connectTimeoutMs = 10_000;
+const pingTimeoutMs = 10_000;
+/** What is answered where there is no list. */
+const noList = [404, 405, 501];
 const answerBytesMax = 16 * 1024 * 1024;
 
 export interface ChatServerOptions {
@@ -54,7 +57,7 @@ export class ChatServer implements Conversation {
   readonly #format: ChatFormat;
   readonly #server: HttpServer;
   readonly #answers: Answers | undefined;
-  readonly #edges: Edges;
+  readonly #clock: Clock;
 
   constructor({ format, cacheMs, host }: ChatServerOptions) {
     const { clock } = host.edges;
@@ -62,7 +65,7 @@ export class ChatServer implements Conversation {
     this.#server = new HttpServer({
       ...{ name: "the model's server", url: format.url, timeoutMs: answerTimeoutMs, clock },
     });
-    this.#edges = host.edges;
+    this.#clock = clock;
     this.#answers = cacheMs > 0 ? new Answers(cacheMs, clock) : undefined;
   }
 
@@ -78,8 +81,11 @@ export class ChatServer implements Conversation {
     return answer;
   }
 
-  ping(): Promise<void> {
-    return reach(this.#format.url, { ...this.#edges, timeoutMs: connectTimeoutMs });
+  async ping(): Promise<void> {
+    const { modelsUrl, headers } = this.#format;
+    const question = { timeoutMs: pingTimeoutMs, clock: this.#clock, headers };
+    const { status, text: answer } = await askOnce(modelsUrl, question, answerBytesMax);
+    if (status !== 200 && !noList.includes(status)) throw new Error(failureOf(status, answer));
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,7 @@
 import { pause, pauseBefore } from "../../component/pause.ts";
 import { NoAnswer } from "../../component/within-time.ts";
 import type { Edges } from "../../edges/edges.ts";
+import { askOnce } from "./ask-once.ts";
 
 export interface PulsarSettings {
   host: string;
@@ -16,6 +17,7 @@ export interface PulsarSettings {
 export type PulsarReply = Readonly<Record<string, unknown>>;
 
 const closeMs = 1_000;
+const pingBytesMax = 1 << 20;
 const firstPauseMs = 100;
 const pauseMaxMs = 3_000;
 
@@ -73,18 +75,22 @@ export class PulsarLink {
     return this.#settings.timeout;
   }
 
+  get #headers(): Record<string, string> {
+    const { token } = this.#settings;
+    return token ? { authorization: `Bearer ${token}` } : {};
+  }
+
   /** `rest` follows the topic; a topic may have any characters. */
   async connect(
     role: "producer" | "consumer",
     topic: string,
     { rest = "", parameters }: { rest?: string; parameters: Record<string, string> },
   ): Promise<PulsarSocket> {
-    const { persistent, tenant, namespace, token, timeout } = this.#settings;
+    const { persistent, tenant, namespace, timeout } = this.#settings;
     const parts = [persistent ? "persistent" : "non-persistent", tenant, namespace, topic, rest];
     const path = parts.filter(Boolean).map(encodeURIComponent).join("/");
     const url = `${this.#address}/ws/v2/${role}/${path}?${new URLSearchParams(parameters)}`;
-    const headers: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {};
-    const socket = new PulsarSocket(new WebSocket(url, { headers }), this.#edges);
+    const socket = new PulsarSocket(new WebSocket(url, { headers: this.#headers }), this.#edges);
     const timer = this.#edges.clock.setTimer(timeout, () =>
       socket.drop(new NoAnswer(`no answer within ${timeout} ms`)),
     );
@@ -94,6 +100,16 @@ export class PulsarLink {
     } finally {
       timer.cancel();
     }
+  }
+
+  /** Asks the web port for the clusters: who only serves WebSockets has no such list, and answers 404. */
+  async ping(): Promise<void> {
+    const { timeout: timeoutMs } = this.#settings;
+    const url = `${this.#address.replace("ws", "http")}/admin/v2/clusters`;
+    const question = { timeoutMs, clock: this.#edges.clock, headers: this.#headers };
+    const { status, text } = await askOnce(url, question, pingBytesMax);
+    if (status === 200 || status === 404) return;
+    throw new Error(`pulsar at ${this.where} answered ${status}: ${text.slice(0, 200)}`);
   }
 
   pauseMs(tries: number): number {

@@ -28,8 +28,10 @@ export default component({
     if (apiType === "foundry" && !endpoint)
       throw new Error("endpoint must be provided when apiType is set to 'foundry'");
     const name = host.env.ANTHROPIC_MODEL || model || "claude-sonnet-4-20250514";
+    const base = endpoint || "https://api.anthropic.com/v1";
     const format: ChatFormat = {
-      url: urlOf(endpoint || "https://api.anthropic.com/v1", "/messages"),
+      url: urlOf(base, "/messages"),
+      modelsUrl: urlOf(base, "/models"),
       headers: { "x-api-key": key, "anthropic-version": "2023-06-01" },
       write: (request) => bodyOf(request, name),
       read: (answer, request) => answerOf(answer, request, name),

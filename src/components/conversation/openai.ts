@@ -32,11 +32,15 @@ export default component({
       throw new Error("endpoint and apiVersion must be provided when apiType is set to 'azure'");
     const variable = host.env[isAzure ? "AZURE_OPENAI_MODEL" : "OPENAI_MODEL"];
     const name = variable || model || (isAzure ? "gpt-4.1-nano" : "gpt-5-nano");
-    const path = `/openai/deployments/${encodeURIComponent(name)}/chat/completions?api-version=${apiVersion}`;
+    const version = `api-version=${apiVersion}`;
+    const path = `/openai/deployments/${encodeURIComponent(name)}/chat/completions?${version}`;
     // Servers of others know no developers.
     const developer = isAzure || !endpoint ? "developer" : "system";
     const format: ChatFormat = {
       url: isAzure ? urlOf(endpoint ?? "", path) : urlOf(endpoint || ownEndpoint, "/chat/completions"),
+      modelsUrl: isAzure
+        ? urlOf(endpoint ?? "", `/openai/models?${version}`)
+        : urlOf(endpoint || ownEndpoint, "/models"),
       headers: isAzure ? { "api-key": key } : { Authorization: `Bearer ${key}` },
       write: (request) => bodyOf(request, name, developer),
       read: (answer) => answerOf(answer, name),

@@ -1,7 +1,6 @@
 import { component } from "../../component/component.ts";
 import { choice, text } from "../../component/fields.ts";
 import type { HttpMiddleware } from "../../component/http-middleware.ts";
-import { reach } from "../../component/reach.ts";
 import { changedRequest, plainReply, withoutHeaders } from "../../net/http1/changed-request.ts";
 import { requestToken } from "../clients/oauth2.ts";
 
@@ -10,8 +9,6 @@ const styles = { "0": "auto", "1": "form", "2": "basic" } as const;
 const earlyMs = 10_000;
 /** Of tokens whose server does not say how long they last. */
 const lifetimeDefaultMs = 60 * 60_000;
-
-const connectTimeoutMs = 10_000;
 
 export default component({
   type: "middleware.http.oauth2clientcredentials",
@@ -54,7 +51,9 @@ export default component({
         const rawHeaders = withoutHeaders(request.rawHeaders, replaced).concat(headerName, header);
         return next(changedRequest(request, { rawHeaders }));
       },
-      ping: () => reach(tokenUrl, { ...edges, timeoutMs: connectTimeoutMs }),
+      async ping() {
+        await token();
+      },
       async close() {},
     };
   },

@@ -8,7 +8,6 @@ import type {
   PubSubSubscription,
   SubscribeRequest,
 } from "../../component/pubsub.ts";
-import { reach } from "../../component/reach.ts";
 import { parseDuration } from "../../kit/duration.ts";
 import type { Log } from "../../telemetry/telemetry.ts";
 import { PulsarLink, type PulsarSettings } from "../clients/pulsar.ts";
@@ -99,8 +98,7 @@ export default component({
   },
   async open(options, host): Promise<PubSub> {
     const link = new PulsarLink(options, host.edges);
-    const ping = () => reach(`ws://${link.where}`, { ...host.edges, timeoutMs: options.timeout });
-    return Object.assign(new PulsarPubSub(link, options, host.log), { ping });
+    return Object.assign(new PulsarPubSub(link, options, host.log), { ping: () => link.ping() });
   },
 });
 

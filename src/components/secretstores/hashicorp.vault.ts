@@ -1,6 +1,5 @@
 import { type ComponentHost, component } from "../../component/component.ts";
 import { choice, duration, flag, type Options, text } from "../../component/fields.ts";
-import { reach } from "../../component/reach.ts";
 import type { SecretStore } from "../../component/secret-store.ts";
 import { ServerUnavailable } from "../../component/server-unavailable.ts";
 import type { Files } from "../../edges/files.ts";
@@ -44,8 +43,7 @@ export default component({
     const tls = await tlsOf(options, edges.files);
     const { vaultAddr: url, timeout: timeoutMs } = options;
     const server = new HttpServer({ ...{ name: "vault", url, tls, timeoutMs }, clock: edges.clock });
-    const ping = () => reach(url, { ...edges, timeoutMs });
-    return Object.assign(new VaultSecrets(server, token, options), { ping });
+    return new VaultSecrets(server, token, options);
   },
 });
 
@@ -132,6 +130,14 @@ class VaultSecrets implements SecretStore {
     const keys = data?.keys;
     if (Array.isArray(keys) && keys.every((key) => typeof key === "string")) return keys;
     throw new Error(`${this.#server.where}: couldn't decode response body: it has no keys`);
+  }
+
+  /** Asks for the server's health, which needs no token: a standby is as good as the active one. */
+  async ping(): Promise<void> {
+    const { status, reason } = await this.#askAs("", "/v1/sys/health");
+    if ([200, 429, 472, 473].includes(status)) return;
+    const why = { 501: "it is not initialized", 503: "it is sealed" }[status] ?? `${status} ${reason}`;
+    throw new Error(`${this.#server.where}: ${why}`);
   }
 
   async #ask(path: string): Promise<HttpAnswer> {

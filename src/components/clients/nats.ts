@@ -39,6 +39,7 @@ export class NatsLink {
   readonly #onDenial = new Set<(denial: Denial) => void>();
   #isConnected = true;
   #turn: Promise<void> | undefined;
+  #flushing: Promise<void> | undefined;
   #waiting = 0;
 
   private constructor(
@@ -159,14 +160,25 @@ export class NatsLink {
     try {
       await this.ask(async () => {
         this.connection.publish(subject, data, { ...(headers && { headers }) });
-        // The server has it when it has answered what was sent behind it. A denial comes before that answer.
-        await this.connection.flush();
+        await this.#flush();
         await this.turn();
       });
     } finally {
       this.#onDenial.delete(listen);
     }
     if (denial !== undefined) throw this.#denied(denial);
+  }
+
+  /**
+   * The server has what was sent when it has answered a ping that was sent behind it, one for all of this turn. A denial
+   * comes before that answer.
+   */
+  #flush(): Promise<void> {
+    this.#flushing ??= this.turn().then(() => {
+      this.#flushing = undefined;
+      return this.connection.flush();
+    });
+    return this.#flushing;
   }
 
   /** Asks another client of the server. That nobody answers says nothing of the connection. */
@@ -184,6 +196,8 @@ export class NatsLink {
       }
       if (isDenial(error)) throw this.#denied(error);
       if (!isUnanswered(error)) throw error;
+      // The server itself answers at once, or its connection is left.
+      this.#inTime(this.#flush()).catch(() => undefined);
       throw this.#unavailable(messageOf(error), "unknown", error);
     } finally {
       this.#waiting--;

@@ -94,7 +94,7 @@ export class HttpChannel {
   #headers({ headers, trace }: AppHttpRequest): string[] {
     const { appToken } = this.#options.settings;
     const all = appToken === undefined ? headers : [...headers, "dapr-api-token", appToken];
-    return trace === undefined ? all : all.concat(traceLines(trace));
+    return trace === undefined ? all : [...all, ...traceLines(trace)];
   }
 }
 

@@ -145,23 +145,28 @@ export function forwardToPeer(
   headers.push(...(call.forwarded ?? forwarded), ...identityLines(principal, name.appId));
   headers.push(...traceLines(call.trace), peerFields.app, appField(name), ...hostLine(call, peerFields.host));
   headers.push(...trustDomainLines(options.trustDomain()));
+  const { method, cancellation } = request;
   // Bytes that are here already can be sent to one instance after the other.
   const body = readyBytes(call.body) ?? call.body;
   const balancer = options.balancerOf?.(name, call.aim?.subset);
   const limits = balancer?.connection;
-  const send = async (instance: Instance): Promise<HttpReply> => {
-    const response = await options.httpClient.request(addressTo(instance, options.security), {
-      ...(limits !== undefined && { limits }),
-      method: request.method,
-      target: call.target,
-      headers: headers.concat(peerFields.token, instance.token),
-      body,
-      ...departureOf(request),
-    });
+  const answered = (response: HttpResponse): HttpReply => {
     const failure = errorOfAnswer((lowerName) => response.header(lowerName));
     if (failure) throw failure;
-    return passAnswer(withTakeOver(response), request.method);
+    return passAnswer(withTakeOver(response), method);
   };
+  const send = (instance: Instance): Promise<HttpReply> =>
+    options.httpClient
+      .request(addressTo(instance, options.security), {
+        limits,
+        method,
+        target: call.target,
+        headers: [...headers, peerFields.token, instance.token],
+        body,
+        cancellation,
+        signal: cancellation === undefined ? request.signal : undefined,
+      })
+      .then(answered);
   const retry = options.connectRetry(id);
   const attempt = { registry, clock, retry, name, id, request, aim: call.aim };
   if (balancer === undefined) return callPeer(attempt, send);

@@ -1,4 +1,3 @@
-import { timingSafeEqual } from "node:crypto";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { AnySchema } from "@bufbuild/protobuf/wkt";
 import { Code } from "../errors.ts";
@@ -57,19 +56,27 @@ export function trustDomainLines(trustDomain: string): string[] {
   return trustDomain === trustDomainDefault ? [] : [peerFields.trustDomain, trustDomain];
 }
 
+const appNames = new Map<string, AppName>();
+/** Names come from outside. */
+const appNamesMax = 1000;
+
 export function parseAppField(text: string | undefined): AppName | undefined {
-  const [namespace, appId, ...rest] = text?.split("/") ?? [];
-  return namespace && appId && rest.length === 0 ? { namespace, appId } : undefined;
+  if (text === undefined) return undefined;
+  const known = appNames.get(text);
+  if (known !== undefined) return known;
+  const [namespace, appId, ...rest] = text.split("/");
+  if (!namespace || !appId || rest.length > 0) return undefined;
+  const name = { namespace, appId };
+  if (appNames.size < appNamesMax) appNames.set(text, name);
+  return name;
 }
 
 /** Compares in a time that does not depend on how much of the token is right. */
-export function isToken(presented: string | undefined, expected: Buffer): boolean {
-  const bytes = Buffer.from(presented ?? "");
-  if (bytes.length !== expected.length) {
-    timingSafeEqual(expected, expected);
-    return false;
-  }
-  return timingSafeEqual(bytes, expected);
+export function isToken(presented: string | undefined, expected: string): boolean {
+  if (presented?.length !== expected.length) return false;
+  let difference = 0;
+  for (let i = 0; i < expected.length; i++) difference |= presented.charCodeAt(i) ^ expected.charCodeAt(i);
+  return difference === 0;
 }
 
 /** The reply that names a failure on the callee's side. */

@@ -57,7 +57,13 @@ export async function callPeer<T>(
     for (let next = first ?? chooser.pick(instances); next; next = chooser.pick(instances, tried)) {
       try {
         aim?.stick?.chosen(next.instanceId);
-        return await (choice === undefined ? counted(next, call) : choice.run(next, call));
+        if (choice !== undefined) return await choice.run(next, call);
+        next.outstanding++;
+        try {
+          return await call(next);
+        } finally {
+          next.outstanding--;
+        }
       } catch (error) {
         if (!isUnreached(error)) throw error;
         tried.add(next);
@@ -85,15 +91,6 @@ export class UnknownApp extends Error {
     super(`couldn't find service: ${id}`);
     this.name = "UnknownApp";
     this.hint = hint;
-  }
-}
-
-async function counted<T>(instance: Instance, call: (instance: Instance) => Promise<T>): Promise<T> {
-  instance.outstanding++;
-  try {
-    return await call(instance);
-  } finally {
-    instance.outstanding--;
   }
 }
 

@@ -49,7 +49,7 @@ export interface PeerHandlers {
 
 /** What the internal port answers to other mechas: calls for the apps of this process. */
 export function createPeerHandlers(options: PeerHandlersOptions): PeerHandlers {
-  const token = Buffer.from(options.token);
+  const { token } = options;
   return {
     http: (request) => serveHttp(request, token, options).catch(errorReply),
     grpc: (path, metadata, connection) => serveGrpc(path, metadata, { token, connection, options }),
@@ -110,14 +110,14 @@ function isOutsider(
 }
 
 interface Arrival {
-  token: Buffer;
+  token: string;
   connection: object | undefined;
   options: PeerHandlersOptions;
 }
 
 async function serveHttp(
   request: HttpRequest,
-  token: Buffer,
+  token: string,
   options: PeerHandlersOptions,
 ): Promise<HttpReply> {
   const field = (lowerName: string): string | undefined => request.header(lowerName);

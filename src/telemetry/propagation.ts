@@ -3,15 +3,15 @@ import type { SpanContext } from "./telemetry.ts";
 /** Parses a W3C `traceparent` (https://www.w3.org/TR/trace-context/); `undefined` when it is not valid. */
 export function parseTraceparent(header: string | undefined, traceState = ""): SpanContext | undefined {
   if (header === undefined || header.length < 55) return undefined;
-  const version = header.slice(0, 2);
   if (header.charCodeAt(2) !== 45 || header.charCodeAt(35) !== 45 || header.charCodeAt(52) !== 45)
     return undefined;
-  if (version === "ff" || (version === "00" && header.length !== 55)) return undefined;
+  if (!isHex(header, 0, 2) || !isHex(header, 3, 35) || !isHex(header, 36, 52) || !isHex(header, 53, 55))
+    return undefined;
+  if (header.startsWith("ff") || (header.length !== 55 && header.startsWith("00"))) return undefined;
   const traceId = header.slice(3, 35);
   const spanId = header.slice(36, 52);
-  const flags = header.slice(53, 55);
-  if (!isHex(version) || !isHex(traceId) || !isHex(spanId) || !isHex(flags)) return undefined;
   if (traceId === "00000000000000000000000000000000" || spanId === "0000000000000000") return undefined;
+  const flags = header.slice(53, 55);
   return { traceId, spanId, sampled: (Number.parseInt(flags, 16) & 1) === 1, traceState };
 }
 
@@ -57,8 +57,8 @@ export function extractGrpcContext(get: (lowerName: string) => string | undefine
   return isSame ? { ...parent, traceState } : parent;
 }
 
-function isHex(text: string): boolean {
-  for (let index = 0; index < text.length; index++) {
+function isHex(text: string, from: number, to: number): boolean {
+  for (let index = from; index < to; index++) {
     const code = text.charCodeAt(index);
     if (!((code >= 48 && code <= 57) || (code >= 97 && code <= 102))) return false;
   }

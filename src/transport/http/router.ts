@@ -10,7 +10,8 @@ interface Leaf<T> {
 }
 
 interface Node<T> {
-  children: Map<string, Node<T>>;
+  /** Few: a look at the first character rules most of them out, and no segment is cut out of the path. */
+  children: { segment: string; first: number; node: Node<T> }[];
   parameter: Node<T> | undefined;
   /** Ends here. */
   leaf: Leaf<T> | undefined;
@@ -80,14 +81,13 @@ function match<T>(
   }
   const slash = path.indexOf("/", from);
   const end = slash < 0 ? path.length : slash;
-  const segment = path.slice(from, end);
-  const child = at.children.get(segment);
+  const child = childAt(at, path, from, end);
   const byChild = child && match(child, verb, path, end + 1, depth, values);
   if (byChild !== undefined) return byChild;
-  if (at.parameter !== undefined && segment !== "") {
+  if (at.parameter !== undefined && end > from) {
     const byParameter = match(at.parameter, verb, path, end + 1, depth + 1, values);
     if (byParameter !== undefined) {
-      values[depth] = segment;
+      values[depth] = path.slice(from, end);
       return byParameter;
     }
   }
@@ -96,6 +96,16 @@ function match<T>(
   values.length = depth;
   values[depth] = path.slice(from);
   return byRest;
+}
+
+function childAt<T>({ children }: Node<T>, path: string, from: number, end: number): Node<T> | undefined {
+  const first = path.charCodeAt(from);
+  for (const child of children) {
+    const isIt =
+      child.first === first && child.segment.length === end - from && path.startsWith(child.segment, from);
+    if (isIt) return child.node;
+  }
+  return undefined;
 }
 
 function pick<T>(leaf: Leaf<T> | undefined, verb: string): T | undefined {
@@ -110,12 +120,11 @@ function put<T>(leaf: Leaf<T> | undefined, verbs: readonly string[] | "any", rou
 }
 
 function childOf<T>(at: Node<T>, segment: string): Node<T> {
-  let child = at.children.get(segment);
-  if (child === undefined) {
-    child = node();
-    at.children.set(segment, child);
-  }
-  return child;
+  const known = at.children.find((child) => child.segment === segment);
+  if (known !== undefined) return known.node;
+  const added = { segment, first: segment.charCodeAt(0), node: node<T>() };
+  at.children.push(added);
+  return added.node;
 }
 
 function parameterOf<T>(at: Node<T>): Node<T> {
@@ -124,5 +133,5 @@ function parameterOf<T>(at: Node<T>): Node<T> {
 }
 
 function node<T>(): Node<T> {
-  return { children: new Map(), parameter: undefined, leaf: undefined, rest: undefined };
+  return { children: [], parameter: undefined, leaf: undefined, rest: undefined };
 }

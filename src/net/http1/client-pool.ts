@@ -46,8 +46,11 @@ export class ClientPool implements ConnectionPool {
   }
 
   start(call: ClientCall): void {
+    const now = this.idle.length > 0 ? performance.now() : 0;
     for (let kept = this.idle.pop(); kept; kept = this.idle.pop()) {
-      if (kept.isUsable) {
+      // The sweep may be late on a busy machine; by then the peer is about to close it.
+      if (this.isOld(kept, now)) kept.socket.destroy();
+      else if (kept.isUsable) {
         kept.send(call);
         return;
       }
@@ -92,10 +95,7 @@ export class ClientPool implements ConnectionPool {
 
   /** Ends connections that have been idle too long. */
   sweep(now: number): void {
-    const { idleTimeoutMs } = this.settings;
-    const isOld = ({ idleSince, limits }: ClientConnection): boolean =>
-      idleSince < now - (limits?.idleTimeoutMs ?? idleTimeoutMs);
-    for (const connection of this.idle.filter(isOld)) connection.socket.destroy();
+    for (const connection of this.idle.filter((one) => this.isOld(one, now))) connection.socket.destroy();
   }
 
   /** Ends calls whose time is over; answers whether any other has a deadline. */
@@ -119,6 +119,10 @@ export class ClientPool implements ConnectionPool {
     this.waiting.clear();
     for (const connection of this.connections) connection.abandon(error);
     this.trunk?.retire();
+  }
+
+  private isOld({ idleSince, limits }: ClientConnection, now: number): boolean {
+    return idleSince < now - (limits?.idleTimeoutMs ?? this.settings.idleTimeoutMs);
   }
 
   private get name(): string {

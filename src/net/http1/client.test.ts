@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "bun:test";
+import { afterEach, expect, spyOn, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer as createNodeServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -471,4 +471,23 @@ test("client.close() ends connections and rejects what is open and what comes", 
   expect(await queued).toBeInstanceOf(ConnectError);
   expect(client.request(address, get)).rejects.toBeInstanceOf(ConnectError);
   await until(() => server.peers[0]?.isClosed === true, "the connection's end");
+});
+
+test("an idle connection is not used beyond its time, though no sweep has come by", async () => {
+  const address = await nodeServer((_, answer) => answer.end("ok"));
+  const client = newClient();
+  const clock = spyOn(performance, "now");
+  try {
+    for (const [afterMs, connections] of [
+      [0, 1],
+      [3_900, 1],
+      [4_100, 2],
+    ] as const) {
+      clock.mockReturnValue(performance.now() + afterMs);
+      expect(await textOf(await client.request(address, get))).toBe("ok");
+      expect(address.connections()).toBe(connections);
+    }
+  } finally {
+    clock.mockRestore();
+  }
 });

@@ -32,7 +32,6 @@ function networked<C extends { destroy(): void }>(
 ): void {
   networkedCalls({
     name,
-    cycles: 20,
     async start() {
       const direct = connect();
       const openWith = await prepare(direct);

@@ -6,7 +6,6 @@ import { networkedCalls } from "./network-calls.ts";
 
 networkedCalls({
   name: "bindings.aws.s3",
-  cycles: 20,
   async start() {
     const moto = await startMoto();
     const client = new S3Client({ ...moto.client, forcePathStyle: true });

@@ -29,7 +29,6 @@ async function openAt(port: number) {
 
 networkedCalls({
   name: "bindings.azure.blobstorage",
-  cycles: 20,
   async start() {
     azurite = await startAzurite();
     return { port: azurite.server.port, open: openAt, stop: () => azurite.server.stop() };

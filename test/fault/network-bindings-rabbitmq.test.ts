@@ -8,7 +8,6 @@ let queues = 0;
 
 networkedCalls({
   name: "bindings.rabbitmq",
-  cycles: 30,
   async start() {
     const { server, url, options, stop } = await startRabbitmq();
     return {

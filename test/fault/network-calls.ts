@@ -36,7 +36,7 @@ const healMs = 20_000;
 const answerMs = 3 * backMs;
 
 /** Runs the suite for one component. */
-export function networkedCalls({ name, start, cycles = 50 }: NetworkedCalls): void {
+export function networkedCalls({ name, start, cycles = 200 }: NetworkedCalls): void {
   describe(`${name} on a bad network`, () => {
     let running: Awaited<ReturnType<NetworkedCalls["start"]>>;
     let proxy: TcpProxy;
@@ -123,6 +123,6 @@ export function networkedCalls({ name, start, cycles = 50 }: NetworkedCalls): vo
       }
       await back();
       await until(() => openSockets() <= before + 2, "the sockets are closed", healMs);
-    }, 120_000);
+    }, 240_000);
   });
 }

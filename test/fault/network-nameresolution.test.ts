@@ -16,7 +16,7 @@ import { openSockets } from "./open-sockets.ts";
 import { MulticastBridge, UdpProxy } from "./udp-proxy.ts";
 
 const healMs = 20_000;
-const cycles = 50;
+const cycles = 200;
 /** How soon a lookup ends, on a machine with much else to do. */
 const answerMs = 3 * backMs;
 const orders = wanted("orders");
@@ -89,7 +89,7 @@ describe("nameresolution.kubernetes on a bad network", () => {
     await back();
     const before = openSockets();
     for (let cycle = 0; cycle < cycles; cycle++) {
-      proxy.line.set({ blackHole: cycle % 10 === 0 });
+      proxy.line.set({ blackHole: cycle % 50 === 0 });
       const opened = await open();
       const finding = ended(opened);
       if (cycle % 2 === 0) await opened.close();
@@ -168,7 +168,7 @@ describe("nameresolution.mdns on a bad network", () => {
     await until(() => isFound(far, runtime), "it is found", healMs);
     const before = openSockets();
     for (let cycle = 0; cycle < cycles; cycle++) {
-      bridge.line.set({ blackHole: cycle % 10 === 0 });
+      bridge.line.set({ blackHole: cycle % 50 === 0 });
       const opened = await openAt(farPort);
       const finding = ended(opened);
       if (cycle % 2 === 0) await opened.close();

@@ -16,6 +16,5 @@ networkedPubSub({
     };
     return { server: moto.server, open, stop: moto.stop };
   },
-  cycles: 40,
   atOnce: 5,
 });

@@ -21,5 +21,4 @@ networkedPubSub({
     };
     return { server, proxyPort, open, stop };
   },
-  cycles: 50,
 });

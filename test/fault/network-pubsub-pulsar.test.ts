@@ -17,5 +17,4 @@ networkedPubSub({
     await first.close();
     return { server, open, stop };
   },
-  cycles: 50,
 });

@@ -15,5 +15,4 @@ networkedState({
     };
     return { server: moto.server, open, stop: moto.stop };
   },
-  cycles: 60,
 });

@@ -3,7 +3,6 @@ import { networkedState } from "./network-state.ts";
 
 networkedState({
   name: "state.mongodb",
-  cycles: 50,
   async start() {
     const { server, open, stop } = await startMongo();
     const openAt = (port: number, seconds = 2) =>

@@ -107,6 +107,33 @@ test("a reader that stops holds up its own sender, and nobody else", async () =>
   await reader.return?.();
 });
 
+test("small pieces that wait for their reader come as they were written", async () => {
+  const lines = Array.from({ length: 3000 }, (_, n) => `${n} `.padEnd(1000, "."));
+  let made = 0;
+  const peer = await peers.start(() => ({
+    status: 200,
+    headers: [],
+    body: (async function* () {
+      for (const line of lines) {
+        made++;
+        yield Buffer.from(line);
+      }
+    })(),
+  }));
+  const { body } = await peers.client().request(peer.address, get("/"));
+  let before = 0;
+  await until(async () => {
+    const isStill = made === before;
+    before = made;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    return isStill;
+  });
+  expect(made).toBeLessThan(lines.length);
+  const pieces: Uint8Array[] = [];
+  for await (const piece of body) pieces.push(piece);
+  expect(Buffer.concat(pieces).toString() === lines.join("")).toBe(true);
+});
+
 test("a call that is given up is told to the peer, and others go on", async () => {
   const aborted = new Set<string>();
   const { handler, arrived, release } = held();
@@ -171,17 +198,15 @@ test("a peer that closes answers what it has, and what comes later reaches nobod
   const first = client.request(peer.address, get("/first"));
   await until(() => arrived.length === 1);
   const closed = peer.close(5000);
-  let refused: unknown;
-  // Until the peer has said that it closes, a call may still be taken.
-  await until(async () => {
-    refused = await client
-      .request(peer.address, { ...get("/later"), timeoutMs: 50 })
-      .catch((error: unknown) => error);
-    return refused instanceof ConnectError;
-  });
+  // The first of them crosses the news that the peer closes.
+  for (const target of ["/crosses", "/later"]) {
+    const refused = await client.request(peer.address, get(target)).catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(ConnectError);
+  }
   release();
   expect(await textOf(await first)).toBe("/first");
   await closed;
+  expect(arrived).toEqual(["/first"]);
 });
 
 test("calls that go on while the peer is started again and again lose nothing", async () => {
@@ -249,9 +274,9 @@ test("a trunk that answers nothing is given up, and the next call opens another"
   const client = peers.client({ connectTimeoutMs: 100 });
   const error = await client.request(peer.address, get("/")).catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(ConnectError);
-  await until(() => peer.carriers[0]?.destroyed === true);
   isSilent = false;
   expect((await client.request(peer.address, get("/"))).status).toBe(200);
+  await until(() => peer.carriers[0]?.destroyed === true);
 });
 
 test("a trunk that is not used is closed", async () => {

@@ -22,10 +22,13 @@ export class Fleet {
   readonly #data: string;
   readonly #resources: string;
   readonly #empty: string;
+  readonly #words: readonly string[];
   #caller: { httpPort: number; grpcPort: number } | undefined;
 
-  constructor(cleanup: Cleanup, blocks: string) {
+  /** `words`: of the command line of each. */
+  constructor(cleanup: Cleanup, blocks: string, words: readonly string[] = []) {
     this.#cleanup = cleanup;
+    this.#words = words;
     const folder = cleanup.folder();
     this.#data = join(folder, "data");
     this.#resources = join(folder, "resources");
@@ -109,7 +112,8 @@ export class Fleet {
   }
 
   async #start(appId: string, resources: string, words: string[]) {
-    const started = await startSidecar({ appId, resources, data: this.#data, words });
+    const all = [...this.#words, ...words];
+    const started = await startSidecar({ appId, resources, data: this.#data, words: all });
     this.#cleanup.process(started.process);
     await started.process.printed("dapr initialized. Status: Running.");
     return started;

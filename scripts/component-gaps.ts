@@ -77,8 +77,8 @@ const gaps: readonly Gap[] = [
     components: v1("bindings.kafka"),
   },
   {
-    suites: ["crash", "network"],
-    reason: "its contract has an agent that is away",
+    suites: ["crash"],
+    reason: "whole runtimes go through it: nameresolution-consul-crash",
     components: v1("nameresolution.consul"),
   },
 ];

@@ -5,7 +5,8 @@ import type { InvokeHttpRequest } from "../peer/invoker.ts";
 import { canonicalTarget } from "../peer/method-path.ts";
 import type { PlacedCall } from "../peer/routes/route-policy.ts";
 import type { HttpCaches, RequestCache } from "../policy/cache/http-caches.ts";
-import type { CacheReply, CacheRequest, Send } from "../policy/cache/reply.ts";
+import type { CacheReply, CacheRequest, Change, Send } from "../policy/cache/reply.ts";
+import { bytesBody } from "./bytes-body.ts";
 
 /** A call whose span is made only when it is sent. */
 export type CachedInvocation = Omit<InvokeHttpRequest, "span">;
@@ -23,8 +24,11 @@ export function invokeCached(
     // No path that could be called: whoever calls says so.
     return next(invocation);
   }
-  const send: Send = (change) =>
-    next(change === undefined ? invocation : { ...invocation, request: changed(invocation.request, change) });
+  const send: Send = (change) => {
+    if (change === undefined) return next(invocation);
+    const target = change.instead?.target ?? invocation.target;
+    return next({ ...invocation, target, request: changed(invocation.request, change) });
+  };
   const reply = cache.handle(request, send);
   return reply instanceof Promise ? reply.then(undefined, (error) => failed(invocation.id, error)) : reply;
 }
@@ -71,14 +75,14 @@ export class CachedCall implements CacheRequest {
 }
 
 /** The request with other header lines, or for others than its own caller. */
-export function changed(
-  request: HttpRequest,
-  { headers, signal }: NonNullable<Parameters<Send>[0]>,
-): HttpRequest {
+export function changed(request: HttpRequest, { headers, signal, instead }: Change): HttpRequest {
   const { method, target, body, remoteAddress } = request;
   const rawHeaders = headers ?? request.rawHeaders;
   const header = (lowerName: string) => request.header(lowerName);
-  return { method, target, rawHeaders, header, body, remoteAddress, signal: signal ?? request.signal };
+  const asked = { method, target, rawHeaders, header, body, remoteAddress, signal: signal ?? request.signal };
+  if (instead === undefined) return asked;
+  const lines = instead.body.length === 0 ? rawHeaders : [...rawHeaders, "Content-Type", "application/json"];
+  return { ...asked, method: instead.method, rawHeaders: lines, body: bytesBody(instead.body) };
 }
 
 function failed(id: string, error: unknown): CacheReply {

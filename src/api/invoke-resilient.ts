@@ -9,6 +9,7 @@ import type { ResiliencePolicy } from "../policy/resilience/policy.ts";
 import type { GivenAnswer, Work } from "../policy/use/layer.ts";
 import { type PlacedLayers, runPlaced } from "../policy/use/use-policies.ts";
 import type { Span } from "../telemetry/telemetry.ts";
+import { bytesBody } from "./bytes-body.ts";
 import type { AppScope } from "./call.ts";
 import { codeOfError, httpShape } from "./http-shape.ts";
 import { type CachedInvocation, invokeCached, staleAnswer } from "./invoke-cache.ts";
@@ -142,14 +143,7 @@ function keptBody(
 }
 
 function bodiesOf(bytes: Uint8Array): KeptBody {
-  const body: Body = {
-    size: bytes.length,
-    isReady: true,
-    bytes: () => bytes,
-    async *[Symbol.asyncIterator]() {
-      if (bytes.length > 0) yield bytes;
-    },
-  };
+  const body = bytesBody(bytes);
   return () => body;
 }
 

@@ -2,7 +2,7 @@ import { parseQuantity } from "../kit/quantity.ts";
 import type { FieldReader } from "./field-reader.ts";
 import type { Problem } from "./problem.ts";
 import type { Resource } from "./resource.ts";
-import type { CacheSpec, CollapseSpec, TrafficPolicyResource, TrafficTarget } from "./traffic.ts";
+import type { BatchSpec, CacheSpec, CollapseSpec, TrafficPolicyResource, TrafficTarget } from "./traffic.ts";
 
 const kib = 1024;
 const bodyDefault = 1024 * kib;
@@ -56,8 +56,45 @@ export function readCollapse(spec: FieldReader, targets: readonly TrafficTarget[
   const collapse = spec.object("collapse");
   if (collapse === undefined) return undefined;
   checkTargets(spec, "collapse", targets);
-  collapse.refused("batch", () => false);
-  return { singleFlight: collapse.flag("singleFlight", true) };
+  const batch = collapse.object("batch");
+  const other = targets.find(({ kind }) => kind !== "App" && kind !== "HTTPEndpoint");
+  if (batch !== undefined && other !== undefined)
+    spec.fail(`collapse.batch is for targets of kind App and HTTPEndpoint, not ${other.kind}`, "collapse");
+  const singleFlight = collapse.flag("singleFlight", true);
+  return batch === undefined ? { singleFlight } : { singleFlight, batch: readBatch(batch) };
+}
+
+const batchMax = 1000;
+const batchWindowMaxMs = 1_000;
+
+function readBatch(batch: FieldReader): BatchSpec {
+  const windowMs = bounded(batch, "window", 10, batchWindowMaxMs);
+  const max = batch.number("max", 100, { min: 2, max: batchMax });
+  const key = batch.requiredText("key");
+  if (key !== "" && !/^\/[^{}]*\{id\}[^{}]*$/.test(key))
+    batch.fail("key must be a path with {id} in one place, such as /users/{id}", "key");
+  const template = batch.object("requestTemplate");
+  const method = template?.text("method") || "GET";
+  const path = template?.requiredText("path") ?? "";
+  const body = template?.text("body") ?? "";
+  if (template === undefined) batch.fail("requestTemplate is missing", "requestTemplate");
+  else {
+    if (method !== "GET" && method !== "POST") template.fail("method must be GET or POST", "method");
+    if (method === "GET" && body !== "") template.fail("a GET has no body", "body");
+    if (path !== "" && !path.startsWith("/")) template.fail("path must begin with a slash", "path");
+    if (!`${path}${body}`.includes("{ids}")) template.fail("path or body must hold {ids}", "path");
+  }
+  const split = batch.object("split");
+  const items = split?.text("items") ?? "";
+  if (items !== "" && !items.startsWith("/"))
+    split?.fail("items must be a JSON pointer, such as /users", "items");
+  return {
+    windowMs,
+    max,
+    key,
+    request: { method, path, body },
+    split: { items, id: split?.text("id") ?? "" },
+  };
 }
 
 /** Checks the expressions of tags. Apart from the reading, because CEL is loaded only where there is some. */

@@ -86,7 +86,22 @@ test.each([
     "AppVersion and Gateway, not GRPCRoute: gRPC calls are POSTs, and no header says what of them may be kept",
   ],
   ["  cache: {}\n  targetRefs: [ { kind: Component, name: a } ]\n", "cache is for targets of kind App"],
-  ["  collapse: { batch: {} }\n", "spec.collapse.batch is not implemented"],
+  ["  collapse: { batch: {} }\n", "key is missing"],
+  ["  collapse: { batch: { key: /users } }\n", "key must be a path with {id} in one place"],
+  ["  collapse: { batch: { key: '/u/{id}' } }\n", "requestTemplate is missing"],
+  [
+    "  collapse: { batch: { key: '/u/{id}', requestTemplate: { path: /u } } }\n",
+    "path or body must hold {ids}",
+  ],
+  [
+    "  collapse: { batch: { key: '/u/{id}', requestTemplate: { path: '/u?{ids}', body: x } } }\n",
+    "a GET has no body",
+  ],
+  [
+    "  collapse: { batch: { key: '/u/{id}', requestTemplate: { path: '/u?{ids}' }, split: { items: users } } }\n",
+    "items must be a JSON pointer",
+  ],
+  ["  collapse: { batch: { max: 1, key: '/u/{id}', requestTemplate: { path: '/u?{ids}' } } }\n", "max"],
   ["  fallback: { to: topic://a/b }\n", "app://id/path"],
   ["  mirror: []\n", "spec.mirror is not implemented"],
   ["  targetRefs: [ { kind: AppVersion, name: a, sectionName: b } ]\n", "sectionName is for the rules"],

@@ -186,6 +186,20 @@ export interface CacheSpec {
 
 export interface CollapseSpec {
   singleFlight: boolean;
+  batch?: BatchSpec | undefined;
+}
+
+/** Calls for one thing each that are made as one call for all of them. */
+export interface BatchSpec {
+  windowMs: number;
+  /** Things of one call. */
+  max: number;
+  /** A path and query with `{id}` in one place. */
+  key: string;
+  /** `{ids}` stands for all of them. */
+  request: { method: string; path: string; body: string };
+  /** Where the answer has them: a JSON pointer, and the member that is the id; empty: they are members of those names. */
+  split: { items: string; id: string };
 }
 
 export interface AdaptiveConcurrencySpec {

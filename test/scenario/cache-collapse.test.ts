@@ -65,8 +65,3 @@ test("a cookie of one caller is not given to those who waited", async () => {
   const got = await atOnce(20, { "Set-Cookie": "who=me" }, { collapse: { singleFlight: true } });
   expect(new Set(got.map(({ text }) => text)).size).toBe(20);
 });
-
-test("batch is refused by its name", async () => {
-  const error = await startPair({ collapse: { batch: { window: "10ms" } } }, () => ({})).catch((e) => e);
-  expect(error.message).toContain("spec.collapse.batch is not implemented");
-});

@@ -50,11 +50,15 @@ async function whole(reply: CacheReply): Promise<{ reply: CacheReply; isShared: 
 }
 
 /** Two requests are equal when nothing but noise tells them apart. */
-function keyOf({ method, target, rawHeaders }: CacheRequest): string {
+function keyOf(request: CacheRequest): string {
+  return [request.method, request.target, headersKey(request)].join("\n");
+}
+
+export function headersKey({ rawHeaders }: CacheRequest): string {
   const lines: string[] = [];
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     const name = (rawHeaders[i] as string).toLowerCase();
     if (!noise.has(name)) lines.push(`${name}: ${rawHeaders[i + 1]}`);
   }
-  return [method, target, ...lines.sort()].join("\n");
+  return lines.sort().join("\n");
 }

@@ -4,6 +4,7 @@ import type { Resource } from "../../resource/resource.ts";
 import type { CacheSpec, TrafficPolicyResource, TrafficTarget } from "../../resource/traffic.ts";
 import type { Telemetry } from "../../telemetry/telemetry.ts";
 import type { AnswerStore, Purge } from "./answer-store.ts";
+import { Batched } from "./batched.ts";
 import { CacheMeter, type CacheResult } from "./cache-meter.ts";
 import { Collapsed } from "./collapsed.ts";
 import { HttpCache } from "./http-cache.ts";
@@ -113,9 +114,11 @@ export class HttpCaches {
     const meter = new CacheMeter(telemetry.metrics, { app_id: appId, namespace, target: id });
     const { cache: cacheSpec, collapse } = spec;
     const counts = meter.counts;
+    const batched = collapse?.batch && new Batched(collapse.batch, { clock, meter });
     if (cacheSpec === undefined) {
       const state = () => ({ target: id, store: "", counts });
-      return { print, id, cache: undefined, handler: new Collapsed(meter), state };
+      const handler = collapse?.singleFlight === true ? new Collapsed(meter) : passing;
+      return { print, id, cache: undefined, handler: batching(batched, handler), state };
     }
     const kept = store();
     const cache = new HttpCache({
@@ -123,7 +126,7 @@ export class HttpCaches {
       collapses: collapse?.singleFlight ?? false,
     });
     const state = () => ({ target: id, store: cacheSpec.store, counts, ...kept.size() });
-    return { print, id, cache, handler: cache, state };
+    return { print, id, cache, handler: batching(batched, cache), state };
   }
 
   #openStore(spec: CacheSpec): AnswerStore {
@@ -147,7 +150,18 @@ function idOf({ kind, name, sectionName }: TrafficTarget): string {
 function isCaching(resource: Resource): resource is TrafficPolicyResource {
   if (resource.kind !== "TrafficPolicy") return false;
   const { cache, collapse } = (resource as TrafficPolicyResource).spec;
-  return cache !== undefined || collapse?.singleFlight === true;
+  return cache !== undefined || collapse?.singleFlight === true || collapse?.batch !== undefined;
+}
+
+const passing: RequestCache = { handle: (_request, send) => send() };
+
+/** Within what is kept: what is asked for is asked for together. */
+function batching(batched: Batched | undefined, inner: RequestCache): RequestCache {
+  if (batched === undefined) return inner;
+  return {
+    handle: (request, send) => inner.handle(request, (change) => batched.send(request, send, change)),
+    ...(inner.lastResort && { lastResort: inner.lastResort.bind(inner) }),
+  };
 }
 
 /** The targets of a policy share what it allows to be kept. */

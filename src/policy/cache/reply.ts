@@ -32,7 +32,14 @@ export interface CacheReply {
 }
 
 /** Sends the request on, as it is or changed. */
-export type Send = (change?: { headers?: string[]; signal?: AbortSignal }) => Promise<CacheReply>;
+export type Send = (change?: Change) => Promise<CacheReply>;
+
+export interface Change {
+  headers?: string[];
+  signal?: AbortSignal;
+  /** Something else is asked of the same target. */
+  instead?: { method: string; target: string; body: Uint8Array };
+}
 
 interface Made {
   age: number;

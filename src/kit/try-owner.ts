@@ -10,15 +10,15 @@ const nobody = -1;
 export class TryOwner {
   readonly #ranks: Record<TrySubject, number> = { retries: nobody, timeouts: nobody };
   /** How to take back what a policy of a rank has begun. */
-  readonly #lifts = new Map<number, () => void>();
+  #lifts: Map<number, () => void> | undefined;
 
   /** False: a nearer policy has the say. */
   claim(subject: TrySubject, rank: number): boolean {
     if (this.#ranks[subject] > rank) return false;
     this.#ranks[subject] = rank;
-    for (const [other, lift] of this.#lifts) {
+    for (const [other, lift] of this.#lifts ?? []) {
       if (other >= rank) continue;
-      this.#lifts.delete(other);
+      this.#lifts?.delete(other);
       lift();
     }
     return true;
@@ -32,14 +32,18 @@ export class TryOwner {
   /** `lift` is called when a nearer policy has the say, about whichever; at once when it has already. */
   whenLost(rank: number, lift: () => void): void {
     const { retries, timeouts } = this.#ranks;
-    if (Math.max(retries, timeouts) > rank) lift();
-    else this.#lifts.set(rank, lift);
+    if (Math.max(retries, timeouts) > rank) {
+      lift();
+      return;
+    }
+    this.#lifts ??= new Map();
+    this.#lifts.set(rank, lift);
   }
 
   /** The call is made once more from outside of all of them. */
   begin(): void {
     this.#ranks.retries = nobody;
     this.#ranks.timeouts = nobody;
-    this.#lifts.clear();
+    this.#lifts?.clear();
   }
 }

@@ -144,17 +144,15 @@ class Visit {
 
   async run(arrived: OutgoingCall): Promise<HttpReply> {
     const rule = this.#rule;
-    const tries = arrived.tries ?? new TryOwner();
-    claimTries(tries, rule);
-    const call = { ...arrived, tries };
     const { random, clock, mirrors } = this.#routing;
-    const { request } = call;
+    const { request } = arrived;
     const session = rule.session && sessionOf(rule.session, (name) => request.header(name), clock.now());
     const chosen = chooseBackend(rule, () => random.next(), session?.backend);
     const targets = rule.mirrors.length === 0 ? [] : drawn(rule.mirrors, () => random.next());
     const policy = this.#routing.policies?.http(rule.place);
     const inner = this.#policyOf(chosen.backend);
     const repeats = (policy?.repeats ?? false) || (inner?.repeats ?? false);
+    const call = owned(arrived, rule, policy ?? inner);
     const kept = await this.#keep(call.body, targets.length > 0, repeats);
     for (const target of targets) {
       if (kept === undefined || kept.length > mirrorBodyBytesMax) break;
@@ -169,14 +167,14 @@ class Visit {
     return this.#changed(reply);
   }
 
-  #placed(call: OwnedCall, kept: Uint8Array | undefined): PlacedCall {
+  #placed(call: OutgoingCall, kept: Uint8Array | undefined): PlacedCall {
     const isRepeatable = kept !== undefined || call.body.size === 0;
     const scope = () => scopeOf(this.#routed, call);
     const { request, target, tries } = call;
     return { request, target, isRepeatable, scope, tries };
   }
 
-  async #send(call: OwnedCall, parts: SendParts): Promise<HttpReply> {
+  async #send(call: OutgoingCall, parts: SendParts): Promise<HttpReply> {
     const { chosen, inner, kept, session } = parts;
     const rule = this.#rule;
     const { clock, send } = this.#routing;
@@ -244,11 +242,17 @@ function withLines(reply: HttpReply, headers: RawHeaders): HttpReply {
   return headers === reply.headers ? reply : { ...reply, headers, isRepeated: false };
 }
 
+/** With who decides about its tries, where anybody may. */
+function owned(call: OutgoingCall, rule: CompiledRule, policy: RoutePolicy | undefined): OutgoingCall {
+  const tries = call.tries ?? (policy && new TryOwner());
+  if (tries === undefined) return call;
+  claimTries(tries, rule);
+  return { ...call, tries };
+}
+
 async function keptBytes(body: Body, bytesMax: number): Promise<Uint8Array | undefined> {
   return body.size === undefined || body.size > bytesMax ? undefined : body.bytes(bytesMax);
 }
-
-type OwnedCall = OutgoingCall & { tries: TryOwner };
 
 interface SendParts {
   chosen: WeightedBackend;
@@ -263,12 +267,12 @@ function bodyOf(bytes: Uint8Array): Body {
 }
 
 /** The call with other header lines; with a signal of its own it is cut off by that alone. */
-function callOf<C extends OutgoingCall>(
-  call: C,
+function callOf(
+  call: OutgoingCall,
   rawHeaders: RawHeaders,
   body: Body,
   signal: AbortSignal | undefined,
-): C {
+): OutgoingCall {
   const { request } = call;
   if (signal === undefined && rawHeaders === request.rawHeaders && body === call.body) return call;
   return { ...call, body, request: new RouteRequest(request, rawHeaders, body, signal) };

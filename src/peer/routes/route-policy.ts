@@ -36,7 +36,7 @@ export interface PlacedCall {
   scope(): string;
   /** Names of headers that do so too. */
   apartBy?: readonly string[];
-  tries: TryOwner;
+  tries?: TryOwner | undefined;
 }
 
 /** With other header lines than the request's, when there are any. */

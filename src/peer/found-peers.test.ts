@@ -141,6 +141,25 @@ test("while looks fail what was found before holds, and no call waits; where the
   });
 });
 
+test("nobody is forgotten at once by who could not be asked a moment ago, but whom no call reached", async () => {
+  for (const isReached of [true, false]) {
+    const { peers, finder, clock } = setup([[at(1)], new Error("away"), []]);
+    peers.use(finder);
+    const [instance] = await settled(clock, peers.resolve(orders));
+    const later = async (): Promise<readonly Instance[]> => {
+      await clock.advance(501);
+      const answer = await settled(clock, peers.resolve(orders));
+      await settled(clock, undefined);
+      return answer;
+    };
+    expect(portsOf(await later())).toEqual([1]);
+    if (!isReached) peers.suspect(instance as Instance);
+    for (let times = 0; times < 5; times++) expect(portsOf(await later())).toEqual(isReached ? [1] : []);
+    await clock.advance(11_000);
+    expect(await later()).toEqual([]);
+  }
+});
+
 test("an instance that was not reached is avoided for a while, and looked for again", async () => {
   const { peers, finder, clock, asked } = setup([[at(1)]]);
   peers.use(finder);

@@ -67,6 +67,8 @@ export class FoundPeers implements Registry {
   #finder: PeerFinder | undefined;
   #listings = new Map<string, Listing>();
   #isFailing = false;
+  /** When a look failed last. */
+  #failedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: FoundPeersOptions) {
     this.#options = options;
@@ -81,6 +83,7 @@ export class FoundPeers implements Registry {
   use(finder: PeerFinder | undefined): void {
     this.#finder = finder;
     this.#isFailing = false;
+    this.#failedMs = Number.NEGATIVE_INFINITY;
     this.#listings = new Map();
     this.#looking.clear();
   }
@@ -148,6 +151,7 @@ export class FoundPeers implements Registry {
         const found = await this.#lookOnce(name, finder);
         if (found.length > 0 || isLast) return found;
       } catch (error) {
+        this.#failedMs = this.#options.clock.monotonicMs();
         const live = this.#keepStale(name, finder, error);
         if (live.length > 0) return live;
         if (isLast) throw new UnresolvedApp(name, finder.name, error);
@@ -168,6 +172,12 @@ export class FoundPeers implements Registry {
     }
     this.#isFailing = true;
     return live;
+  }
+
+  /** Who could not be asked a moment ago may have lost what it knew: it is told again soon. */
+  #maybeForgotten({ usableUntilMs }: Listing): boolean {
+    const isSuspect = usableUntilMs === 0;
+    return !isSuspect && this.#options.clock.monotonicMs() - this.#failedMs < usableMs;
   }
 
   #prolong(listing: Listing, { freshMs }: PeerFinder): void {
@@ -193,7 +203,12 @@ export class FoundPeers implements Registry {
     if (this.#finder !== finder) return none;
     if (this.#isFailing) this.#options.log.info({}, `name resolution by ${finder.name} works again`);
     this.#isFailing = false;
-    const before = this.#listings.get(key)?.instances ?? [];
+    const known = this.#listings.get(key);
+    if (found.length === 0 && known !== undefined && this.#maybeForgotten(known)) {
+      this.#prolong(known, finder);
+      return this.#live(known);
+    }
+    const before = known?.instances ?? [];
     const byId = new Map(before.map((instance) => [instance.instanceId, instance]));
     const next = found.map((peer) => this.#instanceOf(peer, name, byId));
     const isSame =
